@@ -1,0 +1,1 @@
+"""RetinaNet as an MLOps pipeline."""

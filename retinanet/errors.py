@@ -1,0 +1,65 @@
+"""The errors a user can mend, and how a program ends on one."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+
+class RetinanetError(Exception):
+    """A fault that one line explains: it names the file, the value and the mend."""
+
+
+class ParamsError(RetinanetError):
+    """params.yaml says something that cannot be."""
+
+
+class DownloadError(RetinanetError):
+    """A source could not be fetched, checked or unpacked."""
+
+
+class AnnotationError(RetinanetError):
+    """An annotation file contradicts itself or the pictures."""
+
+
+class PictureError(RetinanetError):
+    """A file could not be read as a picture."""
+
+
+class WeightsError(RetinanetError):
+    """Weights are missing, damaged, or of another network."""
+
+
+class TrainingError(RetinanetError):
+    """Training cannot start or go on."""
+
+
+class EvaluationError(RetinanetError):
+    """There is nothing to measure, or the measured numbers are none."""
+
+
+class ExportError(RetinanetError):
+    """An exported model does not say what the trained one says."""
+
+
+class TrackingError(RetinanetError):
+    """The MLflow store lacks what was asked for, or cannot be reached."""
+
+
+def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
+    """Make a program of `main`: a RetinanetError becomes one line on stderr and exit code 1.
+
+    RETINANET_TRACEBACK=1 in the environment shows the traceback instead.
+    """
+
+    @functools.wraps(main)
+    def program() -> None:
+        try:
+            sys.exit(main())
+        except RetinanetError as error:
+            if os.environ.get("RETINANET_TRACEBACK"):
+                raise
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(1)
+
+    return program

