@@ -1,0 +1,1 @@
+"""The network, its anchors, losses and decoding; torch only."""

@@ -1,0 +1,42 @@
+"""The boxes that a detector starts from: A in each cell of each pyramid level.
+
+Two conventions. `exact`: sizes and centres are the numbers that the settings say, cells lie fixed
+strides of 8 to 128 apart (detectron2's numbers). `torchvision`: sizes are truncated and corners rounded to whole
+pixels, the stride is the image's side divided by the grid's, as its published weights were trained.
+"""
+
+import torch
+from torch import Tensor
+
+STRIDES = (8, 16, 32, 64, 128)
+
+
+def level_sizes(size: float, scales_per_octave: int, convention: str) -> list[float]:
+    """The sizes of one level: `size` times 2^(k/scales_per_octave)."""
+    sizes = [size * 2 ** (k / scales_per_octave) for k in range(scales_per_octave)]
+    return [float(int(s)) for s in sizes] if convention == "torchvision" else sizes
+
+
+def cell_anchors(sizes: list[float], ratios: list[float], convention: str) -> Tensor:
+    """(A, 4) xyxy around (0, 0), ratio (height / width) by ratio, sizes within each; area is size^2."""
+    size = torch.tensor(sizes)
+    root = torch.tensor(ratios).sqrt()
+    widths = (1 / root[:, None] * size[None, :]).flatten()
+    heights = (root[:, None] * size[None, :]).flatten()
+    anchors = torch.stack([-widths, -heights, widths, heights], dim=1) / 2
+    return anchors.round() if convention == "torchvision" else anchors
+
+
+def level_anchors(
+    cell: Tensor, grid_size: tuple[int, int], stride: int, image_size: tuple[int, int], convention: str
+) -> Tensor:
+    """One level's anchors (rows * columns * A, 4) xyxy for an image of (height, width), A of `cell` at each place."""
+    rows, columns = grid_size
+    dy = dx = stride
+    if convention == "torchvision":
+        dy, dx = image_size[0] // rows, image_size[1] // columns
+    y = torch.arange(rows, device=cell.device) * dy
+    x = torch.arange(columns, device=cell.device) * dx
+    x, y = x.expand(rows, columns), y[:, None].expand(rows, columns)
+    centres = torch.stack([x, y, x, y], dim=2).to(cell)  # (H, W, 4)
+    return (centres[:, :, None] + cell).reshape(-1, 4)

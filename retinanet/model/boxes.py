@@ -1,0 +1,47 @@
+"""Boxes against anchors: the four deltas that the box subnet predicts."""
+
+import math
+
+import torch
+from torch import Tensor
+
+# A box grows by at most 1000 / 16 in one step, so that exp() of an untrained output stays finite.
+MAX_LOG_SCALE = math.log(1000 / 16)
+
+
+def encode(boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
+    """(..., 4) deltas (dx, dy in anchor sides, log dw, log dh) that turn each anchor into its box."""
+    anchor_centre, anchor_size = _centre_size(anchors_xyxy)
+    centre, size = _centre_size(boxes_xyxy)
+    return torch.cat([(centre - anchor_centre) / anchor_size, torch.log(size / anchor_size)], dim=-1)
+
+
+def decode(deltas: Tensor, anchors_xyxy: Tensor) -> Tensor:
+    """(..., 4) boxes xyxy: what `encode` undoes; log scales are clamped at log(1000 / 16)."""
+    centre, size = _centre_size(anchors_xyxy)
+    centre = centre + deltas[..., :2] * size
+    half = torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE)) * size / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+def clip(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
+    """Boxes (..., 4) moved inside pictures of (height, width), broadcast over the leading dimensions."""
+    limits = sizes_hw.flip(-1)  # (w, h)
+    return torch.minimum(boxes_xyxy.clamp(min=0), torch.cat([limits, limits], dim=-1).to(boxes_xyxy))
+
+
+def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """(G, R) intersection over union of (G, 4) and (R, 4); two empty boxes have 0."""
+    # One coordinate at a time: (G, R) blocks instead of (G, R, 2) ones, half the memory traffic.
+    ax1, ay1, ax2, ay2 = a_xyxy[:, None].unbind(-1)
+    bx1, by1, bx2, by2 = b_xyxy[None].unbind(-1)
+    width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)
+    height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)
+    overlap = width * height
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - overlap
+    return overlap / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
+def _centre_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    size = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    return boxes_xyxy[..., :2] + size / 2, size

@@ -1,0 +1,55 @@
+"""The two subnets that read each pyramid level: what is there, and where exactly."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+PRIOR = 0.01
+GROUPS = 32
+
+
+class Subnet(nn.Module):
+    """A tower of 3x3 convolutions and a last one with `outputs` numbers for each anchor, shared by all levels.
+
+    norm is "none" (convolutions with bias) or "group" (GroupNorm of 32 groups, convolutions without).
+    """
+
+    def __init__(self, in_channels: int, width: int, depth: int, norm: str, anchors_per_cell: int, outputs: int):
+        super().__init__()
+        self.outputs = outputs
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            conv = nn.Conv2d(width if i else in_channels, width, 3, padding=1, bias=norm == "none")
+            layers += [conv] if norm == "none" else [conv, nn.GroupNorm(GROUPS, width)]
+            layers += [nn.ReLU(inplace=True)]
+        self.tower = nn.Sequential(*layers)
+        self.last = nn.Conv2d(width, anchors_per_cell * outputs, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01 if norm == "none" or module is self.last else _he(module))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """L pyramid maps (N, C, H, W) -> (N, R, outputs), R in the order level, row, column, anchor of the cell."""
+        flat = []
+        for feature in features:
+            out = self.last(self.tower(feature))  # (N, A * outputs, H, W)
+            flat.append(out.permute(0, 2, 3, 1).reshape(out.shape[0], -1, self.outputs))
+        return torch.cat(flat, dim=1)
+
+
+def classification_subnet(*args, num_classes: int) -> Subnet:
+    subnet = Subnet(*args, outputs=num_classes)
+    # Objects are rare: start every anchor at p = 0.01, or background swamps the first steps.
+    nn.init.constant_(subnet.last.bias, -math.log((1 - PRIOR) / PRIOR))
+    return subnet
+
+
+def box_subnet(*args) -> Subnet:
+    return Subnet(*args, outputs=4)
+
+
+def _he(conv: nn.Conv2d) -> float:
+    return math.sqrt(2 / (conv.in_channels * conv.kernel_size[0] * conv.kernel_size[1]))

@@ -1,0 +1,27 @@
+"""Which object each anchor has to predict."""
+
+import torch
+from torch import Tensor
+
+from retinanet.model.boxes import pairwise_iou
+
+BACKGROUND, IGNORE = -1, -2
+
+
+def match_anchors(anchors: Tensor, gt_boxes: Tensor, low: float = 0.4, high: float = 0.5) -> Tensor:
+    """Assign each anchor an object, background, or neither.
+
+    anchors (R, 4) and gt_boxes (G, 4) are xyxy in pixels. Returns (R,) int64: the row of gt_boxes
+    to predict, BACKGROUND (best IoU under `low`) or IGNORE (between `low` and `high`). The anchors
+    nearest to an object are never left out: they keep their own best object at any IoU.
+    """
+    if len(gt_boxes) == 0:
+        return torch.full((len(anchors),), BACKGROUND, device=anchors.device)
+    iou = pairwise_iou(gt_boxes, anchors)  # (G, R)
+    best_iou, best_object = iou.max(dim=0)
+    matched = best_object.clone()
+    matched[best_iou < high] = IGNORE
+    matched[best_iou < low] = BACKGROUND
+    nearest = (iou == iou.max(dim=1, keepdim=True).values).any(dim=0)
+    matched[nearest] = best_object[nearest]
+    return matched

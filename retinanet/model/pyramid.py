@@ -1,0 +1,29 @@
+"""The feature pyramid network (Lin et al. 2017), with P6 and P7 as RetinaNet adds them."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FeaturePyramid(nn.Module):
+    """[C3, C4, C5] of any channels -> [P3, P4, P5, P6, P7], each `width` wide, strides 8 to 128."""
+
+    def __init__(self, in_channels: list[int], width: int, p6_from: str):
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
+        self.output = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in in_channels)
+        self.p6_from = p6_from
+        self.p6 = nn.Conv2d(in_channels[-1] if p6_from == "c5" else width, width, 3, stride=2, padding=1)
+        self.p7 = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        for conv in (*self.lateral, *self.output, self.p6, self.p7):
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        merged = self.lateral[-1](features[-1])
+        maps = [self.output[-1](merged)]
+        for feature, lateral, output in zip(features[-2::-1], self.lateral[-2::-1], self.output[-2::-1], strict=True):
+            finer = lateral(feature)
+            merged = finer + F.interpolate(merged, size=finer.shape[-2:], mode="nearest")
+            maps.insert(0, output(merged))
+        p6 = self.p6(features[-1] if self.p6_from == "c5" else maps[-1])
+        return [*maps, p6, self.p7(F.relu(p6))]

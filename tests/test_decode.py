@@ -1,0 +1,46 @@
+import torch
+
+from retinanet.model.decode import decode
+
+ANCHORS = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60], [90, 90, 110, 110]])
+SETTINGS = {"score_threshold": 0.5, "nms_iou": 0.5, "candidates_per_level": 1000, "detections_per_image": 300}
+
+
+def found(logits, **changed):
+    """Detections with boxes where the anchors lie; the first three anchors are one level, the last another."""
+    deltas = torch.zeros(1, 4, 4)
+    return decode(torch.tensor([logits]), deltas, ANCHORS, [3, 1], [(100, 100)], **(SETTINGS | changed))[0]
+
+
+def test_overlapping_boxes_of_one_class_become_the_better_one():
+    detections = found([[1.0], [2.0], [-9.0], [-9.0]])
+    assert detections.anchor_index.tolist() == [1]
+    torch.testing.assert_close(detections.scores, torch.tensor([2.0]).sigmoid())
+
+
+def test_overlapping_boxes_of_two_classes_stay_best_first():
+    detections = found([[1.0, -9], [-9, 2.0], [-9, -9], [-9, -9]])
+    assert detections.labels.tolist() == [1, 0]
+
+
+def test_boxes_are_clipped_to_the_picture():
+    assert found([[-9.0], [-9.0], [-9.0], [3.0]]).boxes_xyxy.tolist() == [[90, 90, 100, 100]]
+
+
+def test_score_must_exceed_the_threshold():
+    assert len(found([[0.0], [-9.0], [-9.0], [-9.0]]).scores) == 0  # p = .5 exactly
+
+
+def test_candidates_are_counted_by_level():
+    # One candidate a level: the best of the first three anchors, and the last.
+    detections = found([[1.0], [-9.0], [2.0], [0.5]], candidates_per_level=1)
+    assert detections.anchor_index.tolist() == [2, 3]
+
+
+def test_no_more_detections_than_allowed():
+    assert found([[1.0], [-9.0], [2.0], [3.0]], detections_per_image=2).anchor_index.tolist() == [3, 2]
+
+
+def test_nothing_found():
+    detections = found([[-9.0]] * 4)
+    assert detections.boxes_xyxy.shape == (0, 4) and detections.labels.dtype == torch.int64

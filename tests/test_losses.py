@@ -1,0 +1,67 @@
+import math
+
+import pytest
+import torch
+from torchvision.ops import sigmoid_focal_loss
+
+from retinanet.model.losses import detection_losses, focal_loss, giou_loss, l1_loss
+
+ANCHORS = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+
+
+def test_focal_loss_by_hand():
+    # logit 0: p = .5. Foreground .25 * .5^2 * ln 2, background .75 * .5^2 * ln 2
+    loss = focal_loss(torch.zeros(1, 1, 2), torch.zeros(1, 1, dtype=bool), *torch.tensor([[0], [0], [1]]))
+    assert loss.item() == pytest.approx((0.25 + 0.75) * 0.25 * math.log(2))
+
+
+def test_focal_loss_equals_torchvisions():
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 50, 3) * 4, torch.zeros(2, 50, 3)
+    image, anchor, label = torch.tensor([0, 0, 1]), torch.tensor([3, 4, 7]), torch.tensor([2, 0, 1])
+    targets[image, anchor, label] = 1
+    ignored = torch.zeros(2, 50, dtype=bool)
+    expected = sigmoid_focal_loss(logits, targets, 0.25, 2).sum((1, 2))
+    torch.testing.assert_close(focal_loss(logits, ignored, image, anchor, label), expected)
+
+
+def test_ignored_anchors_cost_nothing():
+    ignored = torch.tensor([[True, False]])
+    none = torch.zeros(0, dtype=torch.int64)
+    one = focal_loss(torch.zeros(1, 2, 1), ignored, none, none, none)
+    assert one.item() == pytest.approx(0.75 * 0.25 * math.log(2))
+
+
+def test_image_without_objects_has_only_background_loss():
+    losses = detection_losses(torch.zeros(1, 2, 1), torch.ones(1, 2, 4), ANCHORS, [NO_BOXES], [NO_LABELS])
+    assert losses.classification.item() == pytest.approx(2 * 0.75 * 0.25 * math.log(2))
+    assert losses.box.item() == 0
+
+
+def test_box_loss_is_the_l1_distance_of_the_matched_anchor():
+    # The right deltas are zero; the wrong ones of the other anchor do not count.
+    deltas = torch.tensor([[[0.1, -0.2, 0.3, 0.0], [9, 9, 9, 9]]])
+    losses = detection_losses(torch.zeros(1, 2, 1), deltas, ANCHORS, [ANCHORS[:1]], [torch.tensor([0])])
+    assert losses.box.item() == pytest.approx(0.6)
+
+
+def test_normalisers_differ_when_images_have_unequal_numbers_of_objects():
+    logits, deltas = torch.zeros(2, 2, 1), torch.ones(2, 2, 4)  # each matched anchor costs 4
+    boxes, labels = [ANCHORS, ANCHORS[:1]], [torch.tensor([0, 0]), torch.tensor([0])]
+    for normaliser in ("image", "batch"):
+        assert detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", normaliser).box.item() == pytest.approx(4)
+    deltas[1] = 0  # image: (4 + 0) / 2; batch: 8 / 3
+    by_image, by_batch = (detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", n).box for n in ("image", "batch"))  # fmt: skip
+    assert (by_image.item(), by_batch.item()) == pytest.approx((2, 8 / 3))
+
+
+def test_perfect_boxes_cost_nothing():
+    assert l1_loss(torch.zeros(2, 4), ANCHORS, ANCHORS).tolist() == [0, 0]
+    torch.testing.assert_close(giou_loss(torch.zeros(2, 4), ANCHORS, ANCHORS), torch.zeros(2), atol=1e-6, rtol=0)
+
+
+def test_losses_are_float32_whatever_comes_in():
+    logits, deltas = torch.zeros(1, 2, 1, dtype=torch.bfloat16), torch.ones(1, 2, 4, dtype=torch.bfloat16)
+    losses = detection_losses(logits, deltas, ANCHORS, [ANCHORS], [torch.tensor([0, 0])])
+    assert losses.classification.dtype == losses.box.dtype == torch.float32

@@ -1,0 +1,27 @@
+import torch
+
+from retinanet.model.matching import BACKGROUND, IGNORE, match_anchors
+
+
+def test_anchor_between_the_thresholds_is_ignored():
+    gt_boxes = torch.tensor([[0.0, 0, 10, 10]])
+    anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 4.5], [50, 50, 60, 60]])  # IoU 1, .45, 0
+    assert match_anchors(anchors, gt_boxes).tolist() == [0, IGNORE, BACKGROUND]
+
+
+def test_an_object_that_no_anchor_fits_still_gets_its_nearest():
+    gt_boxes = torch.tensor([[0.0, 0, 2, 2]])
+    anchors = torch.tensor([[0.0, 0, 10, 10], [5, 5, 15, 15]])  # IoU .04, 0
+    assert match_anchors(anchors, gt_boxes).tolist() == [0, BACKGROUND]
+
+
+def test_the_nearest_anchor_of_one_object_may_keep_another():
+    # The second anchor is the best that the small object has, but itself overlaps the large one more.
+    gt_boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 3, 3]])
+    anchors = torch.tensor([[0.0, 0, 10, 10.5], [0, 0, 7, 7]])  # IoU .95, .49 and .086, .18
+    assert match_anchors(anchors, gt_boxes).tolist() == [0, 0]
+
+
+def test_image_without_objects_is_all_background():
+    anchors = torch.rand(5, 4)
+    assert match_anchors(anchors, torch.zeros(0, 4)).tolist() == [BACKGROUND] * 5
