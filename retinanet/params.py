@@ -119,8 +119,8 @@ class Model(Section):
     def _sides_in_order(self) -> "Model":
         if self.long_side < self.short_side:
             raise ValueError(f"long_side is {self.long_side}; it must be at least short_side, {self.short_side}")
-        if self.head_norm == "group" and self.head_width % 32:
-            raise ValueError(f"head_width is {self.head_width}; with head_norm: group it must divide by 32")
+        if self.head_norm == "group" and (self.head_width % 32 or self.head_width < 64):
+            raise ValueError(f"head_width is {self.head_width}; head_norm: group needs 64, 96, 128 ... for its 32 groups")
         return self
 
 

@@ -1,0 +1,22 @@
+import pytest
+import torch
+from torchvision.ops import FeaturePyramidNetwork
+
+from retinanet.model.pyramid import FeaturePyramid
+
+FEATURES = [torch.rand(1, 8, 20, 13), torch.rand(1, 16, 10, 7), torch.rand(1, 32, 5, 4)]
+
+
+@pytest.mark.parametrize("p6_from", ["c5", "p5"])
+def test_sizes_halve_upward_also_when_odd(p6_from):
+    sizes = [tuple(p.shape) for p in FeaturePyramid([8, 16, 32], 12, p6_from)(FEATURES)]
+    assert sizes == [(1, 12, 20, 13), (1, 12, 10, 7), (1, 12, 5, 4), (1, 12, 3, 2), (1, 12, 2, 1)]
+
+
+def test_equals_torchvisions():
+    ours, theirs = FeaturePyramid([8, 16, 32], 12, "c5"), FeaturePyramidNetwork([8, 16, 32], 12)
+    for i in range(3):
+        theirs.inner_blocks[i][0].load_state_dict(ours.lateral[i].state_dict())
+        theirs.layer_blocks[i][0].load_state_dict(ours.output[i].state_dict())
+    expected = theirs({str(i): feature for i, feature in enumerate(FEATURES)})
+    torch.testing.assert_close(ours(FEATURES)[:3], list(expected.values()))

@@ -1,0 +1,49 @@
+import copy
+
+import pytest
+import torch
+
+from retinanet.model.retinanet import RetinaNet
+
+
+@pytest.fixture
+def model(small_settings):
+    return RetinaNet(small_settings, 3).eval()
+
+
+@torch.no_grad()
+def test_one_row_of_numbers_for_each_anchor(model):
+    logits, deltas = model(torch.zeros(2, 3, 64, 96))
+    cells = 8 * 12 + 4 * 6 + 2 * 3 + 1 * 2 + 1 * 1
+    assert logits.shape == (2, cells * 6, 3)
+    assert deltas.shape == (2, cells * 6, 4)
+    assert model.anchors(64, 96).shape == (cells * 6, 4)
+    assert sum(model.level_sizes(64, 96)) == cells * 6
+
+
+@torch.no_grad()
+def test_grid_sizes_are_those_of_the_features(model):
+    features = model.features(torch.zeros(1, 3, 96, 160))
+    assert model.grid_sizes(96, 160) == [tuple(f.shape[-2:]) for f in features]
+
+
+@pytest.mark.parametrize("backbone", ["alexnet"])
+@torch.no_grad()
+def test_grids_that_do_not_divide_the_picture_have_an_anchor_for_each_cell(small_settings, backbone):
+    model = RetinaNet(small_settings.model_copy(update={"backbone": backbone}), 1).eval()
+    assert model(torch.zeros(1, 3, 96, 128))[0].shape[1] == len(model.anchors(96, 128))
+
+
+def test_mean_colour_is_zero_to_the_network(model):
+    colour = torch.tensor(model.backbone.mean) * 255
+    images = model.normalise(colour.expand(1, 4, 5, 3))
+    assert images.shape == (1, 3, 4, 5)
+    torch.testing.assert_close(images, torch.zeros(1, 3, 4, 5), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_copy_computes_the_same(model):
+    model.grid_sizes(64, 64)
+    twin = copy.deepcopy(model)
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model(images)[0], twin(images)[0])
