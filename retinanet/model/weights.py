@@ -18,6 +18,9 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.params import Model as ModelSettings
 
 
+COUNTER = "num_batches_tracked"
+
+
 class Loaded(NamedTuple):
     model: RetinaNet
     class_names: tuple[str, ...]
@@ -76,12 +79,7 @@ def load_backbone(model: RetinaNet, weights: str, packaged: Mapping[str, Path]) 
             if weights == "imagenet":
                 raise WeightsError(f"{reason}; set model.weights to a file, or to auto to train from scratch") from error
             return f"WARNING: {reason}; training starts from random weights and needs many more epochs"
-    state = read_state_dict(path)
-    network = model.backbone.network
-    if set(state) != set(network.state_dict()):
-        state = _by_order(network.state_dict(), state, path)
-    network.load_state_dict(state, strict=False)
-    return f"{name}: ImageNet weights from {path} ({len(network.state_dict())} tensors)"
+    return f"{name}: ImageNet weights from {path} ({_load_into(model, read_state_dict(path), path)} tensors)"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -124,28 +122,28 @@ def _our_name(name: str, tower_stride: int) -> str:
     raise WeightsError(f"{name} is no tensor of torchvision's RetinaNet")
 
 
-def _by_order(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Other names for the same network: pair tensors by position, each pair of one shape."""
-    # A classifier at the end is in the file but not in a feature extractor.
-    found = list(state.values())[: len(wanted)]
-    pairs = dict(zip(wanted, found, strict=False))
-    wrong = [n for n, t in pairs.items() if t.shape != wanted[n].shape]
-    if wrong or len(pairs) < len(wanted):
-        where = wrong[0] if wrong else list(wanted)[len(pairs)]
-        raise WeightsError(f"{path} holds weights of another network: nothing fits {where} {tuple(wanted[where].shape)}")
-    return pairs
+def _load_into(model: RetinaNet, state: Mapping[str, Tensor], source: Path | str) -> int:
+    """Load a classifier's weights into the backbone, by name where the names agree, else by position; the number loaded.
+
+    Every tensor of the backbone is loaded or WeightsError raised. The classifier at the end is left out, and so are the
+    counters of batches, which frozen norms lack.
+    """
+    network = model.backbone.network
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
+    found = {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
+    if not wanted.keys() <= found.keys():
+        found = dict(zip(wanted, found.values(), strict=False))
+    for name, tensor in wanted.items():
+        if name not in found or found[name].shape != tensor.shape:
+            raise WeightsError(f"{source} holds weights of another network: nothing fits {name} {tuple(tensor.shape)}")
+    network.load_state_dict({name: found[name] for name in wanted}, strict=False)
+    return len(wanted)
 
 
 def _load_published(model: RetinaNet, name: str) -> str:
-    network = model.backbone.network
     if name.startswith("timm/"):
         published = timm.create_model(name.removeprefix("timm/"), pretrained=True).state_dict()
     else:
         weights = torchvision.models.get_model_weights(name).DEFAULT
         published = weights.get_state_dict(progress=True, check_hash=True)
-    wanted = network.state_dict()
-    fitting = {key: tensor for key, tensor in published.items() if key in wanted}
-    if set(fitting) != {k for k in wanted if not k.endswith("num_batches_tracked")} | set(fitting):
-        fitting = _by_order(wanted, published, Path(name))
-    network.load_state_dict(fitting, strict=False)
-    return f"{name}: published ImageNet weights ({len(fitting)} of {len(published)} tensors)"
+    return f"{name}: published ImageNet weights ({_load_into(model, published, name)} of {len(published)} tensors)"

@@ -1,0 +1,128 @@
+"""Picture in, Detections out, whatever runtime is underneath.
+
+Imports torch only when it opens a torch model, so that a server of an ONNX model needs none.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
+from retinanet.detections import Detections
+from retinanet.errors import WeightsError
+
+# What runs a network: (pictures (N, H, W, 3) uint8, sizes (N, 2) int64) -> N Detections in input pixels.
+Runtime = Callable[[np.ndarray, np.ndarray], list[Detections]]
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """How scores become detections; the fields of params.evaluate with the same names."""
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+    candidates_per_level: int = 1000
+    detections_per_image: int = 300
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Call it with RGB pictures (H, W, 3) uint8 of any sizes; boxes come back in pixels of each."""
+
+    runtime: Runtime
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    short_side: int
+    long_side: int
+    padding: tuple[int, int, int]
+
+    def __call__(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
+        scales = [fit_scale(*p.shape[:2], self.short_side, self.long_side) for p in pictures]
+        resized = [resize(p, scale) for p, scale in zip(pictures, scales, strict=True)]
+        found: list[Detections] = [Detections.none()] * len(pictures)
+        # Only pictures of one size share a batch: what stands beside a picture must not change its detections.
+        for shape in dict.fromkeys(r.shape for r in resized):
+            rows = [i for i, r in enumerate(resized) if r.shape == shape]
+            batch = pad_batch([resized[i] for i in rows], self.padding)
+            sizes = np.array([shape[:2]] * len(rows), np.int64)
+            for i, detections in zip(rows, self.runtime(batch, sizes), strict=True):
+                found[i] = _unscaled(detections, shape, pictures[i].shape)
+        return found
+
+
+def load_detector(path: Path, settings: DecodeSettings | None = None, device: str = "cpu") -> Detector:
+    """Open a .safetensors model that training wrote, or an .onnx one that export wrote. Raises WeightsError.
+
+    settings apply to .safetensors; an .onnx file has its own inside.
+    """
+    if path.suffix == ".onnx":
+        return _onnx_detector(path)
+    if path.suffix == ".safetensors":
+        from retinanet.model.weights import load_model
+
+        return torch_detector(*load_model(path), settings or DecodeSettings(), device)
+    raise WeightsError(f"{path}: a model is a .safetensors or an .onnx file")
+
+
+def torch_detector(model, class_names, category_ids, settings: DecodeSettings, device: str = "cpu") -> Detector:
+    """A Detector of a RetinaNet in memory; the model is put in eval mode each time it runs."""
+    import torch
+
+    from retinanet.model.decode import decode
+
+    model.to(device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(pictures: np.ndarray, sizes: np.ndarray) -> list[Detections]:
+        model.eval()
+        logits, deltas = model(model.normalise(torch.from_numpy(pictures).to(device)))
+        size = pictures.shape[1:3]
+        decoded = decode(
+            logits, deltas, model.anchors(*size), model.level_sizes(*size), [tuple(s) for s in sizes.tolist()],
+            settings.score_threshold, settings.nms_iou, settings.candidates_per_level, settings.detections_per_image,
+        )  # fmt: skip
+        return [Detections(*(t.cpu().numpy() for t in (d.boxes_xyxy, d.scores, d.labels))) for d in decoded]
+
+    sides = model.settings.short_side, model.settings.long_side
+    return Detector(run, tuple(class_names), tuple(category_ids), *sides, padding_colour(model.backbone.mean))
+
+
+def _onnx_detector(path: Path) -> Detector:
+    import onnxruntime
+
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist; `dvc repro export` makes it")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=_providers(onnxruntime))
+        about = json.loads(session.get_modelmeta().custom_metadata_map["retinanet"])
+    except (KeyError, ValueError, RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf) as error:
+        raise WeightsError(f"{path} is no model that `dvc repro export` wrote: {error}") from error
+
+    def run(pictures: np.ndarray, sizes: np.ndarray) -> list[Detections]:
+        boxes, scores, labels, image = session.run(None, {"pictures": pictures, "sizes": sizes})
+        found = Detections(boxes, scores, labels)
+        return [found.rows(image == i) for i in range(len(pictures))]
+
+    return Detector(
+        run,
+        tuple(about["class_names"]),
+        tuple(about["category_ids"]),
+        about["short_side"],
+        about["long_side"],
+        tuple(about["padding"]),
+    )
+
+
+def _providers(onnxruntime) -> list[str]:
+    # TensorRT is listed where the wheel knows of it, installed or not; the two below run wherever they are listed.
+    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
+
+
+def _unscaled(detections: Detections, resized: tuple, original: tuple) -> Detections:
+    ratio = np.array([original[1] / resized[1], original[0] / resized[0]] * 2, np.float32)
+    return Detections(detections.boxes_xyxy * ratio, detections.scores, detections.labels)

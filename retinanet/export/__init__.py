@@ -1,0 +1,1 @@
+"""The network as ONNX, and the gate that holds it against PyTorch."""

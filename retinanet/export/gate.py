@@ -1,0 +1,76 @@
+"""An exported model may leave only if it finds what the trained one finds."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from retinanet.detections import Detections
+from retinanet.detector import Detector
+from retinanet.errors import ExportError
+
+
+# Two detections of one object by the same weights; anything farther apart is another detection.
+NEAR_SCORE, NEAR_IOU = 0.05, 0.5
+
+
+class Agreement(NamedTuple):
+    """Over all pictures: how many detections the trained model has, the share of both models' detections that have a
+    partner in the other, the least IoU of such a pair, and the largest difference of its scores."""
+
+    detections: int
+    matched_share: float
+    min_iou: float
+    max_score_difference: float
+
+
+def compare(trained: Detector, exported: Detector, pictures: Sequence[np.ndarray]) -> Agreement:
+    """Pair the detections of two detectors on the same pictures: same class, most alike box and score."""
+    total = matched = detections = 0
+    ious, differences = [], []
+    for a, b in zip(trained(pictures), exported(pictures), strict=True):
+        pairs = _pair(a, b)
+        ious += [iou for _, _, iou in pairs]
+        differences += [abs(float(a.scores[i] - b.scores[j])) for i, j, _ in pairs]
+        detections, matched, total = detections + len(a), matched + 2 * len(pairs), total + len(a) + len(b)
+    share = matched / total if total else 1.0
+    return Agreement(detections, share, min(ious, default=1.0), max(differences, default=0.0))
+
+
+def require_agreement(found: Agreement, min_matched: float, min_iou: float, score_tolerance: float) -> None:
+    """Raises ExportError when the two differ by more than rounding.
+
+    min_matched below 1 allows for the few boxes that overlap by just the NMS threshold, where the last bit decides.
+    """
+    if not (
+        found.matched_share >= min_matched
+        and found.min_iou >= min_iou
+        and found.max_score_difference <= score_tolerance
+    ):
+        raise ExportError(
+            f"the ONNX model differs from the trained one: {found.matched_share:.1%} of {found.detections} detections "
+            f"matched (at least {min_matched:.1%} wanted), least IoU {found.min_iou:.4f} (at least {min_iou}), scores up "
+            f"to {found.max_score_difference:.2g} apart (at most {score_tolerance}); the file was removed"
+        )
+
+
+def _pair(a: Detections, b: Detections) -> list[tuple[int, int, float]]:
+    """(row of a, row of b, IoU): each detection with the free one of its class and about its score that overlaps most."""
+    free = set(range(len(b)))
+    pairs = []
+    for i in range(len(a)):
+        near = [j for j in free if b.labels[j] == a.labels[i] and abs(b.scores[j] - a.scores[i]) <= NEAR_SCORE]
+        if near:
+            ious = {j: _iou(a.boxes_xyxy[i], b.boxes_xyxy[j]) for j in near}
+            best = max(ious, key=ious.__getitem__)
+            if ious[best] > NEAR_IOU:
+                pairs.append((i, best, ious[best]))
+                free.remove(best)
+    return pairs
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    overlap = float(np.prod(sides.clip(min=0)))
+    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - overlap
+    return overlap / union if union > 0 else 0.0

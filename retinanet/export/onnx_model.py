@@ -1,0 +1,170 @@
+"""The whole detector as one ONNX file: bytes of pictures in, boxes out, decoding and NMS inside.
+
+Inputs: pictures (N, H, W, 3) uint8 with H and W multiples of 32, sizes (N, 2) int64 (height, width inside the
+padding). Outputs over all D detections of the batch: boxes (D, 4) xyxy in input pixels, scores (D,), labels (D,),
+image (D,) int64, the row of the picture; best first within a picture. N, H and W are free.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx.compose
+import onnx.parser
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from retinanet.data.preprocess import padding_colour
+from retinanet.detector import DecodeSettings
+from retinanet.model import boxes as box_ops
+from retinanet.model.retinanet import RetinaNet
+
+OPSET = 20
+
+
+def export_onnx(
+    model: RetinaNet,
+    path: Path,
+    settings: DecodeSettings,
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+) -> None:
+    """Write the model to path, checked by ONNX's own checker."""
+    candidates = _export_network(model, settings)
+    selection = _selection(settings, model.num_classes)
+    selection.ir_version = candidates.ir_version
+    whole = onnx.compose.merge_models(
+        candidates, selection, io_map=[(name, name) for name in ("boxes_in", "scores_in", "labels_in")]
+    )
+    about = {
+        "class_names": list(class_names),
+        "category_ids": list(category_ids),
+        "short_side": model.settings.short_side,
+        "long_side": model.settings.long_side,
+        "padding": padding_colour(model.backbone.mean),
+        "decoding": vars(settings),
+    }
+    onnx.helper.set_model_props(whole, {"retinanet": json.dumps(about)})
+    onnx.checker.check_model(whole, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    onnx.save(whole, part)
+    part.rename(path)
+
+
+class _Candidates(nn.Module):
+    """Pictures to the best candidates of each level, as retinanet.model.decode chooses them before NMS."""
+
+    def __init__(self, model: RetinaNet, per_level: int):
+        super().__init__()
+        self.model, self.per_level = model, per_level
+
+    def forward(self, pictures: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        images = self.model.normalise(pictures)
+        levels = [
+            self._level(level, feature, images.shape[-2:], sizes)
+            for level, feature in enumerate(self.model.features(images))
+        ]
+        boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+        return boxes, scores, labels
+
+    def _level(self, level: int, feature: Tensor, image_size: tuple, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # Level by level: one tensor over all levels has a length that takes the exporter hours to reason about.
+        logits, deltas = self.model.heads([feature])
+        anchors = self.model.anchors_on(level, feature.shape[-2:], image_size)
+        K = self.model.num_classes
+        # Padded, so that the number asked for is constant even where a level has fewer.
+        best = F.pad(logits.flatten(1), (0, self.per_level), value=-1e4).topk(self.per_level, dim=1)
+        chosen = best.indices.clamp(max=logits.shape[1] * K - 1)  # (N, per_level)
+        anchor = chosen // K
+        chosen_deltas = deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
+        boxes = box_ops.clip(box_ops.decode(chosen_deltas, anchors[anchor]), sizes[:, None])
+        return boxes, best.values.sigmoid(), chosen % K
+
+
+def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelProto:
+    batch, rows, columns = (torch.export.Dim(name, min=1, max=1024) for name in ("batch", "rows", "columns"))
+    model.eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The exporter warns about its own deprecations and about ops that it traces correctly.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _Candidates(model, settings.candidates_per_level),
+            # Large enough that no map has a side of 1, which the exporter would take for a constant.
+            (torch.zeros(2, 256, 384, 3, dtype=torch.uint8), torch.tensor([[256, 384], [200, 350]])),
+            input_names=["pictures", "sizes"],
+            output_names=["boxes_in", "scores_in", "labels_in"],
+            dynamic_shapes=({0: batch, 1: 32 * rows, 2: 32 * columns}, {0: batch}),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
+    """Candidates (N, M) to detections: NMS by picture and class, then the best of each picture."""
+    return onnx.parser.parse_model(f"""
+        <ir_version: 10, opset_import: ["" : {OPSET}]>
+        selection (float[N,M,4] boxes_in, float[N,M] scores_in, int64[N,M] labels_in)
+            => (float[D,4] boxes, float[D] scores, int64[D] labels, int64[D] image)
+        {{
+            zero = Constant<value_int = 0>()
+            one = Constant<value_int = 1>()
+            two = Constant<value_int = 2>()
+            first = Constant<value_ints = [0]>()
+            second = Constant<value_ints = [1]>()
+            outer = Constant<value_ints = [0, 2]>()
+
+            # The candidates' scores by class, 0 where a candidate is of another: (N, K, M).
+            classes = Constant<value_int = {num_classes}>()
+            each_class = Range(zero, classes, one)
+            class_column = Unsqueeze(each_class, outer)
+            labels_row = Unsqueeze(labels_in, second)
+            is_class = Equal(labels_row, class_column)
+            scores_row = Unsqueeze(scores_in, second)
+            nothing = Constant<value_float = 0.0>()
+            class_scores = Where(is_class, scores_row, nothing)
+
+            no_limit = Constant<value_int = {2**31 - 1}>()
+            iou = Constant<value_float = {settings.nms_iou:.9f}>()
+            threshold = Constant<value_float = {settings.score_threshold:.9f}>()
+            kept = NonMaxSuppression(boxes_in, class_scores, no_limit, iou, threshold)
+
+            # Best first.
+            kept_image = Gather<axis = 1>(kept, zero)
+            kept_candidate = Gather<axis = 1>(kept, two)
+            image_column = Unsqueeze(kept_image, second)
+            candidate_column = Unsqueeze(kept_candidate, second)
+            kept_place = Concat<axis = 1>(image_column, candidate_column)
+            kept_scores = GatherND(scores_in, kept_place)
+            how_many = Shape(kept_scores)
+            sorted_scores, order = TopK(kept_scores, how_many)
+            sorted_place = Gather<axis = 0>(kept_place, order)
+            sorted_image = Gather<axis = 0>(kept_image, order)
+
+            # A detection's rank in its own picture, from 1.
+            shape = Shape(scores_in)
+            picture_count = Gather(shape, zero)
+            each_picture = Range(zero, picture_count, one)
+            picture_row = Unsqueeze(each_picture, first)
+            sorted_column = Unsqueeze(sorted_image, second)
+            is_picture = Equal(sorted_column, picture_row)
+            ones = Cast<to = 7>(is_picture)
+            counts = CumSum(ones, zero)
+            own_counts = Mul(counts, ones)
+            rank = ReduceSum<keepdims = 0>(own_counts, second)
+            most = Constant<value_int = {settings.detections_per_image}>()
+            stays = LessOrEqual(rank, most)
+
+            scores = Compress<axis = 0>(sorted_scores, stays)
+            image = Compress<axis = 0>(sorted_image, stays)
+            place = Compress<axis = 0>(sorted_place, stays)
+            boxes = GatherND(boxes_in, place)
+            labels = GatherND(labels_in, place)
+        }}
+    """)

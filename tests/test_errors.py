@@ -1,0 +1,30 @@
+import pytest
+
+from retinanet.errors import ParamsError, exit_on_error
+
+
+def test_a_fault_is_one_line_and_exit_code_1(capsys):
+    @exit_on_error
+    def main():
+        raise ParamsError("params.yaml: two\nlines")
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "error: params.yaml: two lines\n"
+
+
+def test_a_programs_own_exit_code_passes():
+    with pytest.raises(SystemExit) as stop:
+        exit_on_error(lambda: 3)()
+    assert stop.value.code == 3
+
+
+def test_the_traceback_is_there_for_who_asks(monkeypatch):
+    @exit_on_error
+    def main():
+        raise ParamsError("x")
+
+    monkeypatch.setenv("RETINANET_TRACEBACK", "1")
+    with pytest.raises(ParamsError):
+        main()

@@ -1,0 +1,69 @@
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from retinanet.detector import DecodeSettings, load_detector, torch_detector
+from retinanet.errors import ExportError
+from retinanet.export.gate import compare, require_agreement
+from retinanet.export.onnx_model import export_onnx
+from retinanet.model.retinanet import RetinaNet
+from retinanet.params import load_params
+
+NAMES, IDS = ("cat", "dog"), (3, 8)
+SETTINGS = DecodeSettings(score_threshold=0.05, nms_iou=0.5, candidates_per_level=200, detections_per_image=50)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A network with scattered scores, and its ONNX file."""
+    torch.manual_seed(0)
+    settings = load_params().model.model_copy(update={"short_side": 96, "long_side": 160})
+    model = RetinaNet(settings, len(NAMES)).eval()
+    torch.nn.init.normal_(model.classification.last.weight, std=0.1)
+    torch.nn.init.constant_(model.classification.last.bias, -4.0)
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(model, path, SETTINGS, NAMES, IDS)
+    return torch_detector(model, NAMES, IDS, SETTINGS), path
+
+
+def pictures(*shapes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
+
+
+def test_finds_what_pytorch_finds_for_any_batch_and_size(pair):
+    trained, path = pair
+    exported = load_detector(path)
+    some = pictures((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1))
+    agreement = compare(trained, exported, some)
+    assert agreement.detections > 50
+    # Random scores on the regular grid of anchors: many boxes overlap by just the NMS threshold.
+    require_agreement(agreement, min_matched=0.95, min_iou=0.99, score_tolerance=1e-3)
+    assert max(len(d) for d in exported(some)) == SETTINGS.detections_per_image
+
+
+def test_the_file_is_valid_and_says_how_to_use_it(pair):
+    onnx.checker.check_model(onnx.load(pair[1]), full_check=True)
+    detector = load_detector(pair[1])
+    assert (detector.class_names, detector.category_ids) == (NAMES, IDS)
+    assert (detector.short_side, detector.long_side) == (96, 160)
+
+
+def test_a_picture_on_which_nothing_is_found(pair):
+    # A plain grey picture is all padding colour to the network, whose biases alone say: background.
+    grey = [np.full((64, 64, 3), 128, np.uint8)]
+    trained, path = pair
+    assert [len(d) for d in trained(grey)] == [len(d) for d in load_detector(path)(grey)]
+
+
+def test_a_difference_stops_the_export(pair):
+    trained, path = pair
+    exported = load_detector(path)
+
+    def shifted(some):
+        return [type(d)(d.boxes_xyxy + 3, d.scores, d.labels) for d in exported(some)]
+
+    agreement = compare(trained, shifted, pictures((60, 80)))
+    with pytest.raises(ExportError, match="differs from the trained one"):
+        require_agreement(agreement, min_matched=0.5, min_iou=0.99, score_tolerance=1e-3)

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retinanet.errors import ParamsError
+from retinanet.params import load_params
+
+GOOD = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+
+
+def load_with(tmp_path, key: str, value: object):
+    content = yaml.safe_load(yaml.safe_dump(GOOD))
+    *sections, last = key.split(".")
+    section = content
+    for name in sections:
+        section = section[name]
+    if value is None:
+        del section[last]
+    else:
+        section[last] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    return load_params(tmp_path / "params.yaml")
+
+
+def test_the_repositorys_own_params_are_sound():
+    assert load_params().train.epochs >= 1
+
+
+def test_a_number_without_a_dot_is_a_number(tmp_path):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(GOOD).replace("learning_rate: 0.", "learning_rate: 1e-3 # 0."))
+    assert load_params(tmp_path / "params.yaml").train.learning_rate == 0.001
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("train.epoch", 3, r"train\.epoch is no known key; did you mean epochs\?"),
+        ("trian", {}, r"trian is no known key; did you mean train\?"),
+        ("train.epochs", None, r"train\.epochs is missing"),
+        ("train.epochs", "ten", r"train\.epochs is 'ten'; input should be a valid integer"),
+        ("train.epochs", True, r"train\.epochs is True"),
+        ("train.epochs", 0, r"train\.epochs is 0; .*greater than or equal to 1"),
+        ("train.learning_rate", float("nan"), r"train\.learning_rate is nan"),
+        ("train.optimizer", "adam", r"train\.optimizer is 'adam'; .*'adamw' or 'sgd'"),
+        ("download.source", "archive", r"download: source is archive, so archive\.url"),
+        ("download.archive.sha256", "xyz", r"download\.archive\.sha256 is 'xyz'"),
+        ("prepare.test_share", 0.9, r"prepare: val_share \+ test_share is 1\.05; train needs a share too"),
+        ("model.long_side", 32, r"model: long_side is 32; it must be at least short_side"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path, key, value, says):
+    with pytest.raises(ParamsError, match=says) as error:
+        load_with(tmp_path, key, value)
+    assert "\n" not in str(error.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    content = yaml.safe_dump(GOOD).replace("epochs:", "epoch:").replace("experiment: retinanet", "experiment: ''")
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(ParamsError, match=r"train\.epochs is missing; train\.epoch is no known key.*; tracking"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("content", "says"), [("a: [1", "line 1.*not YAML"), ("", "the file is None"), ("- 1", "the file is")])
+def test_a_file_that_is_no_mapping(tmp_path, content, says):
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(ParamsError, match=says):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_no_file_says_where_to_stand(tmp_path):
+    with pytest.raises(ParamsError, match="run from the repository's root"):
+        load_params(tmp_path / "params.yaml")

@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"),
+    [(480, 640, 800 / 480), (480, 1600, 1333 / 1600), (800, 800, 1.0), (1600, 1600, 0.5)],
+)
+def test_short_side_unless_the_long_one_is_too_long(height, width, scale):
+    assert fit_scale(height, width, 800, 1333) == scale
+
+
+def test_a_strip_keeps_at_least_one_pixel():
+    assert resize(np.zeros((3, 2000, 3), np.uint8), 0.1).shape == (1, 200, 3)
+
+
+def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():
+    batch = pad_batch([np.full((40, 20, 3), 9, np.uint8), np.full((10, 50, 3), 7, np.uint8)], (1, 2, 3))
+    assert batch.shape == (2, 64, 64, 3)
+    assert batch[0, 39, 19].tolist() == [9, 9, 9] and batch[0, 40, 0].tolist() == [1, 2, 3]
+    assert batch[1, 9, 49].tolist() == [7, 7, 7] and batch[1, 9, 50].tolist() == [1, 2, 3]
+
+
+def test_padding_is_the_mean_colour():
+    assert padding_colour((0.5, 0.485, 0.0)) == (128, 124, 0)
