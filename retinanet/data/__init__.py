@@ -1,0 +1,1 @@
+"""Pictures and annotations on disk, in and out."""

@@ -1,0 +1,96 @@
+"""COCO JSON as published: any number of files, pictures somewhere near them, splits in the files' names."""
+
+import json
+from pathlib import Path
+
+from retinanet.data.annotated import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, Skipped
+from retinanet.data.coco import read_coco_content
+from retinanet.errors import AnnotationError
+
+
+def find_coco_files(root: Path) -> list[Path]:
+    """The JSON files under `root` that hold objects: instances_*.json where there are some, else all that look so.
+
+    Raises AnnotationError on JSON that is broken.
+    """
+    files = sorted(path for path in root.rglob("*.json") if path.is_file())
+    instances = [path for path in files if path.name.startswith("instances_")]
+    return instances or [path for path in files if _looks_like_coco(path)]
+
+
+def read_coco_source(root: Path, files: list[Path]) -> AnnotatedSet:
+    """Read the annotation files. Raises AnnotationError on what cannot be understood or contradicts itself."""
+    found = AnnotatedSet("coco")
+    listed_in: dict[Path, Path] = {}
+    for path in files:
+        content = read_coco_content(path)
+        split = _split_named_by(path, root) if len(files) > 1 else None
+        _merge_categories(found.category_ids, content, path)
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        boxes: dict[int, list[Box]] = {image["id"]: [] for image in content["images"]}
+        for annotation in content["annotations"]:
+            boxes[annotation["image_id"]].append(_box(annotation, names))
+        for image in content["images"]:
+            file = _locate(image["file_name"], path, root)
+            if file is None:
+                found.skipped.append(Skipped(image["file_name"], f"named by {path}, but the picture is missing"))
+                continue
+            if file in listed_in:
+                raise AnnotationError(f"{path}: {image['file_name']!r} is listed twice, first in {listed_in[file]}")
+            listed_in[file] = path
+            size = (image.get("width"), image.get("height"))
+            if not all(isinstance(side, int) and side > 0 for side in size):
+                size = None
+            found.pictures.append(AnnotatedPicture(file, tuple(boxes[image["id"]]), size, split, image["id"]))
+    return found
+
+
+def _looks_like_coco(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
+def _split_named_by(path: Path, root: Path) -> str | None:
+    for text in (path.stem.lower(), *(part.lower() for part in reversed(path.parent.relative_to(root).parts))):
+        for split in (TRAIN, VAL, TEST):
+            if split in text:
+                return split
+    return None
+
+
+def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -> None:
+    names = {category_id: name for name, category_id in category_ids.items()}
+    own: dict[str, int] = {}
+    for category in content["categories"]:
+        name, category_id = category["name"], category["id"]
+        if name in own:
+            raise AnnotationError(
+                f"{path}: categories {own[name]} and {category_id} are both called {name!r}; rename one"
+            )
+        own[name] = category_id
+        if names.get(category_id, name) != name or category_ids.get(name, category_id) != category_id:
+            raise AnnotationError(
+                f"{path}: category {category_id} is {name!r}, another file has "
+                f"{category_ids.get(name)} for it and {names.get(category_id)!r} for the id; make them agree"
+            )
+    category_ids |= own
+
+
+def _box(annotation: dict, names: dict[int, str]) -> Box:
+    x, y, width, height = annotation["bbox"]
+    area = annotation.get("area")
+    iscrowd = bool(annotation.get("iscrowd", 0))
+    return Box(names[annotation["category_id"]], (x, y, x + width, y + height), iscrowd, area)
+
+
+def _locate(file_name: str, path: Path, root: Path) -> Path | None:
+    """Beside the file, as exports have it, or in the folder of the split's name, as cocodataset.org has it."""
+    folder, above = path.parent, path.parent.parent
+    split = path.stem.removeprefix("instances_")
+    bases = [folder, folder / "images", folder / split]
+    if folder != root:
+        bases += [above, above / "images", above / split, above / "images" / split]
+    return next((base / file_name for base in bases if (base / file_name).is_file()), None)
