@@ -1,0 +1,96 @@
+"""Boxes with captions on pictures, legible on small and large ones."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from retinanet.detections import Detections
+
+Colour = tuple[int, int, int]
+
+# Far apart in hue and bright, so that neighbours differ on dark and on light pictures.
+COLOURS: tuple[Colour, ...] = (
+    (255, 214, 0),
+    (0, 210, 255),
+    (255, 95, 160),
+    (140, 255, 60),
+    (255, 150, 30),
+    (190, 130, 255),
+    (0, 255, 190),
+    (255, 80, 60),
+)
+# A picture with a longer side below this many pixels is enlarged for its detections to be legible.
+LEAST_SIDE = 480
+
+
+def draw_detections(picture: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:
+    """A copy of a picture (H, W, 3) uint8 with a box, class and score for each detection.
+
+    Small pictures come back enlarged by a whole factor. Where captions would cover each other the best scores keep
+    theirs; one class alone is not named at each box.
+    """
+    factor = -(-LEAST_SIDE // max(picture.shape[:2])) if max(picture.shape[:2]) < LEAST_SIDE else 1
+    canvas = _Canvas(picture.repeat(factor, axis=0).repeat(factor, axis=1))
+    boxes = detections.boxes_xyxy * factor
+    labels = [int(label) for label in detections.labels]
+    for box, label in zip(boxes, labels, strict=True):
+        canvas.outline(box, COLOURS[label % len(COLOURS)])
+    for box, label, score in zip(boxes, labels, detections.scores, strict=True):
+        name = f"{class_names[label]} " if len(class_names) > 1 else ""
+        canvas.caption(box, f"{name}{score:.2f}", COLOURS[label % len(COLOURS)])
+    return canvas.pixels()
+
+
+def draw_boxes(picture: np.ndarray, boxes: np.ndarray, captions: Sequence[str], colour: Colour) -> np.ndarray:
+    """A copy of a picture (H, W, 3) uint8, of the same size, with boxes (B, 4) xyxy in one colour.
+
+    An empty caption draws none; of captions that would cover each other the first stays.
+    """
+    canvas = _Canvas(picture)
+    for box in boxes:
+        canvas.outline(box, colour)
+    for box, caption in zip(boxes, captions, strict=True):
+        canvas.caption(box, caption, colour)
+    return canvas.pixels()
+
+
+class _Canvas:
+    """A picture being drawn on; it knows where captions stand already."""
+
+    def __init__(self, picture: np.ndarray):
+        self.image = Image.fromarray(np.ascontiguousarray(picture))
+        self.draw = ImageDraw.Draw(self.image)
+        side = max(self.image.size)
+        self.line = max(1, round(side / 400))
+        self.font = ImageFont.load_default(max(11, round(side / 60)))
+        self.taken: list[tuple[float, float, float, float]] = []
+
+    def outline(self, box: np.ndarray, colour: Colour) -> None:
+        left, top, right, bottom = (round(float(edge)) for edge in box)
+        # Pillow draws the right and bottom edge inside its limits and refuses crossed ones.
+        self.draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=self.line)
+
+    def caption(self, box: np.ndarray, text: str, colour: Colour) -> None:
+        """Above the box, or inside its top edge where the picture ends; left out where it does not fit."""
+        width, height = self.draw.textbbox((0, 0), text, font=self.font)[2:]
+        width, height = width + 4, height + 3
+        if not text or width > self.image.width or height > self.image.height:
+            return
+        left = min(max(0.0, float(box[0])), self.image.width - width)
+        top = float(box[1]) - height
+        top = min(top if top >= 0 else max(0.0, float(box[1])), self.image.height - height)
+        place = (left, top, left + width, top + height)
+        if any(_overlap(place, other) for other in self.taken):
+            return
+        self.taken.append(place)
+        self.draw.rectangle(place, fill=colour)
+        dark = np.dot(colour, (0.299, 0.587, 0.114)) > 110
+        self.draw.text((left + 2, top + 1), text, fill=(0, 0, 0) if dark else (255, 255, 255), font=self.font)
+
+    def pixels(self) -> np.ndarray:
+        return np.array(self.image)
+
+
+def _overlap(a: tuple, b: tuple) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

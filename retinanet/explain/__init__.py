@@ -1,0 +1,1 @@
+"""Why a detection was made: Grad-CAM and its report."""

@@ -1,0 +1,123 @@
+"""The pictures of the report: detections, truth, and the heat of one detection, as arrays (H, W, 3) uint8."""
+
+import cv2
+import numpy as np
+
+from retinanet.drawing import draw_boxes
+from retinanet.explain.examples import Example, Explained
+
+# Bright ones that stand out from foliage, skin and streets alike; red is left for what was not found.
+CLASS_COLOURS = (
+    (255, 214, 0),
+    (0, 210, 255),
+    (255, 110, 199),
+    (140, 255, 60),
+    (255, 150, 30),
+    (190, 130, 255),
+    (255, 255, 255),
+    (0, 255, 190),
+)
+UNFOUND_COLOUR = (255, 45, 45)
+
+# Longer sides in pixels.
+PICTURE_SIDE, CROP_SIDE = 760, 320
+# With more boxes than this, captions would hide the picture; only explained detections get one.
+CAPTIONS = 25
+LEAST_CROP = 64
+STRONGEST = 0.7
+
+
+def class_colour(label: int) -> tuple[int, int, int]:
+    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+
+
+def letter(position: int) -> str:
+    """The name of the explained detection at this position: A to Z, then A1 and so on."""
+    return chr(ord("A") + position % 26) + (str(position // 26) if position >= 26 else "")
+
+
+def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
+    """Detections in the colour of their class with their scores; the explained ones with their letters."""
+    detections = example.detections
+    letters = {explained.row: letter(i) for i, explained in enumerate(example.explained)}
+    captions = []
+    for row, (score, label) in enumerate(zip(detections.scores, detections.labels, strict=True)):
+        words = [letters[row]] if row in letters else []
+        if row in letters or len(detections) <= CAPTIONS:
+            words += [class_names[label]] if len(class_names) > 1 else []
+            words += [f"{score:.2f}"]
+        captions.append(" ".join(words))
+    return _boxes_by_colour(
+        example.picture,
+        detections.boxes_xyxy,
+        captions,
+        [class_colour(int(label)) for label in detections.labels],
+    )
+
+
+def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
+    """Objects in the colour of their class, those that no detection hits in red."""
+    objects = example.objects
+    captions = [
+        ("crowd of " if crowd else "") + class_names[label] if crowd or len(class_names) > 1 else ""
+        for label, crowd in zip(objects.labels, objects.iscrowd, strict=True)
+    ]
+    unfound = set(example.judgement.unfound)
+    colours = [
+        UNFOUND_COLOUR if row in unfound else class_colour(int(label)) for row, label in enumerate(objects.labels)
+    ]
+    return _boxes_by_colour(example.picture, objects.boxes_xyxy, captions, colours)
+
+
+def heat_panel(example: Example, explained: Explained) -> np.ndarray:
+    """Two views of the surroundings of one detection, side by side: its box, and the heat under it."""
+    height, width = example.picture.shape[:2]
+    box = example.detections.boxes_xyxy[explained.row]
+    top, bottom, left, right = _window(box, height, width)
+    crop = example.picture[top:bottom, left:right]
+    heat = explained.heat[top:bottom, left:right]
+    scale = CROP_SIDE / max(crop.shape[:2])
+    crop, heat = _scaled(crop, scale), _scaled(heat, scale)
+    colour = class_colour(int(example.detections.labels[explained.row]))
+    box_in_crop = (box - [left, top, left, top])[None] * scale
+    return np.hstack([draw_boxes(view, box_in_crop, [""], colour) for view in (crop, heated(crop, heat))])
+
+
+def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat (H, W) in 0..1 laid over a picture (H, W, 3): dark to bright, and clear where there is none."""
+    colours = cv2.applyColorMap((heat.clip(0, 1) * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    share = STRONGEST * heat.clip(0, 1)[:, :, None] ** 0.5
+    return (picture * (1 - share) + colours * share).round().astype(np.uint8)
+
+
+def strip(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
+    """The detections and all heat panels in one row, for viewers that show pictures alone."""
+    panels = [detections_panel(example, class_names), *(heat_panel(example, e) for e in example.explained)]
+    heights = [_scaled(panel, CROP_SIDE / panel.shape[0])[:CROP_SIDE] for panel in panels]
+    return np.hstack(heights)
+
+
+def _boxes_by_colour(picture: np.ndarray, boxes_xyxy: np.ndarray, captions: list[str], colours: list) -> np.ndarray:
+    # Drawn after enlarging: lines and letters keep their size whatever the picture's.
+    scale = PICTURE_SIDE / max(picture.shape[:2])
+    panel = _scaled(picture, scale)
+    for colour in dict.fromkeys(colours):
+        rows = [row for row, its_colour in enumerate(colours) if its_colour == colour]
+        panel = draw_boxes(panel, boxes_xyxy[rows] * scale, [captions[row] for row in rows], colour)
+    return panel
+
+
+def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
+    """top, bottom, left, right of a square around the box, pushed into the picture and cut where that is smaller."""
+    side = max(2.5 * float(max(box[2] - box[0], box[3] - box[1])), LEAST_CROP)
+    edges = []
+    for low, high, length in ((box[1], box[3], height), (box[0], box[2], width)):
+        span = min(round(side), length)
+        start = min(max(round(float(low + high) / 2 - span / 2), 0), length - span)
+        edges += [start, start + span]
+    return tuple(edges)
+
+
+def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
+    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
