@@ -1,0 +1,141 @@
+"""The command `retinanet`: detect on pictures, and say which version of the model is in production."""
+
+import argparse
+import json
+from pathlib import Path
+
+from retinanet.errors import TrackingError, exit_on_error
+
+REFUSED = 3
+REGISTERED = Path("models/registered.json")
+EVALUATION = Path("reports/evaluate/evaluation.json")
+TEST = Path("data/prepared/test.json")
+
+
+@exit_on_error
+def main() -> int | None:
+    """Exit codes: 0 done, 1 an error or an unreadable picture, 2 wrong usage, 3 a promotion refused."""
+    arguments = _parser().parse_args()
+    return arguments.command(arguments)
+
+
+# torch and MLflow take seconds to import, so each command imports what it needs, and --help nothing.
+def _predict(arguments: argparse.Namespace) -> int:
+    from retinanet.detector import DecodeSettings, load_detector
+    from retinanet.predict import model_path, named_pictures, predict_pictures
+
+    pictures = named_pictures(arguments.pictures)
+    with model_path(arguments.model) as path:
+        print(f"model: {path}", flush=True)
+        detector = load_detector(path, DecodeSettings())
+        failed = predict_pictures(detector, pictures, arguments.out, arguments.score)
+    unread = f", {failed} can't be read" if failed else ""
+    print(f"{len(pictures) - failed} of {len(pictures)} pictures answered{unread}: {arguments.out / 'detections.json'}")
+    return 1 if failed else 0
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    from retinanet.params import load_params
+    from retinanet.tracking.promotion import Gate, promote
+    from retinanet.tracking.remeasure import measure_version
+    from retinanet.tracking.store import open_client
+
+    params = load_params()
+    version = arguments.version or _workspace_version(params.tracking.model_name)
+    if version is None:
+        raise TrackingError(f"{REGISTERED} names no version; `dvc repro` makes one, or name one with --version")
+    # What can be measured here is measured under today's digest; without a test set only equal digests compare.
+    can_measure = EVALUATION.exists() and TEST.exists()
+    decision = promote(
+        params.tracking.model_name,
+        version,
+        Gate(params.promote.metric, params.promote.floor, params.promote.min_gain),
+        json.loads(EVALUATION.read_text(encoding="utf-8"))["digest"] if can_measure else None,
+        (lambda v: measure_version(open_client(), v, TEST, params.promote.metric)) if can_measure else None,
+        dry_run=arguments.dry_run,
+        allow_dirty=arguments.allow_dirty,
+    )
+    print(f"{'accepted' if decision.accepted else 'refused'}: {decision.reason}")
+    return 0 if decision.accepted else REFUSED
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    from retinanet.params import load_params
+    from retinanet.tracking.promotion import rollback
+
+    decision = rollback(load_params().tracking.model_name)
+    print(f"{'done' if decision.accepted else 'refused'}: {decision.reason}")
+    return 0 if decision.accepted else REFUSED
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from retinanet.params import load_params
+    from retinanet.tracking.status import status_text
+
+    params = load_params()
+    name = params.tracking.model_name
+    print(status_text(name, params.promote.metric, _workspace_version(name)))
+    return 0
+
+
+def _workspace_version(model_name: str) -> int | None:
+    """The version that this workspace's `export` registered."""
+    if not REGISTERED.exists():
+        return None
+    content = json.loads(REGISTERED.read_text(encoding="utf-8"))
+    return int(content["version"]) if content["name"] == model_name else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="retinanet", description="A RetinaNet detector and its versions.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "draw the detections on pictures and write them as COCO results",
+        "retinanet predict photos/ cat.jpg --model models:/retinanet@production --out found",
+    )
+    predict.add_argument("pictures", nargs="+", metavar="PICTURE_OR_FOLDER")
+    predict.add_argument(
+        "--model",
+        help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
+        "(default: models/export/model.onnx, or models/model.safetensors where there is none)",
+    )
+    predict.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
+    predict.add_argument("--score", type=_share, default=0.3, help="leave out detections below it (default: 0.3)")
+
+    promote = _command(
+        commands,
+        "promote",
+        _promote,
+        "put a version into production if it is good enough (params.yaml, section promote)",
+        "retinanet promote --version 4 --dry-run",
+    )
+    promote.add_argument("--version", type=int, help="default: the version that this workspace made")
+    promote.add_argument("--dry-run", action="store_true", help="say what would happen, and move nothing")
+    promote.add_argument("--allow-dirty", action="store_true", help="also a version of uncommitted code")
+
+    _command(
+        commands, "rollback", _rollback, "put the version back that was in production before", "retinanet rollback"
+    )
+    _command(commands, "status", _status, "show the versions and which is in production", "retinanet status")
+    return parser
+
+
+def _command(commands, name: str, run, what: str, example: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"e.g. {example}")
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What can be told to a run, as plain data: it can be sent now, or kept in a file and sent later.
+
+An entry is a dict whose "do" names the function below that carries it out. Each takes (client, run_id, entry) and
+returns the id of the run that the next entry belongs to.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retinanet.tracking.store import open_store, patience
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PARENT = "mlflow.parentRunId"
+RESTORED_FROM = "restored_from"
+EVALUATION = "evaluation.digest"
+LONGEST = {"params": 6000, "tags": 5000}
+BATCH = 100
+
+
+def carry_out(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    """Send one entry; returns the id of the run it belongs to. Raises what MLflow raises."""
+    return _ACTIONS[entry["do"]](client, run_id, entry)
+
+
+def metric_name(name: str) -> str:
+    """The name as MLflow takes it: letters, digits, "_-. " and "/" between parts; the rest becomes "_"."""
+    parts = [re.sub(r"[^\w.\- ]", "_", part).strip() for part in name.split("/")]
+    return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
+
+
+def find_run(client: "MlflowClient", run_id: str, experiment_id: str):
+    """The run, or the one that was made in its place, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    else:
+        if run.info.lifecycle_stage == "active":
+            return run
+    found = client.search_runs([experiment_id], f"tags.`{RESTORED_FROM}` = '{run_id}'", max_results=1)
+    return found[0] if found else None
+
+
+def _create(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    """Start a run. run_id is a name for the time being; it is kept in restored_from where the entry had to wait."""
+    experiment_id = open_store(entry["experiment"]).experiment_id
+    if not entry.get("waited"):
+        return _new_run(client, experiment_id, entry)
+    found = find_run(client, run_id, experiment_id)
+    return found.info.run_id if found else _new_run(client, experiment_id, entry, restored_from=run_id)
+
+
+def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    """Use a run that exists; where the store lacks it (a fresh one, a deleted run), a finished one in its place."""
+    experiment_id = open_store(entry["experiment"]).experiment_id
+    run_id = entry.get("run_id", run_id)
+    found = find_run(client, run_id, experiment_id)
+    if found:
+        return found.info.run_id
+    named = entry | {"name": f"restored {run_id[:8]}"}
+    new_id = _new_run(client, experiment_id, named, restored_from=run_id)
+    client.set_terminated(new_id, "FINISHED")
+    print(f"tracking: run {run_id} is not in the store; {new_id} stands in its place", flush=True)
+    return new_id
+
+
+def _new_run(client: "MlflowClient", experiment_id: str, entry: Mapping, restored_from: str | None = None) -> str:
+    tags = entry["tags"] | ({RESTORED_FROM: restored_from} if restored_from else {})
+    return client.create_run(experiment_id, entry["at"], _texts(tags, "tags"), entry.get("name")).info.run_id
+
+
+def _reopen(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    found = _find(client, run_id, entry)
+    client.update_run(found, status="RUNNING")
+    return found
+
+
+def _params(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    from mlflow.entities import Param
+
+    # A param can't be changed; a resumed run has its own already.
+    known = client.get_run(run_id).data.params
+    values = {metric_name(key): value for key, value in entry["values"].items()}
+    rows = [Param(key, value) for key, value in _texts(values, "params").items() if key not in known]
+    for start in range(0, len(rows), BATCH):
+        client.log_batch(run_id, params=rows[start : start + BATCH])
+    return run_id
+
+
+def _metrics(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    from mlflow.entities import Metric
+
+    rows = [
+        Metric(metric_name(key), float(value), entry["at"], entry["step"] or 0)
+        for key, value in entry["values"].items()
+    ]
+    for start in range(0, len(rows), BATCH):
+        client.log_batch(run_id, metrics=rows[start : start + BATCH])
+    return run_id
+
+
+def _tags(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _texts(entry["values"], "tags").items()])
+    return run_id
+
+
+def _artifacts(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    path = Path(entry["path"])
+    if not path.exists():
+        print(f"tracking: {path} is gone before it could be sent to the run", flush=True)
+        return run_id
+    client.get_run(run_id)  # a server that is away says so here, quickly
+    with patience():
+        send = client.log_artifacts if path.is_dir() else client.log_artifact
+        send(run_id, str(path), entry["folder"])
+    return run_id
+
+
+def _dataset(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(entry["name"], entry["digest"][:36], "local", entry["source"], profile=entry["profile"])
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", entry["context"])])])
+    return run_id
+
+
+def _evaluation(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    """The first evaluation is the run's own; one under another digest gets a child run and overwrites nothing."""
+    run = client.get_run(run_id)
+    digest = run.data.tags.get(EVALUATION)
+    if digest is None:
+        client.set_tag(run_id, EVALUATION, entry["digest"])
+    elif digest != entry["digest"]:
+        return _child_evaluation(client, run, entry)
+    return run_id
+
+
+def _child_evaluation(client: "MlflowClient", parent, entry: Mapping) -> str:
+    digest, parent_id, experiment_id = entry["digest"], parent.info.run_id, parent.info.experiment_id
+    wanted = f"tags.`{PARENT}` = '{parent_id}' and tags.`{EVALUATION}` = '{digest}'"
+    found = client.search_runs([experiment_id], wanted, max_results=1)
+    if found:
+        return found[0].info.run_id
+    name = f"{parent.info.run_name} evaluated again {digest[:8]}"
+    child = client.create_run(experiment_id, entry["at"], {PARENT: parent_id, EVALUATION: digest}, name)
+    client.set_terminated(child.info.run_id, "FINISHED")
+    return child.info.run_id
+
+
+def _status(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    client.set_terminated(run_id, entry["status"], entry["at"])
+    return run_id
+
+
+def _texts(values: Mapping, kind: str) -> dict[str, str]:
+    return {key: str(value)[: LONGEST[kind]] for key, value in values.items()}
+
+
+_ACTIONS = {
+    "create": _create,
+    "find": _find,
+    "reopen": _reopen,
+    "params": _params,
+    "metrics": _metrics,
+    "tags": _tags,
+    "artifacts": _artifacts,
+    "dataset": _dataset,
+    "evaluation": _evaluation,
+    "status": _status,
+}

@@ -1,0 +1,60 @@
+"""A registered version measured anew on the test set of this workspace."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retinanet.data.coco import CocoDataset, coco_results, read_coco
+from retinanet.detections import Detections
+from retinanet.errors import EvaluationError
+from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.tracking.registry import model_files
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+PROGRAM = Path(__file__).with_name("answer_pictures.py")
+
+
+def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str) -> float:
+    """A figure of a version as it would answer in service, over the test set. Raises EvaluationError."""
+    test_set = read_coco(test_json)
+    with model_files(client, version) as folder:
+        answers = _ask(folder, [Path(picture.file_name).absolute() for picture in test_set.pictures])
+    results = []
+    for picture, answer in zip(test_set.pictures, answers, strict=True):
+        if answer["error"]:
+            raise EvaluationError(f"version {version.version} on {picture.file_name}: {answer['error']}")
+        results += coco_results(picture.id, _detections(answer, test_set, version), test_set.category_ids)
+    metrics = coco_metrics(test_set, results)
+    if metric not in metrics:
+        raise EvaluationError(f"{test_json} gives no {metric}; it gives {', '.join(metrics)}")
+    return metrics[metric]
+
+
+def _ask(folder: Path, pictures: list[Path]) -> list[dict]:
+    asked = json.dumps({"model": str(folder), "pictures": [str(path) for path in pictures]})
+    # Bytecode written beside the version's code would look like a change of it.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-P", PROGRAM], input=asked, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise EvaluationError(f"{folder} could not be run: {last}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _detections(answer: dict, test_set: CocoDataset, version: "ModelVersion") -> Detections:
+    unknown = sorted(set(answer["labels"]) - set(test_set.class_names))
+    if unknown:
+        raise EvaluationError(f"version {version.version} knows {', '.join(unknown)}; the test set does not")
+    return Detections(
+        np.array(answer["boxes"], np.float32).reshape(-1, 4),
+        np.array(answer["scores"], np.float32),
+        np.array([test_set.class_names.index(name) for name in answer["labels"]], np.int64),
+    )

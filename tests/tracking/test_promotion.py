@@ -1,0 +1,193 @@
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from retinanet.errors import EvaluationError, TrackingError
+from retinanet.tracking.promotion import Gate, promote, rollback
+from retinanet.tracking.registry import at_alias, find_version, model_files
+from retinanet.tracking.store import lock_path, open_client
+
+MODEL = "retinanet"
+GATE = Gate("AP50", floor=0.3, min_gain=0.0)
+
+
+def in_production():
+    version = at_alias(open_client(), MODEL, "production")
+    return int(version.version) if version else None
+
+
+def previous():
+    version = at_alias(open_client(), MODEL, "previous")
+    return int(version.version) if version else None
+
+
+def test_the_first_version_needs_the_floor(make_version):
+    low, enough = make_version(0.29), make_version(0.3)
+    refused = promote(MODEL, low, GATE)
+    assert (refused.accepted, in_production()) == (False, None)
+    assert "less than the floor of 0.3" in refused.reason
+    assert promote(MODEL, enough, GATE).accepted
+    assert (in_production(), previous()) == (enough, None)
+
+
+def test_worse_and_equal_are_refused_and_better_is_not(make_version):
+    standing, worse, equal, better = (
+        make_version(value, model_sha256=name) for name, value in (("a", 0.5), ("b", 0.4999), ("c", 0.5), ("d", 0.5001))
+    )
+    promote(MODEL, standing, GATE)
+    for version in (worse, equal):
+        decision = promote(MODEL, version, GATE)
+        assert (decision.accepted, in_production()) == (False, standing)
+        assert "not better" in decision.reason
+    assert promote(MODEL, better, GATE).accepted
+    assert (in_production(), previous()) == (better, standing)
+
+
+def test_a_gain_that_is_asked_for(make_version):
+    promote(MODEL, make_version(0.5), GATE)
+    gate = Gate("AP50", 0.3, min_gain=0.1)
+    assert "a gain of 0.1 is asked for" in promote(MODEL, make_version(0.59), gate).reason
+    assert promote(MODEL, make_version(0.6), gate).accepted
+
+
+def test_a_dry_run_moves_nothing(make_version):
+    decision = promote(MODEL, make_version(), GATE, dry_run=True)
+    assert decision.accepted
+    assert "dry run" in decision.reason
+    assert in_production() is None
+
+
+def test_the_version_in_production_stays_there(make_version):
+    version = make_version()
+    promote(MODEL, version, GATE)
+    assert promote(MODEL, version, GATE) == (True, version, "version 1 is in production already")
+
+
+@pytest.mark.parametrize(("value", "reason"), [(None, "without AP50"), (float("nan"), "no figure")])
+def test_a_figure_that_is_missing_or_none(make_version, value, reason):
+    version = make_version(metrics={} if value is None else {"AP50": value})
+    decision = promote(MODEL, version, GATE)
+    assert not decision.accepted
+    assert reason in decision.reason
+
+
+def test_a_run_that_did_not_finish_or_is_gone(make_version):
+    client, version = open_client(), make_version()
+    run_id = find_version(client, MODEL, version).run_id
+    client.set_terminated(run_id, "FAILED")
+    assert "is FAILED" in promote(MODEL, version, GATE).reason
+    assert in_production() is None
+
+
+def test_code_in_no_commit_is_refused_until_it_is_committed(make_version, commit_all):
+    Path("dvc.yaml").write_text("stages: {changed: {cmd: ls}}\n")
+    version = make_version()
+    decision = promote(MODEL, version, GATE)
+    assert not decision.accepted
+    assert "(dvc.yaml); commit and promote again" in decision.reason
+    assert promote(MODEL, version, GATE, dry_run=True, allow_dirty=True).accepted
+    commit_all()
+    assert promote(MODEL, version, GATE).accepted
+
+
+def test_a_commit_of_other_code_does_not_make_a_version_clean(make_version, commit_all):
+    Path("dvc.yaml").write_text("stages: {changed: {cmd: ls}}\n")
+    version = make_version()
+    Path("dvc.yaml").write_text("stages: {}\n")
+    decision = promote(MODEL, version, GATE)
+    assert not decision.accepted
+    assert "commit the code that made it" in decision.reason
+
+
+def test_production_is_measured_again_when_its_figure_is_of_another_test_set(make_version):
+    standing, candidate = make_version(0.9, "last year"), make_version(0.5, "today")
+    promote(MODEL, standing, GATE)
+    assert "measured on another test set" in promote(MODEL, candidate, GATE, "today").reason
+    asked = []
+
+    def measure(version):
+        asked.append(int(version.version))
+        return 0.45
+
+    decision = promote(MODEL, candidate, GATE, "today", measure)
+    assert (decision.accepted, asked) == (True, [standing])
+    assert "version 1 in production 0.4500 (measured again on today's test set)" in decision.reason
+    assert find_version(open_client(), MODEL, standing).tags["metric.AP50"] == "0.9"
+
+
+def test_an_old_candidate_is_measured_again_too(make_version):
+    promote(MODEL, make_version(0.5, "today"), GATE)
+    candidate = make_version(0.9, "last year")
+    assert "0.4000" in promote(MODEL, candidate, GATE, "today", lambda version: 0.4).reason
+    assert in_production() == 1
+
+
+def test_when_it_can_not_be_measured_again_nothing_moves(make_version):
+    promote(MODEL, make_version(0.9, "last year"), GATE)
+
+    def measure(version):
+        raise EvaluationError("no such picture")
+
+    decision = promote(MODEL, make_version(0.95, "today"), GATE, "today", measure)
+    assert (decision.accepted, in_production()) == (False, 1)
+    assert "no such picture" in decision.reason
+
+
+def test_of_two_at_once_the_second_is_told(make_version):
+    version = make_version()
+    with FileLock(lock_path("promotion")):
+        decision = promote(MODEL, version, GATE)
+    assert not decision.accepted
+    assert "another promotion" in decision.reason
+
+
+def test_a_promotion_from_another_machine_meanwhile_is_seen(make_version):
+    first, second = make_version(0.5), make_version(0.6)
+    promote(MODEL, first, GATE)
+
+    def measure(version):  # takes long enough for somebody else
+        open_client().set_registered_model_alias(MODEL, "production", second)
+        return 0.1
+
+    decision = promote(MODEL, make_version(0.8, "tomorrow"), GATE, "tomorrow", measure)
+    assert (decision.accepted, in_production()) == (False, second)
+    assert "version 2 came into production meanwhile" in decision.reason
+
+
+def test_damaged_files_are_an_error_and_nothing_moves(make_version):
+    client, version = open_client(), make_version()
+    with model_files(client, find_version(client, MODEL, version)) as folder:
+        (folder / "served_model.py").write_text("print('mine')")
+    with pytest.raises(TrackingError, match="changed or damaged"):
+        promote(MODEL, version, GATE)
+    assert in_production() is None
+
+
+def test_rollback_goes_back_step_by_step(make_version):
+    one, two, three = (make_version(value) for value in (0.5, 0.6, 0.7))
+    for version in (one, two, three):
+        promote(MODEL, version, GATE)
+    assert (in_production(), previous()) == (three, two)
+    assert rollback(MODEL).version == two
+    assert (in_production(), previous()) == (two, one)
+    rollback(MODEL)
+    assert (in_production(), previous()) == (one, None)
+    with pytest.raises(TrackingError, match="nothing was in production before version 1"):
+        rollback(MODEL)
+
+
+def test_rollback_to_a_deleted_version_or_from_nothing(make_version):
+    with pytest.raises(TrackingError, match="no version in production"):
+        rollback(MODEL)
+    promote(MODEL, make_version(0.5), GATE)
+    promote(MODEL, make_version(0.6), GATE)
+    open_client().delete_model_version(MODEL, "1")
+    with pytest.raises(TrackingError, match="no version 1"):
+        rollback(MODEL)
+    assert in_production() == 2
+
+
+def test_a_version_that_is_not_there(root):
+    with pytest.raises(TrackingError, match="no version 7"):
+        promote(MODEL, 7, GATE)

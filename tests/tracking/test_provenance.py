@@ -1,0 +1,61 @@
+import json
+from pathlib import Path
+
+from retinanet.tracking.provenance import code_digest, evaluation_digest, provenance_tags, uncommitted
+
+
+def test_a_clean_tree(root):
+    tags = provenance_tags()
+    assert tags["dirty"] == "false"
+    assert len(tags["git.commit"]) == 40
+    assert tags["mlflow.source.git.commit"] == tags["git.commit"]
+
+
+def test_outputs_do_not_make_the_tree_dirty_and_code_does(root):
+    Path("reports.json").write_text("{}")
+    assert uncommitted() == []
+    Path("retinanet").mkdir()
+    Path("retinanet/new.py").write_text("")
+    Path("dvc.yaml").write_text("stages: {a: {cmd: b}}\n")
+    tags = provenance_tags()
+    assert tags["dirty"] == "true"
+    assert tags["dirty.files"] == "dvc.yaml, retinanet/new.py"
+
+
+def test_outside_git_all_is_uncommitted(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance_tags(tmp_path)["git.commit"] == "none"
+    assert provenance_tags(tmp_path)["dirty"] == "true"
+
+
+def test_an_experiment_of_dvc_is_named(root, monkeypatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "fuzzy-owl")
+    assert provenance_tags()["dvc.experiment"] == "fuzzy-owl"
+
+
+def test_the_code_digest_leaves_out_what_does_not_make_a_model(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("train: {epochs: 3}\npromote: {floor: 0.1}\n")
+    before = code_digest(tmp_path)
+    params.write_text("train: {epochs: 3}\npromote: {floor: 0.2}\n")
+    assert code_digest(tmp_path) == before
+    params.write_text("train: {epochs: 4}\npromote: {floor: 0.2}\n")
+    assert code_digest(tmp_path) != before
+
+
+def test_the_evaluation_digest_follows_settings_pictures_and_code(tmp_path):
+    test, index, code = tmp_path / "test.json", tmp_path / "index.json", tmp_path / "metrics.py"
+    test.write_text(json.dumps({"images": [{"file_name": "a.png"}]}))
+    index.write_text(json.dumps({"a.png": "1", "trained_on.png": "2"}))
+    code.write_text("x = 1")
+    params = {"nms_iou": 0.5}
+    first = evaluation_digest(params, test, [code])
+    assert evaluation_digest({"nms_iou": 0.6}, test, [code]) != first
+    index.write_text(json.dumps({"a.png": "1", "trained_on.png": "3"}))
+    assert evaluation_digest(params, test, [code]) == first
+    index.write_text(json.dumps({"a.png": "9", "trained_on.png": "3"}))
+    assert evaluation_digest(params, test, [code]) != first
+    index.unlink()
+    without = evaluation_digest(params, test, [code])
+    code.write_text("x = 2")
+    assert evaluation_digest(params, test, [code]) != without

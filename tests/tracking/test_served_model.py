@@ -1,0 +1,109 @@
+import base64
+import io
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from retinanet.detections import Detections
+from retinanet.tracking import served_model
+from retinanet.tracking.served_model import ServedModel
+
+
+def encoded(width=8, height=6, **settings):
+    file = io.BytesIO()
+    Image.new(settings.pop("mode", "RGB"), (width, height)).save(file, settings.pop("format", "PNG"))
+    return base64.b64encode(file.getvalue()).decode()
+
+
+class TwoCats:
+    class_names = ("cat", "dog")
+
+    def __call__(self, pictures):
+        height, width = pictures[0].shape[:2]
+        boxes = np.array([[0, 0, width, height], [0, 0, 1, 1]], np.float32)
+        return [Detections(boxes, np.array([0.9, 0.2], np.float32), np.array([0, 1]))]
+
+
+@pytest.fixture
+def model():
+    model = ServedModel(load=lambda path: TwoCats())
+    model.load_context(SimpleNamespace(artifacts={"model": "model.onnx"}))
+    return model
+
+
+def ask(model, *images, **params):
+    return model.predict(None, pd.DataFrame({"image": images}), params).to_dict("records")
+
+
+def test_a_picture_is_answered(model):
+    assert ask(model, encoded()) == [
+        {
+            "boxes": [[0.0, 0.0, 8.0, 6.0], [0.0, 0.0, 1.0, 1.0]],
+            "scores": [0.9, 0.2],
+            "labels": ["cat", "dog"],
+            "error": None,
+        }
+    ]
+
+
+def test_the_threshold_of_a_request(model):
+    assert ask(model, encoded(), score_threshold=0.5)[0]["labels"] == ["cat"]
+
+
+def test_one_bad_picture_of_three_leaves_the_others_answered(model):
+    good, bad, also_good = ask(model, encoded(), base64.b64encode(b"no picture").decode(), encoded(1, 1))
+    assert [len(row["scores"]) for row in (good, bad, also_good)] == [2, 0, 2]
+    assert "a picture is needed" in bad["error"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["/etc/passwd", "../data/secret.png", "http://example.org/a.png", "file:///etc/passwd", "", "####", None, 3, [1]],
+)
+def test_what_is_no_encoded_picture_is_refused_and_nothing_opened(model, image, monkeypatch):
+    monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("opened a file"))
+    (row,) = ask(model, image)
+    assert row["scores"] == []
+    assert '"image"' in row["error"]
+
+
+def test_a_name_that_is_base64_by_chance_is_not_opened(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "abcd").write_bytes(base64.b64decode(encoded()))
+    assert ask(model, "abcd")[0]["error"] is not None
+
+
+def test_too_many_bytes_pixels_or_pictures(model, monkeypatch):
+    monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
+    monkeypatch.setattr(served_model, "MAX_PIXELS", 100)
+    monkeypatch.setattr(served_model, "MAX_PICTURES", 3)
+    rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())
+    assert [row["error"] is None for row in rows] == [False, False, True, False]
+    assert "bytes" in rows[0]["error"]
+    assert "pixels" in rows[1]["error"]
+    assert "more than 3 pictures" in rows[3]["error"]
+
+
+def test_a_missing_column_is_an_error_in_the_row(model):
+    (row,) = model.predict(None, pd.DataFrame({"picture": ["x"]})).to_dict("records")
+    assert "base64" in row["error"]
+
+
+def test_all_pictures_in_one_row(model):
+    assert [row["error"] for row in ask(model, [encoded(), encoded()])] == [None, None]
+
+
+def test_line_breaks_in_base64_and_other_formats_are_read(model):
+    wrapped = base64.encodebytes(base64.b64decode(encoded(format="JPEG", mode="L"))).decode()
+    assert ask(model, wrapped)[0]["error"] is None
+
+
+def test_no_torch_is_needed():
+    # All of the package that the served model imports.
+    code = "import sys, retinanet.detector, retinanet.data.images; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
