@@ -1,0 +1,1 @@
+"""The loop that fits a network; knows nothing of MLflow."""

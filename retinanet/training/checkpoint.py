@@ -1,0 +1,62 @@
+"""Where training stands, on disk, so that an interrupted one goes on as if nothing had happened."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+
+from retinanet.errors import TrainingError
+
+KEPT = 2
+
+
+def fingerprint(settings: dict, files: Iterable[Path]) -> str:
+    """16 hex digits that change with the settings (JSON values) or the content of the files."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in sorted(files):
+        digest.update(str(path).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def lock_folder(folder: Path) -> filelock.BaseFileLock:
+    """Take the folder for this process until it ends. Raises TrainingError when another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise TrainingError(f"{folder}: another training with the same settings and data runs here; wait for it") from error
+    return lock
+
+
+def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
+    """Write the state after an epoch whole or not at all, and keep the one before it."""
+    path = folder / f"epoch-{epoch:05d}.pt"
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    # torch.load does not notice a flipped bit; a hash does.
+    path.with_suffix(".sha256").write_text(digest)
+    part.rename(path)
+    for old in sorted(folder.glob("epoch-*.pt"))[:-KEPT]:
+        old.unlink()
+        old.with_suffix(".sha256").unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest state that is intact, or None."""
+    for path in sorted(folder.glob("epoch-*.pt"), reverse=True):
+        content = path.read_bytes()
+        recorded = path.with_suffix(".sha256")
+        if recorded.exists() and recorded.read_text() == hashlib.sha256(content).hexdigest():
+            return torch.load(path, map_location="cpu", weights_only=True)
+        print(f"{path} is damaged; using the one before it")
+    return None

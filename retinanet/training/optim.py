@@ -1,0 +1,72 @@
+"""Optimiser, learning-rate schedule, averaged weights and numeric precision."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from retinanet.model.retinanet import RetinaNet
+
+
+def build_optimiser(
+    model: RetinaNet, kind: str, learning_rate: float, backbone_rate: float, weight_decay: float
+) -> Optimizer:
+    """SGD (momentum 0.9) or AdamW. Norms and biases do not decay; the backbone's rate is backbone_rate times the rest's."""
+    backbone = {id(p) for p in model.backbone.parameters()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((id(parameter) in backbone, parameter.ndim > 1), []).append(parameter)
+    options = [
+        {
+            "params": parameters,
+            "lr": learning_rate * (backbone_rate if in_backbone else 1),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (in_backbone, decays), parameters in groups.items()
+    ]
+    return AdamW(options) if kind == "adamw" else SGD(options, momentum=0.9)
+
+
+def build_schedule(optimiser: Optimizer, kind: str, steps: int, warmup_steps: int) -> LambdaLR:
+    """Linear warm-up, then cosine to zero, x0.1 at 16/26 and 22/26 of the steps (torchvision's), or constant."""
+    return LambdaLR(optimiser, _factor(kind, steps, warmup_steps))
+
+
+def average_weights(model: nn.Module, steps: int) -> AveragedModel:
+    """An exponential moving average that looks `steps` steps back, fewer at the start; buffers included."""
+
+    def update(averaged: list, current: list, count: torch.Tensor | int) -> None:
+        decay = min(1 - 1 / steps, (1 + int(count)) / (10 + int(count)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+        else:
+            for mean, new in zip(averaged, current, strict=True):
+                mean.copy_(new)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the device has bfloat16 arithmetic; without it, bfloat16 is a hundred times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+
+
+def _factor(kind: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        if kind == "cosine":
+            return (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps))) / 2
+        if kind == "multistep":
+            return 0.1 ** ((step >= steps * 16 / 26) + (step >= steps * 22 / 26))
+        return 1.0
+
+    return factor

@@ -1,0 +1,68 @@
+"""How good a model is on a data set, while it trains and after: losses and COCO results in one pass."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from retinanet.data.coco import CocoDataset, coco_results
+from retinanet.data.dataset import Batch, PlainPictures, collate
+from retinanet.data.preprocess import padding_colour
+from retinanet.detections import Detections
+from retinanet.detector import DecodeSettings
+from retinanet.model.decode import decode
+from retinanet.model.losses import detection_losses
+from retinanet.model.retinanet import RetinaNet
+
+
+class Validation(NamedTuple):
+    """Mean losses per picture, and COCO results rows in pixels of the original pictures."""
+
+    classification_loss: float
+    box_loss: float
+    results: list[dict]
+
+
+@torch.inference_mode()
+def validate(
+    model: RetinaNet,
+    dataset: CocoDataset,
+    root: Path,
+    settings: DecodeSettings,
+    device: torch.device,
+    box_loss: str = "l1",
+    workers: int = 1,
+) -> Validation:
+    """Run the model over all pictures, one at a time so that none depends on its neighbours."""
+    model.eval()
+    totals = torch.zeros(2)
+    results: list[dict] = []
+    sides = model.settings.short_side, model.settings.long_side
+    loader = DataLoader(
+        PlainPictures(dataset, root, *sides),
+        num_workers=workers,
+        collate_fn=partial(collate, padding=padding_colour(model.backbone.mean)),
+    )
+    for row, batch in enumerate(_with_progress(loader)):
+        logits, deltas = model(model.normalise(batch.pictures.to(device)))
+        size = batch.pictures.shape[1:3]
+        anchors = model.anchors(*size)
+        objects = [b.to(device) for b in batch.boxes], [x.to(device) for x in batch.labels]
+        totals += torch.stack(detection_losses(logits, deltas, anchors, *objects, box_loss)).cpu()
+        found = decode(
+            logits, deltas, anchors, model.level_sizes(*size), batch.sizes,
+            settings.score_threshold, settings.nms_iou, settings.candidates_per_level, settings.detections_per_image,
+        )[0]  # fmt: skip
+        picture = dataset.pictures[row]
+        ratio = torch.tensor([picture.width / batch.sizes[0][1], picture.height / batch.sizes[0][0]] * 2)
+        boxes, scores, labels = ((found.boxes_xyxy.cpu() * ratio).numpy(), found.scores.cpu().numpy(), found.labels.cpu())
+        results += coco_results(picture.id, Detections(boxes, scores, labels.numpy()), dataset.category_ids)
+    return Validation(*(totals / max(1, len(dataset.pictures))).tolist(), results)
+
+
+def _with_progress(loader: DataLoader) -> Iterator[Batch]:
+    return iter(tqdm(loader, desc="validating", leave=False, disable=None))
