@@ -2,10 +2,9 @@ import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
 
 from retinanet.errors import WeightsError
-from retinanet.model.backbones import build_backbone, freeze_norms, freeze_stages
+from retinanet.model.backbones import build_backbone, freeze_stages
 
 # One of each way in which networks are built; the slow tests go through all.
 NAMES = {
@@ -54,16 +53,6 @@ def test_freezing_two_stages_leaves_the_rest_alive():
     frozen = {name.split(".")[1] for name, p in backbone.named_parameters() if not p.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
     assert all(p.grad is None for p in backbone.parameters())
-
-
-def test_frozen_norms_say_the_same_in_eval_mode():
-    backbone = build_backbone("resnet18").eval()
-    images = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        before = backbone(images)
-        freeze_norms(backbone)
-        torch.testing.assert_close(backbone.train()(images), before)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
 
 
 @pytest.mark.parametrize(

@@ -47,3 +47,14 @@ def test_a_copy_computes_the_same(model):
     twin = copy.deepcopy(model)
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(model(images)[0], twin(images)[0])
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "timm/tf_efficientnet_lite0"])
+@torch.no_grad()
+def test_frozen_norms_keep_what_a_trained_network_says(small_settings, backbone):
+    settings = small_settings.model_copy(update={"backbone": backbone})
+    live, frozen = (RetinaNet(settings.model_copy(update={"frozen_norm": f}), 1) for f in (False, True))
+    frozen.load_state_dict(live.state_dict(), strict=False)
+    images = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(frozen.train()(images), live.eval()(images))
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in frozen.modules())

@@ -69,19 +69,6 @@ def freeze_stages(backbone: Backbone, count: int) -> None:
     backbone.train(training)
 
 
-def freeze_norms(module: nn.Module) -> None:
-    """Replace each batch norm by its frozen form, with the same statistics, in place."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            frozen = torchvision.ops.FrozenBatchNorm2d(child.num_features, eps=child.eps)
-            state = child.state_dict()
-            state.pop("num_batches_tracked")
-            frozen.load_state_dict(state)
-            setattr(module, name, frozen)
-        else:
-            freeze_norms(child)
-
-
 def _from_timm(name: str) -> Backbone:
     if not timm.is_model(name):
         raise WeightsError(f"model.backbone: timm has no network {name!r}; {_near(name, timm.list_models())}")

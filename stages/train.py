@@ -1,0 +1,138 @@
+"""Fit the network to data/prepared, keep the epoch that does best on val: models/model.safetensors."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from retinanet.data.coco import CocoDataset, read_coco
+from retinanet.data.files import home, new_folder, sha256_of
+from retinanet.detector import DecodeSettings
+from retinanet.errors import exit_on_error
+from retinanet.model.backbones import freeze_stages
+from retinanet.model.retinanet import RetinaNet
+from retinanet.model.weights import load_backbone, save_model
+from retinanet.params import Params, load_params
+from retinanet.tracking.runs import Run, start_run, write_run_file
+from retinanet.training.checkpoint import fingerprint, lock_folder
+from retinanet.training.fit import Epoch, fit
+from retinanet.training.process import best_device, exit_on_terminate, keep_freed_memory
+
+PREPARED, WEIGHTS = Path("data/prepared"), Path("data/weights")
+MODELS, REPORT = Path("models"), Path("reports/train")
+CODE = Path(__file__).parents[1] / "retinanet"
+
+
+@exit_on_error
+def main() -> None:
+    exit_on_terminate()
+    keep_freed_memory()
+    params = load_params()
+    train_set, val_set = (read_coco(PREPARED / f"{split}.json") for split in ("train", "val"))
+    print(f"train: {params.train.epochs} epochs over {len(train_set.pictures)} pictures on {best_device()}", flush=True)
+    folder = home() / ".cache/training" / _fingerprint(params)
+    with lock_folder(folder):
+        progress = Progress(folder)
+        torch.manual_seed(params.train.seed)
+        model = RetinaNet(params.model, len(train_set.class_names))
+        packaged = {params.download.weights.backbone: WEIGHTS / Path(params.download.weights.member).name}
+        print(f"train: {load_backbone(model, params.model.weights, packaged)}", flush=True)
+        freeze_stages(model.backbone, params.model.frozen_stages)
+        with start_run(params.tracking.experiment, resume_run_id=progress.run_id()) as run:
+            progress.keep_run_id(run.id)
+            _describe(run, params, train_set, val_set)
+            classes = dict(zip(train_set.category_ids, train_set.class_names, strict=True))
+            evaluate = DecodeSettings()
+            for epoch in fit(model, train_set, val_set, Path(), params.train, evaluate, best_device(), folder):
+                run.log_metrics(epoch.metrics, step=epoch.number)
+                progress.add(epoch)
+                if epoch.is_best:
+                    save_model(progress.best, model, epoch.weights, classes)
+                print(_line(epoch, params.train.epochs), flush=True)
+            MODELS.mkdir(exist_ok=True)
+            shutil.copy(progress.best, MODELS / "model.safetensors")
+            write_run_file(MODELS / "run.json", run, sha256_of(progress.best))
+            table = progress.table()
+            validated = table[table["val/AP50"].notna()]
+            with new_folder(REPORT) as report:
+                table[[c for c in table if not c.startswith("val/")]].to_csv(report / "history.csv", index=False)
+                validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
+            run.log_artifacts(REPORT, "train")
+        best = validated["val/AP50"].max()
+        print(f"train: {MODELS / 'model.safetensors'} made, best val AP50 {best:.3f}; curves in {REPORT}")
+    # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
+    shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the stage itself keeps beside the checkpoints, to go on in the same run with the same history."""
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    def run_id(self) -> str | None:
+        path = self.folder / "run_id"
+        return path.read_text() if path.exists() else None
+
+    def keep_run_id(self, run_id: str) -> None:
+        (self.folder / "run_id").write_text(run_id)
+
+    def table(self) -> pd.DataFrame:
+        return pd.read_csv(self.history) if self.history.exists() else pd.DataFrame({"epoch": []})
+
+    def add(self, epoch: Epoch) -> None:
+        table = self.table()
+        # An epoch whose checkpoint was not written any more is run again.
+        earlier = table[table["epoch"] < epoch.number]
+        rows = [*earlier.to_dict("records"), {"epoch": epoch.number, **epoch.metrics}]
+        pd.DataFrame(rows).to_csv(self.history, index=False)
+
+
+def _fingerprint(params: Params) -> str:
+    code = [path for room in ("data", "model", "training") for path in (CODE / room).glob("*.py")]
+    data = [PREPARED / "train.json", PREPARED / "val.json", PREPARED / "index.json"]
+    return fingerprint({"model": params.model.model_dump(), "train": params.train.model_dump()}, code + data)
+
+
+def _describe(run: Run, params: Params, train_set: CocoDataset, val_set: CocoDataset) -> None:
+    run.log_system_metrics()
+    run.log_params(_flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
+    download = params.download
+    name = {
+        "package": f"{download.package.name} {download.package.version}",
+        "archive": download.archive.url,
+        "folder": download.folder.path,
+    }[download.source]
+    for context, split, dataset in (("training", "train", train_set), ("validation", "val", val_set)):
+        path = PREPARED / f"{split}.json"
+        figures = {"pictures": len(dataset.pictures), "objects": sum(len(o) for o in dataset.objects.values())}
+        run.log_dataset(f"{Path(name).name} {split}", sha256_of(path), name, context, figures)
+
+
+def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _line(epoch: Epoch, epochs: int) -> str:
+    figures = epoch.metrics
+    line = f"train: epoch {epoch.number}/{epochs} in {figures['seconds']:.0f} s, loss {figures['train/loss']:.3f}"
+    if "val/AP50" in figures:
+        line += f", val AP50 {figures['val/AP50']:.3f} AP {figures['val/AP']:.3f}" + (", best" if epoch.is_best else "")
+    return f"{line}, about {figures['seconds'] * (epochs - epoch.number) / 60:.0f} min left"
+
+
+if __name__ == "__main__":
+    main()
