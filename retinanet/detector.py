@@ -81,9 +81,16 @@ def torch_detector(model, class_names, category_ids, settings: DecodeSettings, d
         logits, deltas = model(model.normalise(torch.from_numpy(pictures).to(device)))
         size = pictures.shape[1:3]
         decoded = decode(
-            logits, deltas, model.anchors(*size), model.level_sizes(*size), [tuple(s) for s in sizes.tolist()],
-            settings.score_threshold, settings.nms_iou, settings.candidates_per_level, settings.detections_per_image,
-        )  # fmt: skip
+            logits,
+            deltas,
+            model.anchors(*size),
+            model.level_sizes(*size),
+            [tuple(s) for s in sizes.tolist()],
+            settings.score_threshold,
+            settings.nms_iou,
+            settings.candidates_per_level,
+            settings.detections_per_image,
+        )
         return [Detections(*(t.cpu().numpy() for t in (d.boxes_xyxy, d.scores, d.labels))) for d in decoded]
 
     sides = model.settings.short_side, model.settings.long_side

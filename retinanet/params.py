@@ -120,7 +120,9 @@ class Model(Section):
         if self.long_side < self.short_side:
             raise ValueError(f"long_side is {self.long_side}; it must be at least short_side, {self.short_side}")
         if self.head_norm == "group" and (self.head_width % 32 or self.head_width < 64):
-            raise ValueError(f"head_width is {self.head_width}; head_norm: group needs 64, 96, 128 ... for its 32 groups")
+            raise ValueError(
+                f"head_width is {self.head_width}; head_norm: group needs 64, 96, 128 ... for its 32 groups"
+            )
         return self
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from retinanet.data.coco import CocoDataset, coco_results, read_coco
+from retinanet.data.coco import CocoDataset, read_coco
 from retinanet.data.files import new_folder, write_json
 from retinanet.data.images import read_picture
 from retinanet.detections import Detections
@@ -51,7 +51,9 @@ def main() -> None:
         write_json(folder / "errors.json", count_errors(test_set, shown))
         write_json(folder / "evaluation.json", {"digest": digest})
         curve = precision_recall(evaluation, test_set)
-        pd.DataFrame(curve, columns=["class", "recall", "precision", "score"]).to_csv(folder / "pr_curve.csv", index=False)
+        pd.DataFrame(curve, columns=["class", "recall", "precision", "score"]).to_csv(
+            folder / "pr_curve.csv", index=False
+        )
         pd.DataFrame(table).to_csv(folder / "per_class.csv", index=False)
         pd.DataFrame(confusion(test_set, shown)).to_csv(folder / "confusion.csv", index=False)
         draw_precision_recall(curve, folder / "pr_curve.png")
@@ -59,7 +61,9 @@ def main() -> None:
     with evaluation_run(RUN, digest) as run:
         run.log_metrics({f"test/{name}": value for name, value in metrics.items()})
         run.log_artifacts(REPORT, "evaluate")
-    print(f"evaluate: test AP50 {metrics['AP50']:.3f}, AP {metrics['AP']:.3f}; figures, curves and pictures in {REPORT}")
+    print(
+        f"evaluate: test AP50 {metrics['AP50']:.3f}, AP {metrics['AP']:.3f}; figures, curves and pictures in {REPORT}"
+    )
 
 
 def _draw_pictures(dataset: CocoDataset, shown: dict[int, Detections], count: int, folder: Path) -> None:
@@ -75,7 +79,9 @@ def _draw_pictures(dataset: CocoDataset, shown: dict[int, Detections], count: in
         names = [dataset.class_names[label] if len(dataset.class_names) > 1 else "" for label in objects.labels]
         truth = draw_boxes(enlarged, objects.boxes_xyxy * factor, names, TRUTH)
         gap = np.full((detected.shape[0], 8, 3), 255, np.uint8)
-        Image.fromarray(np.concatenate([truth, gap, detected], axis=1)).save(folder / f"{Path(info.file_name).stem}.png")
+        Image.fromarray(np.concatenate([truth, gap, detected], axis=1)).save(
+            folder / f"{Path(info.file_name).stem}.png"
+        )
 
 
 if __name__ == "__main__":

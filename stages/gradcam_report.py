@@ -32,15 +32,12 @@ def main() -> None:
     )
     model, class_names, _ = load_model(MODEL)
     test = read_coco(TEST)
-    evaluate = params.evaluate
-    decoding = DecodeSettings(
-        evaluate.score_threshold, evaluate.nms_iou, evaluate.candidates_per_level, evaluate.detections_per_image
-    )
+    decoding = DecodeSettings(**params.evaluate.model_dump(exclude={"pictures"}))
     examples = [
         explain_picture(
             model,
             picture.file_name,
-            read_picture(picture.file_name, params.prepare.max_pixels),
+            read_picture(Path(picture.file_name)),
             test.objects[picture.id],
             decoding,
             params.gradcam.score_threshold,

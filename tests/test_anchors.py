@@ -10,7 +10,9 @@ def test_sizes_of_a_level_are_a_third_of_an_octave_apart():
 
 def test_first_cell_anchor_in_both_conventions():
     # ratio 0.5 is a flat box: 32 * sqrt(2) wide, 32 / sqrt(2) high
-    torch.testing.assert_close(cell_anchors([32.0], [0.5], "exact"), torch.tensor([[-22.627, -11.314, 22.627, 11.314]]), atol=1e-3, rtol=0)  # fmt: skip
+    torch.testing.assert_close(
+        cell_anchors([32.0], [0.5], "exact"), torch.tensor([[-22.627, -11.314, 22.627, 11.314]]), atol=1e-3, rtol=0
+    )
     assert cell_anchors([32.0], [0.5], "torchvision").tolist() == [[-23, -11, 23, 11]]
 
 

@@ -56,7 +56,10 @@ def test_no_pictures():
     assert detector_of(lambda pictures, sizes: [])([]) == []
 
 
-@pytest.mark.parametrize(("name", "says"), [("m.pt", "a .safetensors or an .onnx"), ("m.onnx", "does not exist"), ("m.safetensors", "does not exist")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("m.pt", "a .safetensors or an .onnx"), ("m.onnx", "does not exist"), ("m.safetensors", "does not exist")],
+)
 def test_what_is_no_model(tmp_path, name, says):
     with pytest.raises(WeightsError, match=says):
         load_detector(tmp_path / name)

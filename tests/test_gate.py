@@ -38,7 +38,10 @@ def test_nothing_on_both_sides_is_agreement():
     require_agreement(compare(nothing, nothing, PICTURE), 1, 1, 0)
 
 
-@pytest.mark.parametrize("bad", [Agreement(9, 0.98, 1, 0), Agreement(9, 1, 0.98, 0), Agreement(9, 1, 1, 0.01), Agreement(9, 1, 1, float("nan"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [Agreement(9, 0.98, 1, 0), Agreement(9, 1, 0.98, 0), Agreement(9, 1, 1, 0.01), Agreement(9, 1, 1, float("nan"))],
+)
 def test_each_limit_counts(bad):
     with pytest.raises(ExportError, match="the file was removed"):
         require_agreement(bad, min_matched=0.99, min_iou=0.99, score_tolerance=1e-3)

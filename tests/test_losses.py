@@ -52,7 +52,9 @@ def test_normalisers_differ_when_images_have_unequal_numbers_of_objects():
     for normaliser in ("image", "batch"):
         assert detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", normaliser).box.item() == pytest.approx(4)
     deltas[1] = 0  # image: (4 + 0) / 2; batch: 8 / 3
-    by_image, by_batch = (detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", n).box for n in ("image", "batch"))  # fmt: skip
+    by_image, by_batch = (
+        detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", n).box for n in ("image", "batch")
+    )
     assert (by_image.item(), by_batch.item()) == pytest.approx((2, 8 / 3))
 
 

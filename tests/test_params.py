@@ -62,7 +62,9 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         load_params(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize(("content", "says"), [("a: [1", "line 1.*not YAML"), ("", "the file is None"), ("- 1", "the file is")])
+@pytest.mark.parametrize(
+    ("content", "says"), [("a: [1", "line 1.*not YAML"), ("", "the file is None"), ("- 1", "the file is")]
+)
 def test_a_file_that_is_no_mapping(tmp_path, content, says):
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(ParamsError, match=says):

@@ -63,9 +63,16 @@ def explain_picture(
         logits, deltas = model(image)
     size = tuple(image.shape[-2:])
     found = decode(
-        logits, deltas, model.anchors(*size), model.level_sizes(*size), [resized.shape[:2]],
-        settings.score_threshold, settings.nms_iou, settings.candidates_per_level, settings.detections_per_image,
-    )[0]  # fmt: skip
+        logits,
+        deltas,
+        model.anchors(*size),
+        model.level_sizes(*size),
+        [resized.shape[:2]],
+        settings.score_threshold,
+        settings.nms_iou,
+        settings.candidates_per_level,
+        settings.detections_per_image,
+    )[0]
     ratio = np.array([picture.shape[1] / resized.shape[1], picture.shape[0] / resized.shape[0]] * 2, np.float32)
     detections = Detections(
         found.boxes_xyxy.cpu().numpy() * ratio, found.scores.cpu().numpy(), found.labels.cpu().numpy()

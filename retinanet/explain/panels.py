@@ -3,26 +3,14 @@
 import cv2
 import numpy as np
 
-from retinanet.drawing import draw_boxes
+from retinanet.drawing import COLOURS, draw_boxes
 from retinanet.explain.examples import Example, Explained
 
-# Bright ones that stand out from foliage, skin and streets alike; red is left for what was not found.
-CLASS_COLOURS = (
-    (255, 214, 0),
-    (0, 210, 255),
-    (255, 110, 199),
-    (140, 255, 60),
-    (255, 150, 30),
-    (190, 130, 255),
-    (255, 255, 255),
-    (0, 255, 190),
-)
-UNFOUND_COLOUR = (255, 45, 45)
+# The last of the colours is red, which here says that an object was not found.
+CLASS_COLOURS, UNFOUND_COLOUR = COLOURS[:-1], COLOURS[-1]
 
 # Longer sides in pixels.
 PICTURE_SIDE, CROP_SIDE = 760, 320
-# With more boxes than this, captions would hide the picture; only explained detections get one.
-CAPTIONS = 25
 LEAST_CROP = 64
 STRONGEST = 0.7
 
@@ -39,20 +27,15 @@ def letter(position: int) -> str:
 def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
     """Detections in the colour of their class with their scores; the explained ones with their letters."""
     detections = example.detections
+    # Of captions that would cover each other the first stays: the explained ones come first.
     letters = {explained.row: letter(i) for i, explained in enumerate(example.explained)}
+    rows = [*letters, *(row for row in range(len(detections)) if row not in letters)]
     captions = []
-    for row, (score, label) in enumerate(zip(detections.scores, detections.labels, strict=True)):
-        words = [letters[row]] if row in letters else []
-        if row in letters or len(detections) <= CAPTIONS:
-            words += [class_names[label]] if len(class_names) > 1 else []
-            words += [f"{score:.2f}"]
-        captions.append(" ".join(words))
-    return _boxes_by_colour(
-        example.picture,
-        detections.boxes_xyxy,
-        captions,
-        [class_colour(int(label)) for label in detections.labels],
-    )
+    for row in rows:
+        name = [class_names[detections.labels[row]]] if len(class_names) > 1 else []
+        captions.append(" ".join([*([letters[row]] if row in letters else []), *name, f"{detections.scores[row]:.2f}"]))
+    colours = [class_colour(int(detections.labels[row])) for row in rows]
+    return _boxes_by_colour(example.picture, detections.boxes_xyxy[rows], captions, colours)
 
 
 def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:

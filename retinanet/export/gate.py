@@ -9,7 +9,6 @@ from retinanet.detections import Detections
 from retinanet.detector import Detector
 from retinanet.errors import ExportError
 
-
 # Two detections of one object by the same weights; anything farther apart is another detection.
 NEAR_SCORE, NEAR_IOU = 0.05, 0.5
 
@@ -49,13 +48,13 @@ def require_agreement(found: Agreement, min_matched: float, min_iou: float, scor
     ):
         raise ExportError(
             f"the ONNX model differs from the trained one: {found.matched_share:.1%} of {found.detections} detections "
-            f"matched (at least {min_matched:.1%} wanted), least IoU {found.min_iou:.4f} (at least {min_iou}), scores up "
-            f"to {found.max_score_difference:.2g} apart (at most {score_tolerance}); the file was removed"
+            f"matched (at least {min_matched:.1%} wanted), least IoU {found.min_iou:.4f} (at least {min_iou}), scores "
+            f"up to {found.max_score_difference:.2g} apart (at most {score_tolerance}); the file was removed"
         )
 
 
 def _pair(a: Detections, b: Detections) -> list[tuple[int, int, float]]:
-    """(row of a, row of b, IoU): each detection with the free one of its class and about its score that overlaps most."""
+    """(row of a, row of b, IoU): each with the free detection of its class and about its score that overlaps most."""
     free = set(range(len(b)))
     pairs = []
     for i in range(len(a)):

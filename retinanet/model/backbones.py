@@ -24,7 +24,9 @@ STRIDES = (8, 16, 32)
 # Two sides whose ratio survives every stride, so that a pooling to a fixed size is told from a stride.
 PROBE_SIDES = (256, 384)
 # Blocks whose inside is not traced: a feature lies between them.
-LEAVES = [member for member in vars(torchvision.ops).values() if isinstance(member, type) and issubclass(member, nn.Module)]
+LEAVES = [
+    member for member in vars(torchvision.ops).values() if isinstance(member, type) and issubclass(member, nn.Module)
+]
 
 
 class Backbone(nn.Module):
@@ -78,7 +80,9 @@ def _from_timm(name: str) -> Backbone:
         raise WeightsError(f"model.backbone: timm/{name} gives no feature pyramid: {error}") from error
     reductions = network.feature_info.reduction()
     if missing := set(STRIDES) - set(reductions):
-        raise WeightsError(f"model.backbone: timm/{name} has strides {reductions}, a pyramid needs also {sorted(missing)}")
+        raise WeightsError(
+            f"model.backbone: timm/{name} has strides {reductions}, a pyramid needs also {sorted(missing)}"
+        )
     wanted = [i for i, stride in enumerate(reductions) if stride <= STRIDES[-1]]
     if len(wanted) < len(reductions):
         network = timm.create_model(name, pretrained=False, features_only=True, out_indices=wanted)
@@ -94,7 +98,9 @@ class _EvenConv2dSame(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        spare = [max(0, d * (k - 1) + 1 - s) for k, s, d in zip(self.kernel_size, self.stride, self.dilation, strict=True)]
+        spare = [
+            max(0, d * (k - 1) + 1 - s) for k, s, d in zip(self.kernel_size, self.stride, self.dilation, strict=True)
+        ]
         top, left = (total // 2 for total in spare)
         padded = nn.functional.pad(input, (left, spare[1] - left, top, spare[0] - top))
         return nn.functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
@@ -123,9 +129,13 @@ def _from_torchvision(name: str) -> Backbone:
     try:
         taps = _find_taps(network)
     except (AssertionError, RuntimeError) as error:
-        raise WeightsError(f"model.backbone: {name} takes pictures of one size only, so it gives no pyramid: {error}") from error
+        raise WeightsError(
+            f"model.backbone: {name} takes pictures of one size only, so it gives no pyramid: {error}"
+        ) from error
     if missing := set(STRIDES) - set(taps):
-        raise WeightsError(f"model.backbone: {name} has features at strides {sorted(taps)}, a pyramid needs {sorted(missing)}")
+        raise WeightsError(
+            f"model.backbone: {name} has features at strides {sorted(taps)}, a pyramid needs {sorted(missing)}"
+        )
     return_nodes = {node: str(stride) for stride, (node, _) in taps.items()}
     with warnings.catch_warnings():
         # Train and eval graphs differ by dropout alone in the networks that warn here.

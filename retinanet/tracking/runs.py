@@ -1,6 +1,7 @@
 """Runs that never hold up the work: what the store can't take now waits in a file and is sent later."""
 
 import json
+import sys
 import time
 import uuid
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def start_run(experiment: str, name: str | None = None, resume_run_id: str | Non
     As a context manager it ends FINISHED, KILLED on Ctrl-C and SIGTERM, or FAILED.
     """
     first = {"do": "reopen" if resume_run_id else "create", "experiment": experiment, "name": name, "at": _now()}
-    return Run(resume_run_id or "", first | {"tags": provenance_tags()}, experiment, ends=True)
+    return Run(resume_run_id or "", first | {"tags": _origin()}, experiment, ends=True)
 
 
 def resume_run(run_file: Path) -> "Run":
@@ -41,7 +42,7 @@ def resume_run(run_file: Path) -> "Run":
         run_id, experiment = facts["run_id"], facts["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackingError(f"{run_file}: not readable ({error}); `dvc repro train` writes it") from error
-    first = {"do": "find", "experiment": experiment, "at": _now(), "tags": provenance_tags()}
+    first = {"do": "find", "experiment": experiment, "at": _now(), "tags": _origin()}
     return Run(run_id, first, experiment, ends=False)
 
 
@@ -204,6 +205,14 @@ def _status_of(error: BaseException | None) -> str:
     if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in KILLED_EXITS):
         return "KILLED"
     return "FAILED"
+
+
+def _origin() -> dict[str, str]:
+    program = Path(sys.argv[0])
+    return provenance_tags() | {
+        "mlflow.source.name": f"{program.parent.name}/{program.name}",
+        "mlflow.source.type": "LOCAL",
+    }
 
 
 def _now() -> int:

@@ -21,6 +21,8 @@ QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": 
 # Artifacts are large and a server may pass them on to an object store before it answers.
 PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 LOCKED_AFTER_S = 2.0
+# Without it MLflow's pages take the experiment for one of language models, and hide the figures.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class Store(NamedTuple):
@@ -47,7 +49,7 @@ def open_store(experiment: str) -> Store:
         with _lock("store"):
             found = client.get_experiment_by_name(experiment)
             if found is None:
-                return Store(client, client.create_experiment(experiment, _artifact_location()))
+                return Store(client, client.create_experiment(experiment, _artifact_location(), KIND))
     except (MlflowException, OSError) as error:
         raise unreachable(error) from error
     if found.lifecycle_stage != "active":

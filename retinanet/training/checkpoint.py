@@ -30,7 +30,9 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise TrainingError(f"{folder}: another training with the same settings and data runs here; wait for it") from error
+        raise TrainingError(
+            f"{folder}: another training with the same settings and data runs here; wait for it"
+        ) from error
     return lock
 
 

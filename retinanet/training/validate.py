@@ -54,12 +54,23 @@ def validate(
         objects = [b.to(device) for b in batch.boxes], [x.to(device) for x in batch.labels]
         totals += torch.stack(detection_losses(logits, deltas, anchors, *objects, box_loss)).cpu()
         found = decode(
-            logits, deltas, anchors, model.level_sizes(*size), batch.sizes,
-            settings.score_threshold, settings.nms_iou, settings.candidates_per_level, settings.detections_per_image,
-        )[0]  # fmt: skip
+            logits,
+            deltas,
+            anchors,
+            model.level_sizes(*size),
+            batch.sizes,
+            settings.score_threshold,
+            settings.nms_iou,
+            settings.candidates_per_level,
+            settings.detections_per_image,
+        )[0]
         picture = dataset.pictures[row]
         ratio = torch.tensor([picture.width / batch.sizes[0][1], picture.height / batch.sizes[0][0]] * 2)
-        boxes, scores, labels = ((found.boxes_xyxy.cpu() * ratio).numpy(), found.scores.cpu().numpy(), found.labels.cpu())
+        boxes, scores, labels = (
+            (found.boxes_xyxy.cpu() * ratio).numpy(),
+            found.scores.cpu().numpy(),
+            found.labels.cpu(),
+        )
         results += coco_results(picture.id, Detections(boxes, scores, labels.numpy()), dataset.category_ids)
     return Validation(*(totals / max(1, len(dataset.pictures))).tolist(), results)
 

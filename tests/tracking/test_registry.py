@@ -41,8 +41,13 @@ def test_a_version_holds_files_only_and_pins_what_serves_it(make_version):
     assert {"MLmodel", "artifacts/model.onnx", "served_model.py", "code/retinanet/detector.py"} <= names
     assert not any(name.endswith((".pkl", ".pyc")) for name in names)
     assert [r.split("==")[0] for r in requirements] == [
-        "mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow",
-    ]  # fmt: skip
+        "mlflow",
+        "numpy",
+        "onnxruntime",
+        "opencv-python-headless",
+        "pandas",
+        "pillow",
+    ]
 
 
 def test_changed_and_lost_files_are_told(make_version):

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from retinanet.data.augment import Augmentation, resize_with_boxes
+from retinanet.params import Augment
+
+PADDING = (128, 128, 128)
+BOXES, LABELS = np.array([[10, 20, 30, 40], [50, 50, 60, 60]], np.float32), np.array([3, 5])
+
+
+def settings(**changed) -> Augment:
+    nothing = {
+        "flip_horizontal": 0,
+        "flip_vertical": 0,
+        "quarter_turns": False,
+        "scale": [1.0, 1.0],
+        "brightness": 0,
+        "contrast": 0,
+        "saturation": 0,
+        "hue": 0,
+    }
+    return Augment.model_validate(nothing | changed)
+
+
+def picture_with(boxes) -> np.ndarray:
+    """Black, with white rectangles where the boxes are."""
+    picture = np.zeros((100, 100, 3), np.uint8)
+    for x1, y1, x2, y2 in boxes.astype(int):
+        picture[y1:y2, x1:x2] = 255
+    return picture
+
+
+def test_nothing_set_changes_nothing():
+    augmentation = Augmentation(settings(), 100, 100, PADDING)
+    picture, boxes, labels = augmentation(picture_with(BOXES), BOXES, LABELS, [0])
+    np.testing.assert_array_equal(picture, picture_with(BOXES))
+    np.testing.assert_allclose(boxes, BOXES, rtol=1e-6)
+    assert labels.tolist() == [3, 5]
+
+
+def test_flip_takes_the_boxes_along():
+    augmentation = Augmentation(settings(flip_horizontal=1), 100, 100, PADDING)
+    _, boxes, _ = augmentation(picture_with(BOXES), BOXES, LABELS, [0])
+    np.testing.assert_allclose(boxes, [[70, 20, 90, 40], [40, 50, 50, 60]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_boxes_stay_on_their_objects_through_everything(seed):
+    augmentation = Augmentation(
+        settings(flip_horizontal=0.5, flip_vertical=0.5, quarter_turns=True, scale=[0.5, 2.0]), 96, 96, (0, 0, 0)
+    )
+    picture, boxes, _ = augmentation(picture_with(BOXES), BOXES, LABELS, [seed])
+    assert picture.shape == (96, 96, 3)
+    for x1, y1, x2, y2 in boxes.round().astype(int):
+        assert picture[y1:y2, x1:x2].mean() > 200
+    covered = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes)
+    assert covered <= (picture[..., 0] > 127).sum() * 1.15
+
+
+def test_the_same_seed_gives_the_same_sample():
+    augmentation = Augmentation(settings(scale=[0.5, 2.0], brightness=0.5, hue=0.1), 96, 96, PADDING)
+    runs = [augmentation(picture_with(BOXES), BOXES, LABELS, seed) for seed in ([1, 2], [9, 9], [1, 2])]
+    assert np.array_equal(runs[0][0], runs[2][0]) and np.array_equal(runs[0][1], runs[2][1])
+    assert not np.array_equal(runs[0][0], runs[1][0])
+
+
+def test_picture_without_objects():
+    augmentation = Augmentation(settings(), 64, 64, PADDING)
+    _, boxes, labels = augmentation(
+        np.zeros((50, 80, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int), [0]
+    )
+    assert boxes.shape == (0, 4) and labels.shape == (0,)
+
+
+def test_resized_boxes_end_at_the_pictures_edge():
+    picture, boxes = resize_with_boxes(np.zeros((33, 50, 3), np.uint8), np.array([[0, 0, 50, 33]], np.float32), 0.5)
+    assert picture.shape == (16, 25, 3) and boxes.tolist() == [[0, 0, 25, 16]]

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from retinanet.errors import TrainingError
+from retinanet.training.checkpoint import fingerprint, load_checkpoint, lock_folder, save_checkpoint
+
+
+def state(value: float) -> dict:
+    return {"model": {"w": torch.tensor([value])}, "epoch": int(value)}
+
+
+def test_the_newest_comes_back_and_two_are_kept(tmp_path):
+    for epoch in (1, 2, 3):
+        save_checkpoint(tmp_path, epoch, state(epoch))
+    assert load_checkpoint(tmp_path)["model"]["w"].item() == 3
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["epoch-00002.pt", "epoch-00003.pt"]
+
+
+def test_none_to_begin_with(tmp_path):
+    assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "no hash"])
+def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, capsys, damage):
+    save_checkpoint(tmp_path, 1, state(1))
+    save_checkpoint(tmp_path, 2, state(2))
+    newest = tmp_path / "epoch-00002.pt"
+    content = bytearray(newest.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+        newest.write_bytes(content)
+    elif damage == "cut":
+        newest.write_bytes(content[:-10])
+    else:
+        newest.with_suffix(".sha256").unlink()
+    assert load_checkpoint(tmp_path)["epoch"] == 1
+    assert "epoch-00002.pt is damaged" in capsys.readouterr().out
+
+
+def test_a_file_half_written_is_no_checkpoint(tmp_path):
+    save_checkpoint(tmp_path, 1, state(1))
+    (tmp_path / "epoch-00002.part").write_bytes(b"half")
+    assert load_checkpoint(tmp_path)["epoch"] == 1
+
+
+def test_a_second_trainer_is_told(tmp_path):
+    with lock_folder(tmp_path), pytest.raises(TrainingError, match="another training"):
+        lock_folder(tmp_path)
+
+
+def test_fingerprint_changes_with_settings_and_content(tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text("a")
+    one = fingerprint({"epochs": 3}, [path])
+    assert fingerprint({"epochs": 3}, [path]) == one
+    assert fingerprint({"epochs": 4}, [path]) != one
+    path.write_text("b")
+    assert fingerprint({"epochs": 3}, [path]) != one

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinanet.data.augment import Augmentation
+from retinanet.data.coco import CocoDataset, Objects, Picture
+from retinanet.data.dataset import EpochBatches, PlainPictures, TrainingPictures, collate
+from retinanet.params import load_params
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A picture with an object and a crowd, and one without anything."""
+    for name, size in (("a.png", (60, 40)), ("b.png", (30, 30))):
+        Image.new("RGB", size).save(tmp_path / name)
+    boxes = np.array([[10, 10, 20, 20], [0, 0, 60, 40]], np.float32)
+    objects = {
+        1: Objects(boxes, np.array([0, 0]), np.array([False, True])),
+        2: Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)),
+    }
+    return CocoDataset((Picture(1, "a.png", 60, 40), Picture(2, "b.png", 30, 30)), ("cell",), (1,), objects)
+
+
+def test_pictures_come_at_inference_size_without_crowds(dataset, tmp_path):
+    sample = PlainPictures(dataset, tmp_path, 80, 200)[0]
+    assert sample.picture.shape == (80, 120, 3)
+    assert sample.boxes.tolist() == [[20, 20, 40, 40]] and sample.labels.tolist() == [0]
+
+
+def test_a_training_sample_follows_from_seed_epoch_and_row(dataset, tmp_path):
+    augmentation = Augmentation(load_params().train.augment, 64, 64, (0, 0, 0))
+    first, again = (TrainingPictures(dataset, tmp_path, augmentation, seed=4) for _ in range(2))
+    first[1, 1], first[2, 0]  # what was asked before must not matter
+    np.testing.assert_array_equal(first[1, 0].boxes, again[1, 0].boxes)
+    assert any(not np.array_equal(first[1, 0].boxes, again[epoch, 0].boxes) for epoch in range(2, 6))
+
+
+def test_batch_of_unequal_pictures_one_without_objects(dataset, tmp_path):
+    pictures = PlainPictures(dataset, tmp_path, 40, 60)
+    batch = collate([pictures[0], pictures[1]], (9, 9, 9))
+    assert batch.pictures.shape == (2, 64, 64, 3)
+    assert [len(boxes) for boxes in batch.boxes] == [1, 0]
+    assert batch.sizes == [(40, 60), (40, 40)] and batch.picture_ids == [1, 2]
+
+
+def test_an_epoch_has_each_picture_and_fills_the_last_batch():
+    batches = EpochBatches(count=5, batch_size=2, seed=0)
+    rows = [row for batch in batches for _, row in batch]
+    assert len(batches) == 3 and len(rows) == 6
+    assert sorted(set(rows)) == [0, 1, 2, 3, 4]
+
+
+def test_order_follows_from_the_epoch():
+    batches, orders = EpochBatches(10, 5, seed=0), []
+    for epoch in (1, 2, 1):
+        batches.epoch = epoch
+        orders.append([row for batch in batches for _, row in batch])
+    assert orders[0] == orders[2] != orders[1]

@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from retinanet.model.retinanet import RetinaNet
+from retinanet.training.optim import average_weights, build_optimiser, build_schedule
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_norms_and_biases_do_not_decay_and_the_backbone_learns_slower(small_settings, kind):
+    model = RetinaNet(small_settings, 1)
+    of = {id(p): group for group in build_optimiser(model, kind, 0.1, 0.5, 0.01).param_groups for p in group["params"]}
+    assert len(of) == len(list(model.parameters()))
+    for parameter, rate, decay in (
+        (model.box.last.weight, 0.1, 0.01),
+        (model.box.last.bias, 0.1, 0),
+        (model.box.tower[1].weight, 0.1, 0),  # GroupNorm
+        (next(model.backbone.parameters()), 0.05, 0.01),
+    ):
+        assert (of[id(parameter)]["lr"], of[id(parameter)]["weight_decay"]) == (rate, decay)
+
+
+@pytest.mark.parametrize(
+    ("kind", "factors"),
+    [
+        ("constant", [0.5, 1, 1, 1, 1]),
+        ("cosine", [0.5, 1, 1, 0.5, 0]),  # at steps 0, 1, 2, 14, 26 of 26, two of them warm-up
+        ("multistep", [0.5, 1, 1, 1, 0.01]),
+    ],
+)
+def test_schedule(kind, factors):
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1)
+    schedule = build_schedule(optimiser, kind, steps=26, warmup_steps=2)
+    rates = []
+    for _ in range(27):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    assert [rates[step] for step in (0, 1, 2, 14, 26)] == pytest.approx(factors)
+
+
+def test_average_of_weights_and_buffers():
+    model = nn.BatchNorm1d(1)
+    averaged = average_weights(model, steps=1000)
+    for value in (1.0, 2.0):
+        model.running_mean.fill_(value)
+        averaged.update_parameters(model)
+    # The first update copies; at the second, (1 + 1) / (10 + 1) of the old stays.
+    assert averaged.module.running_mean.item() == pytest.approx(1 * 2 / 11 + 2 * 9 / 11)
