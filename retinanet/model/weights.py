@@ -126,7 +126,7 @@ def _our_name(name: str, tower_stride: int) -> str:
 
 
 def _load_into(model: RetinaNet, state: Mapping[str, Tensor], source: Path | str) -> int:
-    """Load a classifier's weights into the backbone, by name where the names agree, else by position; the number loaded.
+    """Load a classifier's weights into the backbone, by name where the names agree, else by position; how many were.
 
     Every tensor of the backbone is loaded or WeightsError raised. The classifier at the end is left out, and so are
     the counters of batches, which frozen norms lack.

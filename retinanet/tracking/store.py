@@ -21,7 +21,7 @@ QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": 
 # Artifacts are large and a server may pass them on to an object store before it answers.
 PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 LOCKED_AFTER_S = 2.0
-# Without it MLflow's pages take the experiment for one of language models, and hide the figures.
+# MLflow's pages guess otherwise whether an experiment is of trained networks or of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 

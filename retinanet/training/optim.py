@@ -15,7 +15,7 @@ from retinanet.model.retinanet import RetinaNet
 def build_optimiser(
     model: RetinaNet, kind: str, learning_rate: float, backbone_rate: float, weight_decay: float
 ) -> Optimizer:
-    """SGD (momentum 0.9) or AdamW. Norms and biases do not decay; the backbone learns at backbone_rate times the rate."""
+    """SGD (momentum 0.9) or AdamW. Norms and biases do not decay; the backbone learns backbone_rate times as fast."""
     backbone = {id(p) for p in model.backbone.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
