@@ -132,8 +132,8 @@ def _step(model, batch: Batch, settings: Train, optimiser, schedule, averaged, d
 def _require_finite(loss: torch.Tensor, losses: Losses, batch: Batch, schedule) -> None:
     if not math.isfinite(loss.item()):
         raise TrainingError(
-            f"step {schedule.last_epoch}: the loss is {loss.item()} (classification {losses.classification.item():.4g}, "
-            f"box {losses.box.item():.4g}) on pictures {batch.picture_ids}; "
+            f"step {schedule.last_epoch}: the loss is {loss.item()} (classes {losses.classification.item():.4g}, "
+            f"boxes {losses.box.item():.4g}) on pictures {batch.picture_ids}; "
             "lower train.learning_rate or set train.precision: fp32"
         )
 
