@@ -26,7 +26,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     pictures = named_pictures(arguments.pictures)
     with model_path(arguments.model) as path:
-        print(f"model: {path}", flush=True)
+        print(f"model: {arguments.model or path}", flush=True)
         detector = load_detector(path, DecodeSettings())
         failed = predict_pictures(detector, pictures, arguments.out, arguments.score)
     unread = f", {failed} can't be read" if failed else ""

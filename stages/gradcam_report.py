@@ -55,8 +55,10 @@ def main() -> None:
     }
     with new_folder(REPORT) as folder:
         write_text(folder / "index.html", report_html(examples, class_names, facts))
+        # DVC shows a folder's pictures, and complains of a page among them.
+        (folder / "pictures").mkdir()
         for number, example in enumerate(examples, start=1):
-            Image.fromarray(strip(example, class_names)).save(folder / f"{number:02}.png")
+            Image.fromarray(strip(example, class_names)).save(folder / "pictures" / f"{number:02}.jpg", quality=85)
     with resume_run(RUN) as run:
         run.log_artifacts(REPORT, "gradcam")
     explained = sum(len(example.explained) for example in examples)

@@ -9,7 +9,7 @@ from retinanet.data.coco import Objects
 from retinanet.detector import DecodeSettings
 from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALISATION
 from retinanet.explain.examples import explain_picture, telling
-from retinanet.model.anchors import STRIDES, cell_anchors, grid_anchors
+from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors
 
 
 class SeesRed(nn.Module):
@@ -50,8 +50,12 @@ class SeesRed(nn.Module):
         return [rows * columns for rows, columns in self.grid_sizes(height, width)]
 
     def anchors(self, height, width):
-        cells = [cell_anchors([float(2 * stride)], [1.0], "exact") for stride in STRIDES]
-        return grid_anchors(cells, self.grid_sizes(height, width), (height, width), "exact")
+        grids = self.grid_sizes(height, width)
+        levels = [
+            level_anchors(cell_anchors([2.0 * stride], [1.0], "exact"), grid, stride, (height, width), "exact")
+            for stride, grid in zip(STRIDES, grids, strict=True)
+        ]
+        return torch.cat(levels)
 
 
 def objects(*boxes):

@@ -62,8 +62,10 @@ def heat_panel(example: Example, explained: Explained) -> np.ndarray:
     scale = CROP_SIDE / max(crop.shape[:2])
     crop, heat = _scaled(crop, scale), _scaled(heat, scale)
     colour = class_colour(int(example.detections.labels[explained.row]))
-    box_in_crop = (box - [left, top, left, top])[None] * scale
-    return np.hstack([draw_boxes(view, box_in_crop, [""], colour) for view in (crop, heated(crop, heat))])
+    box_in_crop = (box - [left, top, left, top]) * scale
+    # Crops are small and their lines thin: a second box around the first makes it a line that can be seen.
+    boxes = box_in_crop + np.array([[0, 0, 0, 0], [-1, -1, 1, 1]])
+    return np.hstack([draw_boxes(view, boxes, ["", ""], colour) for view in (crop, heated(crop, heat))])
 
 
 def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:

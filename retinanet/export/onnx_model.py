@@ -47,6 +47,9 @@ def export_onnx(
         "padding": padding_colour(model.backbone.mean),
         "decoding": vars(settings),
     }
+    for node in whole.graph.node:
+        # Where in Python a node came from, in another order each time: the same model shall be the same bytes.
+        node.ClearField("metadata_props")
     onnx.helper.set_model_props(whole, {"retinanet": json.dumps(about)})
     onnx.checker.check_model(whole, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ def _create(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     """Use a run that exists; where the store lacks it (a fresh one, a deleted run), a finished one in its place."""
     experiment_id = open_store(entry["experiment"]).experiment_id
-    run_id = entry.get("run_id", run_id)
+    run_id = entry["run_id"]
     found = find_run(client, run_id, experiment_id)
     if found:
         return found.info.run_id

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_S = 30.0
 AWAY_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR")
+BEGINNINGS = ("create", "find", "reopen")  # entries that say which run the next ones belong to
 KILLED_EXITS = (130, 143)  # what a shell sees of SIGINT and SIGTERM
 
 
@@ -28,8 +29,10 @@ def start_run(experiment: str, name: str | None = None, resume_run_id: str | Non
 
     As a context manager it ends FINISHED, KILLED on Ctrl-C and SIGTERM, or FAILED.
     """
-    first = {"do": "reopen" if resume_run_id else "create", "experiment": experiment, "name": name, "at": _now()}
-    return Run(resume_run_id or "", first | {"tags": _origin()}, experiment, ends=True)
+    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _origin()}
+    if resume_run_id:
+        first |= {"do": "reopen", "run_id": resume_run_id}
+    return Run(resume_run_id or f"offline-{uuid.uuid4().hex}", first, experiment, ends=True)
 
 
 def resume_run(run_file: Path) -> "Run":
@@ -42,7 +45,7 @@ def resume_run(run_file: Path) -> "Run":
         run_id, experiment = facts["run_id"], facts["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackingError(f"{run_file}: not readable ({error}); `dvc repro train` writes it") from error
-    first = {"do": "find", "experiment": experiment, "at": _now(), "tags": _origin()}
+    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": _origin()}
     return Run(run_id, first, experiment, ends=False)
 
 
@@ -68,7 +71,7 @@ class Run:
 
     def __init__(self, run_id: str, first: dict, experiment: str, ends: bool):
         quiet()
-        self.id = run_id or f"offline-{uuid.uuid4().hex}"
+        self.id = run_id
         self.experiment = experiment
         self.tracking_uri = tracking_uri()
         self._ends = ends
@@ -76,7 +79,7 @@ class Run:
         self._monitor = None
         self._away_until = 0.0
         self._said = False
-        self._spool = home() / ".cache" / "tracking" / f"{self.id}.jsonl"
+        self._spool = _spool(run_id)
         self._waiting = _read_entries(self._spool)
         self._send(first)
 
@@ -167,22 +170,33 @@ class Run:
         try:
             self._client = self._client or open_client()
             self.id = carry_out(self._client, self.id, entry)
+            if entry["do"] in BEGINNINGS:
+                self._keep_under(_spool(self.id))
         except (MlflowException, TrackingError, OSError) as error:
             cause = error.__cause__ if isinstance(error, TrackingError) else error
             if isinstance(cause, OSError) or getattr(cause, "error_code", None) in AWAY_CODES:
-                return " ".join(str(cause).split())[:160]
+                return " ".join(str(cause).split(" with exception")[0].split())[:160]
             raise error if isinstance(error, TrackingError) else unreachable(error) from error
         return None
 
     def _keep(self) -> None:
         entries = self._waiting
-        if entries[0]["do"] in ("create", "find", "reopen"):
+        if entries[0]["do"] in BEGINNINGS:
             entries[0]["waited"] = True
         else:
             # The entry that says which run goes on was sent already.
             first = {"do": "find", "run_id": self.id, "experiment": self.experiment, "at": _now(), "tags": {}}
             entries = [first, *entries]
         write_text(self._spool, "".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def _keep_under(self, spool: Path) -> None:
+        """Keep waiting entries under the id that the run turned out to have, behind those that wait there already."""
+        if spool == self._spool:
+            return
+        self._waiting[1:1] = _read_entries(spool)
+        if self._spool.exists():
+            self._spool.replace(spool)
+        self._spool = spool
 
     def _say_away(self, reason: str) -> None:
         if not self._said:
@@ -191,6 +205,10 @@ class Run:
                 flush=True,
             )
         self._said = True
+
+
+def _spool(run_id: str) -> Path:
+    return home() / ".cache" / "tracking" / f"{run_id}.jsonl"
 
 
 def _read_entries(spool: Path) -> list[dict]:

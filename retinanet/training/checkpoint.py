@@ -38,6 +38,7 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
 
 def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
     """Write the state after an epoch whole or not at all, and keep the one before it."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"epoch-{epoch:05d}.pt"
     part = path.with_suffix(".part")
     with part.open("wb") as file:

@@ -1,5 +1,6 @@
 import json
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ def stored(run_id):
 def all_runs():
     client, experiment_id = open_store("birds")
     return client.search_runs([experiment_id])
+
+
+@contextmanager
+def locked():
+    other = sqlite3.connect("mlflow.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
 
 
 @pytest.fixture
@@ -147,15 +157,42 @@ def test_while_the_database_is_locked_figures_wait_and_keep_their_order(root, mo
     monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
     monkeypatch.setattr(runs, "RETRY_AFTER_S", 0.0)
     with start_run("birds") as run:
-        other = sqlite3.connect("mlflow.db", isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        run.log_metrics({"loss": 3.0}, step=1)
-        run.log_metrics({"loss": 2.0}, step=2)
-        other.execute("ROLLBACK")
-        other.close()
+        with locked():
+            run.log_metrics({"loss": 3.0}, step=1)
+            run.log_metrics({"loss": 2.0}, step=2)
         run.log_metrics({"loss": 1.0}, step=3)
     history = open_client().get_metric_history(run.id, "loss")
     assert [(m.step, m.value) for m in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def test_what_waits_for_a_child_and_for_its_parent_finds_both_later(trained, monkeypatch):
+    for digest in ("one", "two"):
+        with evaluation_run(RUN_FILE, digest):
+            pass
+    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
+    child = evaluation_run(RUN_FILE, "two")
+    with locked():
+        child.log_metrics({"AP50": 0.4})
+        child.end()
+    with resume_run(RUN_FILE) as parent:
+        parent.log_metrics({"size": 4.0})
+    assert child.id != parent.id == trained
+    assert stored(child.id).data.metrics == {"AP50": 0.4}
+    assert stored(trained).data.metrics == {"loss": 1.0, "size": 4.0}
+
+
+def test_a_run_that_ends_while_the_database_is_locked_is_completed_by_the_next_stage(root, monkeypatch):
+    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
+    run = start_run("birds")
+    with locked():
+        run.log_metrics({"loss": 1.0})
+        run.end()
+    write_run_file(RUN_FILE, run, "0" * 64)
+    assert stored(run.id).info.status == "RUNNING"
+    with resume_run(RUN_FILE):
+        pass
+    assert stored(run.id).info.status == "FINISHED"
+    assert stored(run.id).data.metrics == {"loss": 1.0}
 
 
 def test_system_metrics_of_a_short_run(root):
