@@ -36,7 +36,7 @@ def main() -> None:
         path = folder / "model.onnx"
         export_onnx(model, path, decoding, class_names, category_ids)
         trained = torch_detector(model, class_names, category_ids, decoding)
-        agreement = compare(trained, load_detector(path), pictures)
+        agreement = compare(trained, load_detector(path), pictures, params.export.score_tolerance)
         gate = params.export
         require_agreement(agreement, gate.min_matched, gate.min_iou, gate.score_tolerance)
     path = EXPORT / "model.onnx"

@@ -23,15 +23,21 @@ class Agreement(NamedTuple):
     max_score_difference: float
 
 
-def compare(trained: Detector, exported: Detector, pictures: Sequence[np.ndarray]) -> Agreement:
-    """Pair the detections of two detectors on the same pictures: same class, most alike box and score."""
+def compare(trained: Detector, exported: Detector, pictures: Sequence[np.ndarray], score_tolerance: float) -> Agreement:
+    """Pair the detections of two detectors on the same pictures: same class, most alike box and score.
+
+    A detection without a partner does not count when its score is within score_tolerance of the least that the other
+    detector kept on that picture: the last bit decides which side of the cut it falls on.
+    """
     total = matched = detections = 0
     ious, differences = [], []
     for a, b in zip(trained(pictures), exported(pictures), strict=True):
         pairs = _pair(a, b)
         ious += [iou for _, _, iou in pairs]
         differences += [abs(float(a.scores[i] - b.scores[j])) for i, j, _ in pairs]
-        detections, matched, total = detections + len(a), matched + 2 * len(pairs), total + len(a) + len(b)
+        detections, matched, total = detections + len(a), matched + 2 * len(pairs), total + 2 * len(pairs)
+        total += _missing(a, [i for i, _, _ in pairs], b, score_tolerance)
+        total += _missing(b, [j for _, j, _ in pairs], a, score_tolerance)
     share = matched / total if total else 1.0
     return Agreement(detections, share, min(ious, default=1.0), max(differences, default=0.0))
 
@@ -51,6 +57,11 @@ def require_agreement(found: Agreement, min_matched: float, min_iou: float, scor
             f"matched (at least {min_matched:.1%} wanted), least IoU {found.min_iou:.4f} (at least {min_iou}), scores "
             f"up to {found.max_score_difference:.2g} apart (at most {score_tolerance}); the file was removed"
         )
+
+
+def _missing(found: Detections, paired: list[int], other: Detections, score_tolerance: float) -> int:
+    alone = np.delete(found.scores, paired)
+    return int((alone > other.scores.min(initial=1) + score_tolerance).sum()) if len(other) else len(alone)
 
 
 def _pair(a: Detections, b: Detections) -> list[tuple[int, int, float]]:
