@@ -27,7 +27,7 @@ def test_a_box_one_pixel_off_and_another_score():
 
 
 @pytest.mark.parametrize(
-    "b", [saying([[20, 20, 40, 40]], [0.5], [1]), saying([[0, 0, 10, 10], [20, 20, 40, 40]], [0.9, 0.5], [0, 0])]
+    "b", [saying([[20, 20, 40, 40]], [0.5], [1]), saying([[0, 0, 10, 10], [20, 20, 40, 40]], [0.9, 0.5], [1, 1])]
 )
 def test_a_lost_or_renamed_detection_has_no_partner(b):
     assert compare(A, b, PICTURE, 1e-3).matched_share < 0.7

@@ -61,7 +61,7 @@ def require_agreement(found: Agreement, min_matched: float, min_iou: float, scor
 
 def _missing(found: Detections, paired: list[int], other: Detections, score_tolerance: float) -> int:
     alone = np.delete(found.scores, paired)
-    return int((alone > other.scores.min(initial=1) + score_tolerance).sum()) if len(other) else len(alone)
+    return int((abs(alone - other.scores.min()) > score_tolerance).sum()) if len(other) else len(alone)
 
 
 def _pair(a: Detections, b: Detections) -> list[tuple[int, int, float]]:
