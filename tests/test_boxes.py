@@ -3,7 +3,7 @@ import math
 import torch
 from torchvision.ops import box_iou
 
-from retinanet.model.boxes import clip, decode, encode, pairwise_iou
+from retinanet.model.boxes import clip, decode, encode, have_area, pairwise_iou
 
 
 def test_deltas_of_a_box_twice_as_large_and_moved():
@@ -38,3 +38,8 @@ def test_iou_equals_torchvisions():
 def test_iou_of_empty_boxes_is_zero():
     point = torch.tensor([[3.0, 3, 3, 3]])
     assert pairwise_iou(point, point).item() == 0
+
+
+def test_a_line_or_a_point_has_no_area():
+    boxes = torch.tensor([[0.0, 0, 5, 5], [0, 0, 5, 0], [3, 3, 3, 3], [0, 0, 1, 1], [0, 0, 0.9, 8]])
+    assert have_area(boxes).tolist() == [True, False, False, True, False]

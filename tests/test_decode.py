@@ -44,3 +44,12 @@ def test_no_more_detections_than_allowed():
 def test_nothing_found():
     detections = found([[-9.0]] * 4)
     assert detections.boxes_xyxy.shape == (0, 4) and detections.labels.dtype == torch.int64
+
+
+def test_a_box_outside_the_picture_is_no_detection():
+    deltas = torch.zeros(1, 4, 4)
+    sizes = [(100, 80)]  # the last anchor begins at x = 90, in the padding
+    assert decode(torch.full((1, 4, 1), 3.0), deltas, ANCHORS, [3, 1], sizes, **SETTINGS)[0].anchor_index.tolist() == [
+        0,
+        2,
+    ]

@@ -85,7 +85,9 @@ class _Candidates(nn.Module):
         anchor = chosen // K
         chosen_deltas = deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
         boxes = box_ops.clip(box_ops.decode(chosen_deltas, anchors[anchor]), sizes[:, None])
-        return boxes, best.values.sigmoid(), chosen % K
+        # NMS leaves out what does not exceed the threshold, so a score of 0 is as good as no box.
+        scores = torch.where(box_ops.have_area(boxes), best.values.sigmoid(), 0.0)
+        return boxes, scores, chosen % K
 
 
 def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelProto:

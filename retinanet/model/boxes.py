@@ -7,6 +7,8 @@ from torch import Tensor
 
 # A box grows by at most 1000 / 16 in one step, so that exp() of an untrained output stays finite.
 MAX_LOG_SCALE = math.log(1000 / 16)
+# What clipping leaves of a box that lies outside the picture is a line; nobody wants it as a detection.
+MIN_SIDE = 1.0
 
 
 def encode(boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
@@ -28,6 +30,11 @@ def clip(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
     """Boxes (..., 4) moved inside pictures of (height, width), broadcast over the leading dimensions."""
     limits = sizes_hw.flip(-1)  # (w, h)
     return torch.minimum(boxes_xyxy.clamp(min=0), torch.cat([limits, limits], dim=-1).to(boxes_xyxy))
+
+
+def have_area(boxes_xyxy: Tensor) -> Tensor:
+    """(...) bool: both sides of each of (..., 4) boxes are at least MIN_SIDE pixels."""
+    return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2] >= MIN_SIDE).all(dim=-1)
 
 
 def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ def decode(
     """Detections of each of N images.
 
     logits (N, R, K), deltas (N, R, 4), anchors (R, 4); level_sizes: how many of the R anchors each level has;
-    image_sizes: (height, width) inside the padding, to which boxes are clipped. A score must exceed the threshold.
+    image_sizes: (height, width) inside the padding, to which boxes are clipped; what is then less than a pixel wide or high is left out. A score must exceed the
+    threshold.
     """
     return [
         _decode_image(
@@ -80,5 +81,7 @@ def _decode_image(
     scores = torch.sigmoid(logits.flatten()[chosen].float())
     boxes = box_ops.decode(deltas[anchor_index].float(), anchors[anchor_index])
     boxes = box_ops.clip(boxes, torch.tensor(image_size, device=boxes.device))
+    inside = box_ops.have_area(boxes)
+    boxes, scores, labels, anchor_index = boxes[inside], scores[inside], labels[inside], anchor_index[inside]
     keep = batched_nms(boxes, scores, labels, nms_iou)[:detections_per_image]
     return Decoded(boxes[keep], scores[keep], labels[keep], anchor_index[keep])
