@@ -167,7 +167,6 @@ class Evaluate(Section):
 
 
 class Export(Section):
-    opset: Annotated[int, Field(ge=18, le=23)]
     min_matched: Share
     min_iou: Share
     score_tolerance: Positive
