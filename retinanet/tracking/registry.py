@@ -42,9 +42,12 @@ def register(
 
     The same weights in the same ONNX file have one version: it is returned, and its figures stay. Raises TrackingError.
     """
+    import mlflow
     from mlflow.exceptions import MlflowException
 
     client = open_client()
+    # The registry looks a model's files up in the store that is set for the process, not in the client's.
+    mlflow.set_tracking_uri(tracking_uri())
     with FileLock(lock_path("registry"), timeout=600), tempfile.TemporaryDirectory() as folder, patience():
         try:
             _ensure_model(client, model_name)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from retinanet.errors import TrackingError
@@ -77,3 +79,12 @@ def test_what_is_not_there(root):
 def test_a_model_without_the_alias(make_version):
     make_version()
     assert at_alias(open_client(), MODEL, "production") is None
+
+
+def test_a_version_is_made_in_this_store_from_dvcs_temporary_copy_too(
+    make_version, root, tmp_path_factory, monkeypatch
+):
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.chdir(tmp_path_factory.mktemp("copy"))
+    assert make_version() == 1
+    assert not Path("mlflow.db").exists()
