@@ -9,7 +9,7 @@ from retinanet.errors import TrackingError, exit_on_error
 REFUSED = 3
 REGISTERED = Path("models/registered.json")
 EVALUATION = Path("reports/evaluate/evaluation.json")
-TEST = Path("data/prepared/test.json")
+TRAIN, TEST = Path("data/prepared/train.json"), Path("data/prepared/test.json")
 
 
 @exit_on_error
@@ -78,6 +78,47 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_training(arguments: argparse.Namespace) -> int:
+    from retinanet.data.coco import read_coco
+    from retinanet.params import load_params
+    from retinanet.training.check import learn_by_heart, try_learning_rates
+    from retinanet.training.process import best_device, keep_freed_memory
+    from retinanet.training.start import starting_model
+
+    keep_freed_memory()
+    params = load_params()
+    dataset = read_coco(TRAIN)
+    model, said = starting_model(params, len(dataset.class_names))
+    print(said, flush=True)
+    found = learn_by_heart(model, dataset, Path(), params.train, best_device(), arguments.steps)
+    learnt = found.ap50 >= 0.5 or found.last_loss < found.first_loss / 5
+    print(
+        f"{len(found.pictures)} pictures, {arguments.steps} steps on them alone: loss {found.first_loss:.3f} -> "
+        f"{found.last_loss:.3f}, AP50 on them {found.ap50:.2f}: "
+        + ("data and model fit together" if learnt else f"NOT learnt; look at {', '.join(found.pictures)}"),
+        flush=True,
+    )
+    model, _ = starting_model(params, len(dataset.class_names))
+    rates = try_learning_rates(model, dataset, Path(), params.train, best_device(), arguments.steps)
+    print(
+        f"learning rates {rates.rates[0]:.0e} to {rates.rates[-1]:.0e}: loss least near {rates.suggested * 10:.1e}; "
+        f"take about {rates.suggested:.0e} (train.learning_rate is {params.train.learning_rate:g})"
+    )
+    return 0 if learnt else 1
+
+
+def _replay_step(arguments: argparse.Namespace) -> int:
+    from retinanet.training.replay import replay_step
+
+    pictures, blame = replay_step(arguments.file)
+    print(f"pictures {pictures}")
+    for level, (classification, box) in blame.losses.items():
+        print(f"{level}: classification loss {classification:.4g}, box loss {box:.4g}")
+    for part, norm in blame.gradient_norms.items():
+        print(f"{part}: gradient norm {norm:.4g}")
+    return 0
+
+
 def _workspace_version(model_name: str) -> int | None:
     """The version that this workspace's `export` registered."""
     if not REGISTERED.exists():
@@ -121,6 +162,24 @@ def _parser() -> argparse.ArgumentParser:
         commands, "rollback", _rollback, "put the version back that was in production before", "retinanet rollback"
     )
     _command(commands, "status", _status, "show the versions and which is in production", "retinanet status")
+
+    check = _command(
+        commands,
+        "check-training",
+        _check_training,
+        "tell in a minute whether data and model fit together, and which learning rate to take",
+        "retinanet check-training --steps 60",
+    )
+    check.add_argument("--steps", type=int, default=40, help="of each of the two trials (default: 40)")
+
+    replay = _command(
+        commands,
+        "replay-step",
+        _replay_step,
+        "look into a training step whose loss was not finite",
+        "retinanet replay-step .cache/training/1f0c7a/failed-step.pt",
+    )
+    replay.add_argument("file", type=Path)
     return parser
 
 

@@ -131,6 +131,8 @@ class Augment(Section):
     flip_vertical: Share
     quarter_turns: bool
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    multi_scale: Annotated[list[Positive], Field(min_length=1)]
+    mosaic: Share
     brightness: NotNegative
     contrast: NotNegative
     saturation: NotNegative
@@ -140,22 +142,37 @@ class Augment(Section):
 class Train(Section):
     seed: CountOrZero
     epochs: Count
+    patience: CountOrZero
     batch_size: Count
+    accumulate: Count
+    processes: Count
     optimizer: Literal["adamw", "sgd"]
     learning_rate: Positive
+    learning_rate_batch: CountOrZero
     backbone_rate: NotNegative
     weight_decay: NotNegative
     schedule: Literal["cosine", "multistep", "constant"]
     warmup_share: Share
     clip_norm: NotNegative
     ema_steps: CountOrZero
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
     box_loss: Literal["l1", "giou"]
     box_weight: NotNegative
     normaliser: Literal["image", "batch"]
     validate_every: Count
+    checkpoint_minutes: Positive
     workers: CountOrZero
     augment: Augment
+
+    @model_validator(mode="after")
+    def _a_batch_divides(self) -> "Train":
+        if self.batch_size % (self.processes * self.accumulate):
+            raise ValueError(
+                f"batch_size is {self.batch_size}; it must divide into processes ({self.processes}) times accumulate "
+                f"({self.accumulate}) equal parts"
+            )
+        return self
 
 
 class Evaluate(Section):

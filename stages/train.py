@@ -3,67 +3,84 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-import torch
 
 from retinanet.data.coco import CocoDataset, read_coco
 from retinanet.data.files import home, new_folder, sha256_of
 from retinanet.detector import DecodeSettings
 from retinanet.errors import exit_on_error
-from retinanet.model.backbones import freeze_stages
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import load_backbone, save_model
+from retinanet.model.weights import save_model
 from retinanet.params import Params, load_params
 from retinanet.tracking.runs import Run, start_run, write_run_file
+from retinanet.training import distributed
 from retinanet.training.checkpoint import fingerprint, lock_folder
 from retinanet.training.fit import Epoch, fit
-from retinanet.training.process import best_device, exit_on_terminate, keep_freed_memory
+from retinanet.training.process import StopSignal, best_device, keep_freed_memory, stop_with_dvc
+from retinanet.training.start import starting_model
 
-PREPARED, WEIGHTS = Path("data/prepared"), Path("data/weights")
+PREPARED = Path("data/prepared")
 MODELS, REPORT = Path("models"), Path("reports/train")
 CODE = Path(__file__).parents[1] / "retinanet"
 
 
+class Sets(NamedTuple):
+    """What is learnt from, and what tells which epoch is the best."""
+
+    train: CocoDataset
+    val: CocoDataset
+
+
 @exit_on_error
-def main() -> None:
-    exit_on_terminate()
-    keep_freed_memory()
+def main() -> int | None:
     params = load_params()
-    train_set, val_set = (read_coco(PREPARED / f"{split}.json") for split in ("train", "val"))
-    print(f"train: {params.train.epochs} epochs over {len(train_set.pictures)} pictures on {best_device()}", flush=True)
+    stop_with_dvc()
+    if params.train.processes > 1 and not distributed.is_started():
+        return distributed.launch("stages.train", params.train.processes)
+    stop = StopSignal()
+    keep_freed_memory()
+    sets = Sets(*(read_coco(PREPARED / f"{split}.json") for split in ("train", "val")))
     folder = home() / ".cache/training" / _fingerprint(params)
-    with lock_folder(folder):
-        progress = Progress(folder)
-        torch.manual_seed(params.train.seed)
-        model = RetinaNet(params.model, len(train_set.class_names))
-        packaged = {params.download.weights.backbone: WEIGHTS / Path(params.download.weights.member).name}
-        print(f"train: {load_backbone(model, params.model.weights, packaged)}", flush=True)
-        freeze_stages(model.backbone, params.model.frozen_stages)
-        with start_run(params.tracking.experiment, resume_run_id=progress.run_id()) as run:
-            progress.keep_run_id(run.id)
-            _describe(run, params, train_set, val_set)
-            classes = dict(zip(train_set.category_ids, train_set.class_names, strict=True))
-            evaluate = DecodeSettings()
-            for epoch in fit(model, train_set, val_set, Path(), params.train, evaluate, best_device(), folder):
-                run.log_metrics(epoch.metrics, step=epoch.number)
-                progress.add(epoch)
-                if epoch.is_best:
-                    save_model(progress.best, model, epoch.weights, classes)
-                print(_line(epoch, params.train.epochs), flush=True)
-            MODELS.mkdir(exist_ok=True)
-            shutil.copy(progress.best, MODELS / "model.safetensors")
-            write_run_file(MODELS / "run.json", run, sha256_of(progress.best))
-            table = progress.table()
-            validated = table[table["val/AP50"].notna()]
-            with new_folder(REPORT) as report:
-                table[[c for c in table if not c.startswith("val/")]].to_csv(report / "history.csv", index=False)
-                validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
-            run.log_artifacts(REPORT, "train")
-        best = validated["val/AP50"].max()
-        print(f"train: {MODELS / 'model.safetensors'} made, best val AP50 {best:.3f}; curves in {REPORT}")
+    with distributed.joined() as here:
+        model, said = starting_model(params, len(sets.train.class_names))
+        if here.rank:
+            for _ in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
+                pass
+            return None
+        print(f"train: {params.train.epochs} epochs over {len(sets.train.pictures)} pictures on {best_device()}")
+        print(f"train: {said}", flush=True)
+        with lock_folder(folder):
+            _train(model, sets, params, folder, stop)
     # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
     shutil.rmtree(folder)
+    return None
+
+
+def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: StopSignal) -> None:
+    progress = Progress(folder)
+    with start_run(params.tracking.experiment, resume_run_id=progress.run_id()) as run:
+        progress.keep_run_id(run.id)
+        _describe(run, params, sets)
+        classes = dict(zip(sets.train.category_ids, sets.train.class_names, strict=True))
+        for epoch in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
+            run.log_metrics(epoch.metrics, step=epoch.number)
+            progress.add(epoch)
+            if epoch.is_best:
+                save_model(progress.best, model, epoch.weights, classes)
+            print(_line(epoch, params.train.epochs), flush=True)
+        MODELS.mkdir(exist_ok=True)
+        shutil.copy(progress.best, MODELS / "model.safetensors")
+        write_run_file(MODELS / "run.json", run, sha256_of(progress.best))
+        table = progress.table()
+        validated = table[table["val/AP50"].notna()]
+        with new_folder(REPORT) as report:
+            table[[c for c in table if not c.startswith("val/")]].to_csv(report / "history.csv", index=False)
+            validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
+        run.log_artifacts(REPORT, "train")
+    best = validated["val/AP50"].max()
+    print(f"train: {MODELS / 'model.safetensors'} made, best val AP50 {best:.3f}; curves in {REPORT}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ def _fingerprint(params: Params) -> str:
     return fingerprint({"model": params.model.model_dump(), "train": params.train.model_dump()}, code + data)
 
 
-def _describe(run: Run, params: Params, train_set: CocoDataset, val_set: CocoDataset) -> None:
+def _describe(run: Run, params: Params, sets: Sets) -> None:
     run.log_system_metrics()
     run.log_params(_flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
     download = params.download
@@ -113,7 +130,7 @@ def _describe(run: Run, params: Params, train_set: CocoDataset, val_set: CocoDat
         "archive": download.archive.url,
         "folder": download.folder.path,
     }[download.source]
-    for context, split, dataset in (("training", "train", train_set), ("validation", "val", val_set)):
+    for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
         path = PREPARED / f"{split}.json"
         figures = {"pictures": len(dataset.pictures), "objects": sum(len(o) for o in dataset.objects.values())}
         run.log_dataset(f"{Path(name).name} {split}", sha256_of(path), name, context, figures)

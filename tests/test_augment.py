@@ -14,6 +14,8 @@ def settings(**changed) -> Augment:
         "flip_vertical": 0,
         "quarter_turns": False,
         "scale": [1.0, 1.0],
+        "multi_scale": [1.0],
+        "mosaic": 0,
         "brightness": 0,
         "contrast": 0,
         "saturation": 0,

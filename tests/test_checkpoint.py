@@ -13,7 +13,7 @@ def test_the_newest_comes_back_and_two_are_kept(tmp_path):
     for epoch in (1, 2, 3):
         save_checkpoint(tmp_path, epoch, state(epoch))
     assert load_checkpoint(tmp_path)["model"]["w"].item() == 3
-    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["epoch-00002.pt", "epoch-00003.pt"]
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["step-00000002.pt", "step-00000003.pt"]
 
 
 def test_none_to_begin_with(tmp_path):
@@ -24,7 +24,7 @@ def test_none_to_begin_with(tmp_path):
 def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, capsys, damage):
     save_checkpoint(tmp_path, 1, state(1))
     save_checkpoint(tmp_path, 2, state(2))
-    newest = tmp_path / "epoch-00002.pt"
+    newest = tmp_path / "step-00000002.pt"
     content = bytearray(newest.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
@@ -34,18 +34,18 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, capsys, damag
     else:
         newest.with_suffix(".sha256").unlink()
     assert load_checkpoint(tmp_path)["epoch"] == 1
-    assert "epoch-00002.pt is damaged" in capsys.readouterr().out
+    assert "step-00000002.pt is damaged" in capsys.readouterr().out
 
 
 def test_a_file_half_written_is_no_checkpoint(tmp_path):
     save_checkpoint(tmp_path, 1, state(1))
-    (tmp_path / "epoch-00002.part").write_bytes(b"half")
+    (tmp_path / "step-00000002.part").write_bytes(b"half")
     assert load_checkpoint(tmp_path)["epoch"] == 1
 
 
 def test_a_second_trainer_is_told(tmp_path):
     with lock_folder(tmp_path), pytest.raises(TrainingError, match="another training"):
-        lock_folder(tmp_path)
+        lock_folder(tmp_path, wait_s=0)
 
 
 def test_fingerprint_changes_with_settings_and_content(tmp_path):

@@ -4,7 +4,7 @@ from PIL import Image
 
 from retinanet.data.augment import Augmentation
 from retinanet.data.coco import CocoDataset, Objects, Picture
-from retinanet.data.dataset import EpochBatches, PlainPictures, TrainingPictures, collate
+from retinanet.data.dataset import EpochBatches, Key, PlainPictures, TrainingPictures, collate
 from retinanet.params import load_params
 
 
@@ -30,9 +30,9 @@ def test_pictures_come_at_inference_size_without_crowds(dataset, tmp_path):
 def test_a_training_sample_follows_from_seed_epoch_and_row(dataset, tmp_path):
     augmentation = Augmentation(load_params().train.augment, 64, 64, (0, 0, 0))
     first, again = (TrainingPictures(dataset, tmp_path, augmentation, seed=4) for _ in range(2))
-    first[1, 1], first[2, 0]  # what was asked before must not matter
-    np.testing.assert_array_equal(first[1, 0].boxes, again[1, 0].boxes)
-    assert any(not np.array_equal(first[1, 0].boxes, again[epoch, 0].boxes) for epoch in range(2, 6))
+    first[Key(1, 1, 64)], first[Key(2, 0, 64)]  # what was asked before must not matter
+    np.testing.assert_array_equal(first[Key(1, 0, 64)].boxes, again[Key(1, 0, 64)].boxes)
+    assert any(not np.array_equal(first[Key(1, 0, 64)].boxes, again[Key(epoch, 0, 64)].boxes) for epoch in range(2, 6))
 
 
 def test_batch_of_unequal_pictures_one_without_objects(dataset, tmp_path):
@@ -44,15 +44,15 @@ def test_batch_of_unequal_pictures_one_without_objects(dataset, tmp_path):
 
 
 def test_an_epoch_has_each_picture_and_fills_the_last_batch():
-    batches = EpochBatches(count=5, batch_size=2, seed=0)
-    rows = [row for batch in batches for _, row in batch]
+    batches = EpochBatches(count=5, batch_size=2, seed=0, canvases=[64])
+    rows = [row for batch in batches for _, row, _ in batch]
     assert len(batches) == 3 and len(rows) == 6
     assert sorted(set(rows)) == [0, 1, 2, 3, 4]
 
 
 def test_order_follows_from_the_epoch():
-    batches, orders = EpochBatches(10, 5, seed=0), []
+    batches, orders = EpochBatches(10, 5, seed=0, canvases=[64]), []
     for epoch in (1, 2, 1):
         batches.epoch = epoch
-        orders.append([row for batch in batches for _, row in batch])
+        orders.append([row for batch in batches for _, row, _ in batch])
     assert orders[0] == orders[2] != orders[1]

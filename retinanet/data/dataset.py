@@ -1,6 +1,6 @@
 """Pictures with their objects as tensors, one by one and in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,8 +35,16 @@ class Batch(NamedTuple):
     picture_ids: list[int]
 
 
+class Key(NamedTuple):
+    """Which sample a training step asks for: the row of the picture, and the side of the canvas in pixels."""
+
+    epoch: int
+    row: int
+    canvas: int
+
+
 class TrainingPictures(Dataset):
-    """Augmented samples. A key is (epoch, row): the sample follows from it and the seed alone, in any process."""
+    """Augmented samples: each follows from its key and the seed alone, in any process."""
 
     def __init__(self, dataset: CocoDataset, root: Path, augmentation: Augmentation, seed: int):
         self.dataset, self.root, self.augmentation, self.seed = dataset, root, augmentation, seed
@@ -44,12 +52,15 @@ class TrainingPictures(Dataset):
     def __len__(self) -> int:
         return len(self.dataset.pictures)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, row = key
-        picture, boxes, labels = _read(self.dataset, self.root, row)
-        return Sample(
-            *self.augmentation(picture, boxes, labels, [self.seed, epoch, row]), self.dataset.pictures[row].id
-        )
+    def __getitem__(self, key: Key) -> Sample:
+        seed = [self.seed, key.epoch, key.row]
+        rows = []
+        if self.augmentation.wants_mosaic(seed):
+            rows = np.random.default_rng([*seed, 2]).integers(len(self), size=3)
+        picture = _read(self.dataset, self.root, key.row)
+        others = [_read(self.dataset, self.root, int(row)) for row in rows]
+        sample = self.augmentation(*picture, seed, key.canvas, others)
+        return Sample(*sample, self.dataset.pictures[key.row].id)
 
 
 class PlainPictures(Dataset):
@@ -68,21 +79,43 @@ class PlainPictures(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Keys of an epoch's batches in an order that follows from (seed, epoch). The last, short batch is filled up
-    with pictures of the epoch's start, so that each step has as many pictures as the learning rate was set for."""
+    """Keys of an epoch's batches from step `first` on, in an order that follows from (seed, epoch).
 
-    def __init__(self, count: int, batch_size: int, seed: int):
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.epoch = 0
+    The last, short batch is filled up with pictures of the epoch's start, so that each step has as many pictures as
+    the learning rate was set for. canvases are the sides that a batch may have; each draws one. Each batch comes in
+    `parts` equal parts, of which process `rank` of `processes` gets its own.
+    """
 
-    def __len__(self) -> int:
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        canvases: Sequence[int],
+        parts: int = 1,
+        rank: int = 0,
+        processes: int = 1,
+    ):
+        self.count, self.batch_size, self.seed, self.canvases = count, batch_size, seed, canvases
+        self.parts, self.rank, self.processes = parts, rank, processes
+        self.epoch, self.first = 0, 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps an epoch has."""
         return -(-self.count // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __len__(self) -> int:
+        return (self.steps - self.first) * self.parts
+
+    def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        order = np.resize(order, len(self) * self.batch_size)
-        for rows in order.reshape(len(self), self.batch_size):
-            yield [(self.epoch, int(row)) for row in rows]
+        order = np.resize(order, self.steps * self.batch_size)
+        for step, rows in enumerate(order.reshape(self.steps, self.batch_size)):
+            if step >= self.first:
+                canvas = np.random.default_rng([self.seed, self.epoch, step]).choice(self.canvases)
+                for part in rows[self.rank :: self.processes].reshape(self.parts, -1):
+                    yield [Key(self.epoch, int(row), int(canvas)) for row in part]
 
 
 def collate(samples: list[Sample], padding: tuple[int, int, int]) -> Batch:

@@ -34,8 +34,8 @@ def decode(
     """Detections of each of N images.
 
     logits (N, R, K), deltas (N, R, 4), anchors (R, 4); level_sizes: how many of the R anchors each level has;
-    image_sizes: (height, width) inside the padding, to which boxes are clipped; what is then less than a pixel wide or high is left out. A score must exceed the
-    threshold.
+    image_sizes: (height, width) inside the padding, to which boxes are clipped; what is then less than a pixel wide or
+    high is left out. A score must exceed the threshold.
     """
     return [
         _decode_image(

@@ -29,19 +29,21 @@ def detection_losses(
     gt_labels: list[Tensor],
     box_loss: str = "l1",
     normaliser: str = "image",
+    mean_over_processes: Callable[[Tensor], Tensor] = lambda count: count,
 ) -> Losses:
     """Compare a batch of predictions with its objects, in float32 whatever came in.
 
     logits (N, R, K), deltas (N, R, 4), anchors (R, 4); gt_boxes N times (G, 4) xyxy and gt_labels
     N times (G,), G may be 0. Sums are divided by the number of matched anchors, at least 1: of each
-    image, then averaged over the images ("image", as torchvision), or of the whole batch ("batch").
+    image, then averaged over the images ("image", as torchvision), or of the whole batch ("batch"), which several
+    processes may share.
     """
     logits, deltas = logits.float(), deltas.float()
     N = len(logits)
     matched = torch.stack([match_anchors(anchors, boxes) for boxes in gt_boxes])  # (N, R)
     image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
     counts = (matched >= 0).sum(dim=1).clamp(min=1)
-    weights = 1 / (N * counts) if normaliser == "image" else (1 / counts.sum()).expand(N)
+    weights = 1 / (N * counts) if normaliser == "image" else (1 / mean_over_processes(counts.sum())).expand(N)
 
     offsets = torch.tensor([0, *(len(boxes) for boxes in gt_boxes)], device=logits.device).cumsum(0)
     row = matched[image, anchor] + offsets[image]

@@ -10,6 +10,7 @@ from typing import Any
 import filelock
 import torch
 
+from retinanet.data.files import sha256_of
 from retinanet.errors import TrainingError
 
 KEPT = 2
@@ -23,10 +24,13 @@ def fingerprint(settings: dict, files: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def lock_folder(folder: Path) -> filelock.BaseFileLock:
-    """Take the folder for this process until it ends. Raises TrainingError when another has it."""
+def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
+    """Take the folder for this process until it ends. Raises TrainingError when another keeps it.
+
+    One whose `dvc` was killed needs a moment to notice and to save where it stands.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / "lock", timeout=0)
+    lock = filelock.FileLock(folder / "lock", timeout=wait_s)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -36,30 +40,36 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     return lock
 
 
-def save_checkpoint(folder: Path, epoch: int, state: dict[str, Any]) -> None:
-    """Write the state after an epoch whole or not at all, and keep the one before it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"epoch-{epoch:05d}.pt"
+def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:
+    """Write the state after so many steps whole or not at all, and keep the one before it.
+
+    On a full disk that is said, and the one before goes on to serve.
+    """
+    path = folder / f"step-{position:08d}.pt"
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()
-    # torch.load does not notice a flipped bit; a hash does.
-    path.with_suffix(".sha256").write_text(digest)
-    part.rename(path)
-    for old in sorted(folder.glob("epoch-*.pt"))[:-KEPT]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # torch.load does not notice a flipped bit; a hash does.
+        path.with_suffix(".sha256").write_text(sha256_of(part))
+        part.rename(path)
+    except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
+        part.unlink(missing_ok=True)
+        print(f"{path} could not be saved ({' '.join(str(error).split())[:200]}); the one before it serves")
+        return
+    for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
         old.unlink()
         old.with_suffix(".sha256").unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest state that is intact, or None."""
-    for path in sorted(folder.glob("epoch-*.pt"), reverse=True):
-        content = path.read_bytes()
+    for path in sorted(folder.glob("step-*.pt"), reverse=True):
         recorded = path.with_suffix(".sha256")
-        if recorded.exists() and recorded.read_text() == hashlib.sha256(content).hexdigest():
+        if recorded.exists() and recorded.read_text() == sha256_of(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         print(f"{path} is damaged; using the one before it")
     return None

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +14,18 @@ from tqdm import tqdm
 
 from retinanet.data.augment import Augmentation
 from retinanet.data.coco import CocoDataset
-from retinanet.data.dataset import Batch, EpochBatches, TrainingPictures, collate
+from retinanet.data.dataset import EpochBatches, TrainingPictures, collate
 from retinanet.data.preprocess import padding_colour
 from retinanet.detector import DecodeSettings
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
-from retinanet.model.losses import Losses, detection_losses
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import Train
+from retinanet.training import distributed
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
-from retinanet.training.optim import average_weights, build_optimiser, build_schedule, computes_in_bf16
+from retinanet.training.process import StopSignal, ignore_signals
+from retinanet.training.replay import keep_step
+from retinanet.training.step import FIGURES, Learner, NotFiniteError, train_step
 from retinanet.training.validate import validate
 
 
@@ -35,6 +38,17 @@ class Epoch(NamedTuple):
     weights: dict[str, torch.Tensor]
 
 
+class _Standing(NamedTuple):
+    """How far training is: epochs done, steps done of the next one and the sums of their figures, the best AP on val
+    and the validations since."""
+
+    epoch: int = 0
+    step: int = 0
+    sums: tuple[float, ...] = (0.0,) * len(FIGURES)
+    best: float = -math.inf
+    validations_since: int = 0
+
+
 def fit(
     model: RetinaNet,
     train_set: CocoDataset,
@@ -44,16 +58,89 @@ def fit(
     decoding: DecodeSettings,
     device: torch.device,
     folder: Path,
+    stop: StopSignal | None = None,
 ) -> Iterator[Epoch]:
-    """Train, and yield each epoch when it is done; go on from the last one found in `folder`.
+    """Train, and yield each epoch when it is done; go on from the last checkpoint found in `folder`.
 
-    Epochs that an earlier process finished are not yielded again. Raises TrainingError when the loss is not finite.
+    Epochs that an earlier process finished are not yielded again. On a signal that `stop` caught, where training
+    stands is saved and the process exits with 128 + its number. Raises TrainingError when the loss is not finite.
     """
-    model.to(device, memory_format=torch.channels_last)
+    here = distributed.world()
+    stop = stop or StopSignal(())
+    loader, batches = _loader(model, train_set, root, settings, device)
+    learner = Learner(model, settings, settings.epochs * batches.steps, device)
+    standing = _resume(folder, learner)
+
+    def save(reached: _Standing) -> None:
+        if here.rank == 0:
+            position = reached.epoch * batches.steps + reached.step
+            save_checkpoint(folder, position, {"learner": learner.state_dict(), "standing": list(reached)})
+
+    while standing.epoch < settings.epochs and not _gave_up(standing, settings):
+        number, started, resumed_at = standing.epoch + 1, time.perf_counter(), standing.step
+        batches.epoch, batches.first = number, standing.step
+        saved = time.monotonic()
+        model.train()
+        name = f"epoch {number}/{settings.epochs}"
+        quiet = True if here.rank else None
+        bar = tqdm(desc=name, initial=standing.step, total=batches.steps, unit="step", disable=quiet, leave=False)
+        parts = iter(loader)
+        while standing.step < batches.steps:
+            # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well.
+            torch.manual_seed(((settings.seed * 10_007 + number) * 1_000_003 + standing.step) * 101 + here.rank)
+            batch = list(islice(parts, settings.accumulate))
+            try:
+                figures = train_step(learner, batch)
+            except NotFiniteError as error:
+                kept = keep_step(folder / "failed-step.pt", learner, error.parts)
+                raise TrainingError(
+                    f"epoch {number}, step {standing.step}: {error}; kept for `retinanet replay-step {kept}`; lower "
+                    "train.learning_rate or set train.precision: fp32"
+                ) from error
+            sums = tuple(a + b for a, b in zip(standing.sums, figures.tolist(), strict=True))
+            standing = standing._replace(step=standing.step + 1, sums=sums)
+            bar.update()
+            if signal := distributed.highest(stop.number):
+                save(standing)
+                raise SystemExit(128 + signal)
+            if time.monotonic() - saved > settings.checkpoint_minutes * 60:
+                save(standing)
+                saved = time.monotonic()
+        bar.close()
+        trained = time.perf_counter() - started
+        metrics = dict(
+            zip(FIGURES, distributed.mean(torch.tensor(standing.sums) / batches.steps).tolist(), strict=True)
+        )
+        metrics |= {
+            "learning_rate": learner.schedule.get_last_lr()[-1],
+            "pictures_per_second": (batches.steps - resumed_at) * settings.batch_size / trained,
+        }
+        is_best, best, since = False, standing.best, standing.validations_since
+        if number % settings.validate_every == 0 or number == settings.epochs:
+            with stop.at_once(partial(save, standing)):
+                metrics |= _validation_metrics(learner, val_set, root, decoding, settings)
+            is_best = metrics["val/AP"] >= best
+            best, since = (metrics["val/AP"], 0) if is_best else (best, since + 1)
+        metrics["seconds"] = time.perf_counter() - started
+        yield Epoch(number, metrics, is_best, learner.deployed.state_dict())
+        # After the caller kept what it wants of the epoch: a crash between the two repeats its end, losing nothing.
+        standing = _Standing(epoch=number, best=best, validations_since=since)
+        save(standing)
+
+
+def _loader(model, train_set, root, settings: Train, device) -> tuple[DataLoader, EpochBatches]:
+    here = distributed.world()
     padding = padding_colour(model.backbone.mean)
-    sides = model.settings.short_side, model.settings.long_side
-    pictures = TrainingPictures(train_set, root, Augmentation(settings.augment, *sides, padding), settings.seed)
-    batches = EpochBatches(len(pictures), settings.batch_size, settings.seed)
+    side, long_side = model.settings.short_side, model.settings.long_side
+    pictures = TrainingPictures(
+        train_set, root, Augmentation(settings.augment, side, long_side, padding), settings.seed
+    )
+    canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
+    if settings.augment.multi_scale == [1.0]:
+        canvases = [side]
+    batches = EpochBatches(
+        len(pictures), settings.batch_size, settings.seed, canvases, settings.accumulate, here.rank, here.size
+    )
     loader = DataLoader(
         pictures,
         batch_sampler=batches,
@@ -61,85 +148,17 @@ def fit(
         collate_fn=partial(collate, padding=padding),
         persistent_workers=settings.workers > 0,
         pin_memory=device.type == "cuda",
+        worker_init_fn=ignore_signals,
     )
-    steps = settings.epochs * len(batches)
-    optimiser = build_optimiser(
-        model, settings.optimizer, settings.learning_rate, settings.backbone_rate, settings.weight_decay
-    )
-    schedule = build_schedule(optimiser, settings.schedule, steps, round(steps * settings.warmup_share))
-    averaged = average_weights(model, settings.ema_steps) if settings.ema_steps else None
-    stateful = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    stateful |= {"averaged": averaged} if averaged else {}
-    done, best = _resume(folder, stateful)
-
-    for number in range(done + 1, settings.epochs + 1):
-        started = time.perf_counter()
-        batches.epoch = number
-        # Whatever the network draws at random (dropout, stochastic depth) follows from the epoch as well.
-        torch.manual_seed(settings.seed * 1_000_003 + number)
-        model.train()
-        bar = tqdm(loader, desc=f"epoch {number}/{settings.epochs}", unit="step", disable=None, leave=False)
-        metrics = _mean([_step(model, batch, settings, optimiser, schedule, averaged, device) for batch in bar])
-        trained = time.perf_counter() - started
-        metrics |= {
-            "learning_rate": schedule.get_last_lr()[-1],
-            "pictures_per_second": len(batches) * settings.batch_size / trained,
-        }
-        deployed = averaged.module if averaged else model
-        is_best = False
-        if number % settings.validate_every == 0 or number == settings.epochs:
-            metrics |= _validation_metrics(deployed, val_set, root, decoding, settings, device)
-            is_best = metrics["val/AP"] >= best
-            best = max(best, metrics["val/AP"])
-        metrics["seconds"] = time.perf_counter() - started
-        yield Epoch(number, metrics, is_best, deployed.state_dict())
-        # After the caller kept what it wants of the epoch: a crash between the two repeats the epoch, losing nothing.
-        state = {name: part.state_dict() for name, part in stateful.items()}
-        save_checkpoint(folder, number, {**state, "epoch": number, "best": best})
+    return loader, batches
 
 
-def _step(model, batch: Batch, settings: Train, optimiser, schedule, averaged, device) -> dict[str, float]:
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and computes_in_bf16(device))
-    images = model.normalise(batch.pictures.to(device, non_blocking=True))
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        logits, deltas = model(images)
-    losses = detection_losses(
-        logits,
-        deltas,
-        model.anchors(*images.shape[-2:]),
-        [boxes.to(device) for boxes in batch.boxes],
-        [labels.to(device) for labels in batch.labels],
-        settings.box_loss,
-        settings.normaliser,
-    )
-    loss = losses.classification + settings.box_weight * losses.box
-    _require_finite(loss, losses, batch, schedule)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm or math.inf)
-    optimiser.step()
-    schedule.step()
-    if averaged:
-        averaged.update_parameters(model)
-    return {
-        "train/loss": loss.item(),
-        "train/classification_loss": losses.classification.item(),
-        "train/box_loss": losses.box.item(),
-        "train/gradient_norm": norm.item(),
-    }
+def _gave_up(standing: _Standing, settings: Train) -> bool:
+    return bool(settings.patience) and standing.validations_since >= settings.patience
 
 
-def _require_finite(loss: torch.Tensor, losses: Losses, batch: Batch, schedule) -> None:
-    if not math.isfinite(loss.item()):
-        raise TrainingError(
-            f"step {schedule.last_epoch}: the loss is {loss.item()} (classes {losses.classification.item():.4g}, "
-            f"boxes {losses.box.item():.4g}) on pictures {batch.picture_ids}; "
-            "lower train.learning_rate or set train.precision: fp32"
-        )
-
-
-def _validation_metrics(model, val_set, root, decoding, settings: Train, device) -> dict[str, float]:
-    found = validate(model, val_set, root, decoding, device, settings.box_loss, settings.workers)
+def _validation_metrics(learner: Learner, val_set, root, decoding, settings: Train) -> dict[str, float]:
+    found = validate(learner.deployed, val_set, root, decoding, learner.device, settings.box_loss, settings.workers)
     metrics = coco_metrics(val_set, found.results)
     return {
         "val/classification_loss": found.classification_loss,
@@ -148,15 +167,13 @@ def _validation_metrics(model, val_set, root, decoding, settings: Train, device)
     }
 
 
-def _resume(folder: Path, stateful: dict) -> tuple[int, float]:
+def _resume(folder: Path, learner: Learner) -> _Standing:
     state = load_checkpoint(folder)
     if state is None:
-        return 0, -math.inf
-    for name, part in stateful.items():
-        part.load_state_dict(state[name])
-    print(f"going on after epoch {state['epoch']}, from {folder}")
-    return state["epoch"], state["best"]
-
-
-def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        return _Standing()
+    learner.load_state_dict(state["learner"])
+    epoch, step, sums, best, since = state["standing"]
+    where = f"epoch {epoch}" + (f" and {step} steps" if step else "")
+    if distributed.world().rank == 0:
+        print(f"train: going on after {where}, from {folder}", flush=True)
+    return _Standing(epoch, step, tuple(sums), best, since)

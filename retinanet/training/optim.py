@@ -9,6 +9,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from retinanet.errors import TrainingError
 from retinanet.model.retinanet import RetinaNet
 
 
@@ -49,6 +50,18 @@ def average_weights(model: nn.Module, steps: int) -> AveragedModel:
                 mean.copy_(new)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+def compute_type(precision: str, device: torch.device) -> torch.dtype:
+    """What the network computes in: fp32, bf16, fp16, or auto: bf16 where the device has it.
+
+    Losses and weights stay float32. Raises TrainingError for fp16 on a processor.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise TrainingError("train.precision is fp16, which needs a GPU; set it to auto or fp32")
+    if precision == "auto":
+        return torch.bfloat16 if computes_in_bf16(device) else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 def computes_in_bf16(device: torch.device) -> bool:

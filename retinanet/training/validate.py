@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from retinanet.data.coco import CocoDataset, coco_results
@@ -17,6 +17,8 @@ from retinanet.detector import DecodeSettings
 from retinanet.model.decode import decode
 from retinanet.model.losses import detection_losses
 from retinanet.model.retinanet import RetinaNet
+from retinanet.training import distributed
+from retinanet.training.process import ignore_signals
 
 
 class Validation(NamedTuple):
@@ -37,17 +39,23 @@ def validate(
     box_loss: str = "l1",
     workers: int = 1,
 ) -> Validation:
-    """Run the model over all pictures, one at a time so that none depends on its neighbours."""
+    """Run the model over all pictures, one at a time so that none depends on its neighbours.
+
+    Several processes share the pictures out, and each returns the figures of all.
+    """
     model.eval()
+    here = distributed.world()
+    rows = range(here.rank, len(dataset.pictures), here.size)
     totals = torch.zeros(2)
     results: list[dict] = []
     sides = model.settings.short_side, model.settings.long_side
     loader = DataLoader(
-        PlainPictures(dataset, root, *sides),
+        Subset(PlainPictures(dataset, root, *sides), rows),
         num_workers=workers,
         collate_fn=partial(collate, padding=padding_colour(model.backbone.mean)),
+        worker_init_fn=ignore_signals,
     )
-    for row, batch in enumerate(_with_progress(loader)):
+    for row, batch in zip(rows, _with_progress(loader, here.rank), strict=True):
         logits, deltas = model(model.normalise(batch.pictures.to(device)))
         size = batch.pictures.shape[1:3]
         anchors = model.anchors(*size)
@@ -72,8 +80,9 @@ def validate(
             found.labels.cpu(),
         )
         results += coco_results(picture.id, Detections(boxes, scores, labels.numpy()), dataset.category_ids)
-    return Validation(*(totals / max(1, len(dataset.pictures))).tolist(), results)
+    totals = distributed.total(totals) / max(1, len(dataset.pictures))
+    return Validation(*totals.tolist(), distributed.gathered(results))
 
 
-def _with_progress(loader: DataLoader) -> Iterator[Batch]:
-    return iter(tqdm(loader, desc="validating", leave=False, disable=None))
+def _with_progress(loader: DataLoader, rank: int) -> Iterator[Batch]:
+    return iter(tqdm(loader, desc="validating", leave=False, disable=True if rank else None))

@@ -1,0 +1,125 @@
+"""Before hours are spent: does the network learn one batch by heart, and which learning rates make it learn at all."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from retinanet.data.augment import Augmentation
+from retinanet.data.coco import CocoDataset
+from retinanet.data.dataset import Batch, EpochBatches, PlainPictures, TrainingPictures, collate
+from retinanet.data.preprocess import padding_colour
+from retinanet.detector import DecodeSettings
+from retinanet.errors import TrainingError
+from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.model.retinanet import RetinaNet
+from retinanet.params import Train
+from retinanet.training.step import Learner, NotFiniteError, train_step
+from retinanet.training.validate import validate
+
+LOWEST, HIGHEST = 1e-6, 1.0  # learning rates that are tried
+BLOWN_UP = 3  # times the best loss
+# The loss is least where learning is about to break down; a tenth of that rate is safe (fast.ai's rule).
+SAFETY = 10
+
+
+class ByHeart(NamedTuple):
+    """What came of training on the same few pictures again and again; AP50 is on those pictures."""
+
+    pictures: list[str]
+    first_loss: float
+    last_loss: float
+    ap50: float
+
+
+class Rates(NamedTuple):
+    """Learning rates in rising order with the smoothed loss at each, and the one to take."""
+
+    rates: list[float]
+    losses: list[float]
+    suggested: float
+
+
+def learn_by_heart(
+    model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, device: torch.device, steps: int
+) -> ByHeart:
+    """Train on one batch alone, without augmentation. Raises TrainingError when nothing has objects."""
+    rows = _rows_with_objects(dataset, settings.batch_size)
+    sides = model.settings.short_side, model.settings.long_side
+    samples = [PlainPictures(dataset, root, *sides)[row] for row in rows]
+    batch = collate(samples, padding_colour(model.backbone.mean))
+    plain = {"schedule": "constant", "warmup_share": 0.1, "weight_decay": 0.0, "ema_steps": 0}
+    learner = _learner(model, settings, steps, device, plain)
+    model.train()
+    losses = [train_step(learner, [batch])[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)]
+    chosen = tuple(dataset.pictures[row] for row in rows)
+    few = CocoDataset(chosen, dataset.class_names, dataset.category_ids, {p.id: dataset.objects[p.id] for p in chosen})
+    found = validate(model, few, root, DecodeSettings(), device, settings.box_loss, workers=0)
+    return ByHeart([p.file_name for p in chosen], losses[0], losses[-1], coco_metrics(few, found.results)["AP50"])
+
+
+def try_learning_rates(
+    model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, device: torch.device, steps: int
+) -> Rates:
+    """Train with a rate that rises from step to step until the loss blows up (Smith 2015)."""
+    learner = _learner(model, settings, steps, device, {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0})
+    relative = [group["lr"] / settings.learning_rate for group in learner.optimiser.param_groups]
+    rates: list[float] = []
+    losses: list[float] = []
+    model.train()
+    batches = _batches(model, dataset, root, settings)
+    for rate, batch in tqdm(
+        zip(np.geomspace(LOWEST, HIGHEST, steps), batches, strict=False), "rates", steps, disable=None, leave=False
+    ):
+        for group, factor in zip(learner.optimiser.param_groups, relative, strict=True):
+            group["lr"] = rate * factor
+        try:
+            loss = train_step(learner, [batch])[0].item()
+        except NotFiniteError:
+            break
+        rates.append(float(rate))
+        losses.append(loss)
+        smooth = _smoothed(losses)
+        if len(smooth) > 5 and smooth[-1] > BLOWN_UP * min(smooth):
+            break
+    smooth = _smoothed(losses)
+    return Rates(rates, smooth, rates[int(np.argmin(smooth))] / SAFETY)
+
+
+def _learner(model: RetinaNet, settings: Train, steps: int, device: torch.device, changed: dict) -> Learner:
+    alone = {"processes": 1, "accumulate": 1, "compile": False, "learning_rate_batch": 0}
+    return Learner(model, settings.model_copy(update=alone | changed), steps, device)
+
+
+def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
+    rows = [row for row, picture in enumerate(dataset.pictures) if len(dataset.objects[picture.id])]
+    if not rows:
+        raise TrainingError("no training picture has an object; see reports/data")
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
+
+
+def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train) -> Iterator[Batch]:
+    padding = padding_colour(model.backbone.mean)
+    side = model.settings.short_side
+    augmentation = Augmentation(settings.augment, side, model.settings.long_side, padding)
+    pictures = TrainingPictures(dataset, root, augmentation, settings.seed)
+    order = EpochBatches(len(pictures), settings.batch_size, settings.seed, [side])
+    join = partial(collate, padding=padding)
+    while True:
+        order.epoch += 1
+        for keys in order:
+            yield join([pictures[key] for key in keys])
+
+
+def _smoothed(losses: Sequence[float], weight: float = 0.8) -> list[float]:
+    """An exponential mean without the bias of its start."""
+    mean, out = 0.0, []
+    for count, loss in enumerate(losses, start=1):
+        mean = weight * mean + (1 - weight) * loss
+        out.append(mean / (1 - math.pow(weight, count)))
+    return out

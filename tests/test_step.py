@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+from retinanet.data.dataset import Batch
+from retinanet.errors import TrainingError
+from retinanet.model.retinanet import RetinaNet
+from retinanet.params import load_params
+from retinanet.training import step
+from retinanet.training.step import Learner, NotFiniteError, explain_step, train_step
+
+CPU = torch.device("cpu")
+
+
+def learner(small_settings, **changed) -> Learner:
+    torch.manual_seed(0)
+    plain = {"optimizer": "sgd", "ema_steps": 0, "warmup_share": 0.0, "normaliser": "image", "clip_norm": 0.0}
+    settings = load_params().train.model_copy(update=plain | changed)
+    model = RetinaNet(small_settings.model_copy(update={"frozen_norm": True}), 2)
+    return Learner(model.train(), settings, 10, CPU)
+
+
+def batch(count: int = 4) -> Batch:
+    """Pictures of noise, each with one object but the last."""
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randint(0, 255, (count, 96, 96, 3), dtype=torch.uint8, generator=generator)
+    boxes = [torch.tensor([[10.0 * i, 10, 10 * i + 40, 60]]) for i in range(count - 1)] + [torch.zeros(0, 4)]
+    labels = [torch.tensor([i % 2]) for i in range(count - 1)] + [torch.zeros(0, dtype=torch.int64)]
+    return Batch(pictures, boxes, labels, [(96, 96)] * count, list(range(count)))
+
+
+def part(whole: Batch, rows: slice) -> Batch:
+    return Batch(*(field[rows] for field in whole))
+
+
+def test_parts_of_a_batch_teach_what_the_batch_teaches(small_settings):
+    whole, parts = learner(small_settings), learner(small_settings)
+    one = train_step(whole, [batch()])
+    two = train_step(parts, [part(batch(), slice(0, 2)), part(batch(), slice(2, 4))])
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
+    for (name, a), b in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_the_rate_follows_the_batch(small_settings):
+    rates = [
+        learner(small_settings, learning_rate=0.01, batch_size=size, learning_rate_batch=16).schedule.get_last_lr()[-1]
+        for size in (16, 4)
+    ]
+    assert rates == pytest.approx([0.01, 0.0025])
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_explained(small_settings):
+    broken = learner(small_settings)
+    torch.nn.init.constant_(broken.model.box.last.bias, torch.inf)
+    before = {name: tensor.clone() for name, tensor in broken.model.state_dict().items()}
+    with pytest.raises(NotFiniteError, match=r"box_loss (nan|inf).*on pictures \[0, 1, 2, 3\]") as caught:
+        train_step(broken, [batch()])
+    for name, tensor in broken.model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    blame = explain_step(broken, caught.value.parts)
+    assert list(blame.losses) == ["P3", "P4", "P5", "P6", "P7"]
+    assert all(torch.isfinite(torch.tensor(classification)) for classification, _ in blame.losses.values())
+    assert not all(torch.isfinite(torch.tensor(box)) for _, box in blame.losses.values())
+    assert set(blame.gradient_norms) == {"backbone", "pyramid", "classification", "box"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "way"),
+    [({"batch_size": 8}, "train.accumulate: 2"), ({"batch_size": 2, "accumulate": 2}, "lower model.short_side")],
+)
+def test_out_of_memory_names_what_to_try(small_settings, monkeypatch, changed, way):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(step, "_train_step", full)
+    with pytest.raises(TrainingError, match=f"out of memory with train.batch_size {changed['batch_size']}; .*{way}"):
+        train_step(learner(small_settings, **changed), [batch()])
+
+
+def test_half_precision_needs_a_gpu(small_settings):
+    with pytest.raises(TrainingError, match="fp16, which needs a GPU"):
+        learner(small_settings, precision="fp16")
+
+
+def test_mixed_precision_keeps_losses_in_float32(small_settings):
+    losses = learner(small_settings, precision="bf16").losses(batch())
+    exact = learner(small_settings, precision="fp32").losses(batch())
+    assert losses.classification.dtype == losses.box.dtype == torch.float32
+    torch.testing.assert_close(losses.classification, exact.classification, rtol=0.05, atol=0)
