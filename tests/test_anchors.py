@@ -32,3 +32,10 @@ def test_torchvision_stride_is_side_over_grid():
     cell = torch.zeros(1, 4)
     assert level_anchors(cell, (1, 13), 8, (8, 100), "torchvision")[-1, 0] == 12 * 7
     assert level_anchors(cell, (1, 13), 8, (8, 100), "exact")[-1, 0] == 12 * 8
+
+
+def test_unpadded_networks_start_further_inside_with_their_true_stride():
+    # AlexNet at 128 px: 3 cells on pixels 31, 63 and 95, where side over grid would say 42 px apart
+    for convention in ("exact", "torchvision"):
+        centres = level_anchors(torch.zeros(1, 4), (1, 3), 32, (32, 128), convention, origin=31)
+        assert centres[:, 0].tolist() == [31, 63, 95]

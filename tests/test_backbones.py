@@ -2,6 +2,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from torch import nn
 
 from retinanet.errors import WeightsError
 from retinanet.model.backbones import build_backbone, freeze_stages
@@ -10,12 +11,16 @@ from retinanet.model.backbones import build_backbone, freeze_stages
 NAMES = {
     "resnet18": [128, 256, 512],
     "alexnet": [192, 256, 256],
-    "vgg11": [512, 512, 512],
+    "squeezenet1_1": [256, 512],
     "mobilenet_v3_small": [96, 288, 576],
     "densenet121": [256, 512, 1024],
     "timm/tf_efficientnet_lite0": [40, 112, 320],
     "timm/resnet10t": [128, 256, 512],
+    "timm/mambaout_femto": [96, 192, 288],  # gives its maps channels last
+    "timm/csatv2": [32, 72, 168],  # has a stride of 64 too, and none of 4
 }
+# Networks with unpadded convolutions have smaller grids than 16, 8 and 4.
+UNPADDED = {"alexnet": [15, 7, 3], "squeezenet1_1": [15, 7]}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -24,8 +29,7 @@ def test_features_at_strides_8_16_32(name):
     with torch.no_grad():
         features = backbone(torch.zeros(1, 3, 128, 128))
     assert backbone.channels == [f.shape[1] for f in features] == NAMES[name]
-    # AlexNet's first convolution has no padding to make its grid whole: 15, 7 and 3 cells.
-    assert [f.shape[2] for f in features] == ([15, 7, 3] if name == "alexnet" else [16, 8, 4])
+    assert [f.shape[2] for f in features] == UNPADDED.get(name, [16, 8, 4])
 
 
 def test_resnet_is_tapped_behind_its_stages():
@@ -36,6 +40,30 @@ def test_resnet_is_tapped_behind_its_stages():
     with torch.no_grad():
         stem = whole.maxpool(whole.relu(whole.bn1(whole.conv1(images))))
         torch.testing.assert_close(backbone(images)[0], whole.layer2(whole.layer1(stem)))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "timm/resnet10t", "timm/tf_efficientnet_lite0"])
+def test_padded_networks_lie_at_the_corner(name):
+    assert build_backbone(name).origins == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "googlenet", "inception_v3", "densenet121", "resnet18"])
+def test_cells_lie_where_they_look(name):
+    """With equal weights everywhere, the gradient of a cell spreads evenly around the middle of what it sees."""
+    backbone = build_backbone(name).eval()
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 256, 256, requires_grad=True)
+    for stride, origin, feature in zip((8, 16), backbone.origins, backbone(images), strict=False):
+        middle = feature.shape[2] // 2
+        (gradient,) = torch.autograd.grad(feature[:, :, middle, middle].sum(), images, retain_graph=True)
+        by_row = gradient.abs().sum(dim=(0, 1, 3))
+        seen = (by_row * torch.arange(256)).sum() / by_row.sum()
+        assert abs(seen - (origin + stride * middle)) < stride / 2
 
 
 def test_constant_padding_is_the_same_network_as_timms():
@@ -55,15 +83,31 @@ def test_freezing_two_stages_leaves_the_rest_alive():
     assert all(p.grad is None for p in backbone.parameters())
 
 
+def test_stages_are_counted_by_stride_not_by_place():
+    backbone = build_backbone("timm/convnext_atto")  # strides 4, 8, 16, 32
+    freeze_stages(backbone, 1)
+    assert all(p.requires_grad for p in backbone.parameters())
+    freeze_stages(backbone, 2)
+    assert {name.split(".")[1] for name, p in backbone.named_parameters() if not p.requires_grad} == {
+        "stem_0",
+        "stem_1",
+        "stages_0",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("resnet19", "did you mean resnet1"),
         ("timm/resnot50", "did you mean resne"),
-        ("vit_b_16", "gives no pyramid"),
-        ("timm/vit_tiny_patch16_224", "a pyramid needs"),
+        ("vit_b_16", "one size only, so it gives no pyramid"),
+        ("swin_t", r"strides \[4, 32\]; a pyramid needs also 8 and 16"),
+        ("timm/vit_tiny_patch16_224", r"strides \[16\]; a pyramid needs also 8"),
+        ("timm/efficientvit_m0", "a pyramid needs also 8"),
+        ("timm/swin_tiny_patch4_window7_224", "one size only"),
     ],
 )
 def test_networks_without_a_pyramid_are_refused_by_name(name, says):
-    with pytest.raises(WeightsError, match=says):
+    with pytest.raises(WeightsError, match=says) as refused:
         build_backbone(name)
+    assert "\n" not in str(refused.value)

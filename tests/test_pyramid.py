@@ -20,3 +20,11 @@ def test_equals_torchvisions():
         theirs.layer_blocks[i][0].load_state_dict(ours.output[i].state_dict())
     expected = theirs({str(i): feature for i, feature in enumerate(FEATURES)})
     torch.testing.assert_close(ours(FEATURES)[:3], list(expected.values()))
+
+
+@pytest.mark.parametrize(("p6_from", "reads"), [("c5", 16), ("p5", 12)])
+def test_a_network_without_stride_32_gets_p5_from_a_convolution(p6_from, reads):
+    pyramid = FeaturePyramid([8, 16], 12, p6_from)
+    sizes = [tuple(p.shape) for p in pyramid(FEATURES[:2])]
+    assert sizes == [(1, 12, 20, 13), (1, 12, 10, 7), (1, 12, 5, 4), (1, 12, 3, 2), (1, 12, 2, 1)]
+    assert pyramid.p5.in_channels == reads

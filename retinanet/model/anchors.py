@@ -3,6 +3,9 @@
 Two conventions. `exact`: sizes and centres are the numbers that the settings say, cells lie fixed
 strides of 8 to 128 apart (detectron2's numbers). `torchvision`: sizes are truncated and corners rounded to whole
 pixels, the stride is the image's side divided by the grid's, as its published weights were trained.
+
+In both, the first cell's anchors are centred on what the cell sees: on pixel 0 for networks that pad each convolution,
+as ResNets do, and further inside for the others, whose grids then are smaller than the picture and tell no stride.
 """
 
 import torch
@@ -28,15 +31,23 @@ def cell_anchors(sizes: list[float], ratios: list[float], convention: str) -> Te
 
 
 def level_anchors(
-    cell: Tensor, grid_size: tuple[int, int], stride: int, image_size: tuple[int, int], convention: str
+    cell: Tensor,
+    grid_size: tuple[int, int],
+    stride: int,
+    image_size: tuple[int, int],
+    convention: str,
+    origin: float = 0,
 ) -> Tensor:
-    """One level's anchors (rows * columns * A, 4) xyxy for an image of (height, width), A of `cell` at each place."""
+    """One level's anchors (rows * columns * A, 4) xyxy for an image of (height, width), A of `cell` at each place.
+
+    origin is the pixel on which the first cell's field is centred.
+    """
     rows, columns = grid_size
     dy = dx = stride
-    if convention == "torchvision":
+    if convention == "torchvision" and not origin:
         dy, dx = image_size[0] // rows, image_size[1] // columns
     y = torch.arange(rows, device=cell.device) * dy
     x = torch.arange(columns, device=cell.device) * dx
     x, y = x.expand(rows, columns), y[:, None].expand(rows, columns)
     centres = torch.stack([x, y, x, y], dim=2).to(cell)  # (H, W, 4)
-    return (centres[:, :, None] + cell).reshape(-1, 4)
+    return (centres[:, :, None] + (cell + origin)).reshape(-1, 4)

@@ -1,54 +1,66 @@
 """Any classification CNN as a source of features at strides 8, 16 and 32.
 
-`resnet50` and the like come from torchvision, `timm/<name>` from timm. The places to tap are
+`resnet50` and the like come from torchvision, `timm/<name>` from timm. The features to take are
 found by running the network once and measuring, not listed by name.
 """
 
 import copy
 import difflib
-import math
 import re
 import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import timm
 import torch
 import torchvision
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
 from retinanet.errors import WeightsError
+from retinanet.model.places import Place, find_places, meta_twin
+from retinanet.model.tracing import PROBE_SIDES, extract, find_taps, nearest_stride
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STRIDES = (8, 16, 32)
-# Two sides whose ratio survives every stride, so that a pooling to a fixed size is told from a stride.
-PROBE_SIDES = (256, 384)
-# Blocks whose inside is not traced: a feature lies between them.
-LEAVES = [
-    member for member in vars(torchvision.ops).values() if isinstance(member, type) and issubclass(member, nn.Module)
-]
+# The coarsest is what the pyramid can make itself.
+NEEDED = (8, 16)
+
+
+class Feature(NamedTuple):
+    """A map of a network: its cells lie `stride` pixels apart, what the first one sees is centred on pixel `origin`."""
+
+    stride: int
+    channels: int
+    origin: float
 
 
 class Backbone(nn.Module):
-    """A network without its classifier: images (N, 3, H, W) -> [C3, C4, C5].
+    """A network without its classifier: images (N, 3, H, W) -> [C3, C4, C5], without C5 where it has no stride 32.
 
-    channels are those of C3, C4, C5. mean and std normalise RGB in 0..1 as the network's ImageNet
-    weights expect. The network itself also returns the finer features, which mark its stages.
+    features are all maps that the network itself returns, finest first; channels and origins are those of C3 to C5.
+    mean and std normalise RGB in 0..1 as the network's ImageNet weights expect.
     """
 
-    def __init__(self, network: nn.Module, channels: list[int], mean: tuple, std: tuple):
+    def __init__(
+        self, network: nn.Module, features: Sequence[Feature], mean: tuple, std: tuple, channels_last: bool = False
+    ):
         super().__init__()
-        self.network = network
-        self.channels = channels
+        self.network, self.features, self.channels_last = network, tuple(features), channels_last
+        self.levels = [i for i, feature in enumerate(features) if feature.stride in STRIDES]
+        self.channels = [features[i].channels for i in self.levels]
+        self.origins = [features[i].origin for i in self.levels]
         self.mean, self.std = tuple(mean), tuple(std)
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """The last feature of every stride, finest first."""
-        features = self.network(images)
-        return [features[key] for key in sorted(features, key=int)] if isinstance(features, dict) else features
+        maps = self.network(images)
+        maps = [maps[str(f.stride)] for f in self.features] if isinstance(maps, dict) else maps
+        return [m.permute(0, 3, 1, 2) for m in maps] if self.channels_last else maps
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return self.stages(images)[-3:]
+        stages = self.stages(images)
+        return [stages[i] for i in self.levels]
 
 
 def build_backbone(name: str) -> Backbone:
@@ -58,17 +70,40 @@ def build_backbone(name: str) -> Backbone:
 
 def freeze_stages(backbone: Backbone, count: int) -> None:
     """Stop the gradients of all parameters that the first `count` strides (2, 4, 8, ...) depend on."""
-    if not count:
+    reached = [i for i, feature in enumerate(backbone.features) if feature.stride <= 2**count]
+    if not reached:
         return
     training = backbone.training
     backbone.eval()
     with torch.enable_grad():
         # Autograd knows what a feature depends on, whatever the network's modules are called.
-        backbone.stages(torch.zeros(1, 3, 64, 64))[count - 1].sum().backward()
+        backbone.stages(torch.zeros(1, 3, 128, 128))[reached[-1]].sum().backward()
     for parameter in backbone.parameters():
         parameter.requires_grad_(parameter.grad is None)
         parameter.grad = None
     backbone.train(training)
+
+
+def _from_torchvision(name: str) -> Backbone:
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise WeightsError(f"model.backbone: torchvision has no network {name!r}; {_near(name, names)}")
+    options = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The default weight initialization")
+        network = torchvision.models.get_model(name, weights=None, **options)
+    try:
+        taps = find_taps(network)
+    except (AssertionError, RuntimeError) as error:
+        raise _one_size(name, error) from error
+    _check_strides(name, taps)
+    network = extract(network, taps)
+    places = find_places(meta_twin(network), PROBE_SIDES[0])
+    features = [
+        Feature(stride, tap.channels, _origin(stride, place))
+        for (stride, tap), place in zip(taps.items(), places, strict=True)
+    ]
+    return Backbone(network, features, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _from_timm(name: str) -> Backbone:
@@ -76,19 +111,36 @@ def _from_timm(name: str) -> Backbone:
         raise WeightsError(f"model.backbone: timm has no network {name!r}; {_near(name, timm.list_models())}")
     try:
         network = timm.create_model(name, pretrained=False, features_only=True)
-    except (RuntimeError, AssertionError, ValueError, AttributeError) as error:
-        raise WeightsError(f"model.backbone: timm/{name} gives no feature pyramid: {error}") from error
+    except (RuntimeError, AssertionError, ValueError, AttributeError, IndexError) as error:
+        raise WeightsError(f"model.backbone: timm/{name} gives no feature pyramid: {_first_line(error)}") from error
     reductions = network.feature_info.reduction()
-    if missing := set(STRIDES) - set(reductions):
-        raise WeightsError(
-            f"model.backbone: timm/{name} has strides {reductions}, a pyramid needs also {sorted(missing)}"
-        )
-    wanted = [i for i, stride in enumerate(reductions) if stride <= STRIDES[-1]]
+    # The last of each stride; what timm gives beyond stride 32 is left out.
+    wanted = {stride: i for i, stride in enumerate(reductions) if stride <= STRIDES[-1]}
+    _check_strides(f"timm/{name}", wanted)
     if len(wanted) < len(reductions):
-        network = timm.create_model(name, pretrained=False, features_only=True, out_indices=wanted)
+        indices = [network.feature_info.out_indices[i] for i in wanted.values()]
+        network = timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
+    twin = meta_twin(network)
+    try:
+        maps, _ = (_shapes(twin, side) for side in PROBE_SIDES)
+    except Exception as error:
+        # Networks say in many ways that they take one size only; where none fits, the line tells why.
+        raise _one_size(f"timm/{name}", error) from error
+    even = _even_sides_suffice(twin, maps)
+    if even:
+        network = _with_constant_padding(network)
+    channels = network.feature_info.channels()
+    channels_last = [shape[3] for shape in maps] == channels != [shape[1] for shape in maps]
+    strides = [nearest_stride(PROBE_SIDES[0], shape[1 if channels_last else 2]) for shape in maps]
+    _check_strides(f"timm/{name}", strides)
+    # TensorFlow's padding lies to the right and below alone. Its networks' cells are taken to be where padding all
+    # around would put them, up to a stride to the upper left of what they see.
+    places = [None] * len(maps) if even else find_places(twin, PROBE_SIDES[0])
+    origins = [_origin(stride, place) for stride, place in zip(strides, places, strict=True)]
+    features = [Feature(*feature) for feature in zip(strides, channels, origins, strict=True)]
     config = timm.get_pretrained_cfg(name)
     mean, std = (config.mean, config.std) if config else (IMAGENET_MEAN, IMAGENET_STD)
-    return Backbone(_with_constant_padding(network), network.feature_info.channels()[-3:], mean, std)
+    return Backbone(network, features, mean, std, channels_last)
 
 
 class _EvenConv2dSame(nn.Conv2d):
@@ -106,91 +158,57 @@ class _EvenConv2dSame(nn.Conv2d):
         return nn.functional.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
+def _even_sides_suffice(twin: nn.Module, maps: list[torch.Size]) -> bool:
+    """Whether a network has "same" padding, and on sides that divide by 32 it is constant everywhere."""
+    if not any(isinstance(module, Conv2dSame) for module in twin.modules()):
+        return False
+    try:
+        return _shapes(_with_constant_padding(copy.deepcopy(twin)), PROBE_SIDES[0]) == maps
+    except RuntimeError:
+        # An unpadded convolution before it made the grids odd.
+        return False
+
+
 def _with_constant_padding(network: nn.Module) -> nn.Module:
     for parent in list(network.modules()):
         for name, conv in parent.named_children():
             if isinstance(conv, Conv2dSame):
                 options = {"stride": conv.stride, "dilation": conv.dilation, "groups": conv.groups}
                 channels = conv.in_channels, conv.out_channels
-                even = _EvenConv2dSame(*channels, conv.kernel_size, bias=conv.bias is not None, **options)
+                options |= {"bias": conv.bias is not None, "device": conv.weight.device}
+                even = _EvenConv2dSame(*channels, conv.kernel_size, **options)
                 even.load_state_dict(conv.state_dict())
                 setattr(parent, name, even)
     return network
 
 
-def _from_torchvision(name: str) -> Backbone:
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        raise WeightsError(f"model.backbone: torchvision has no network {name!r}; {_near(name, names)}")
-    options = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The default weight initialization")
-        network = torchvision.models.get_model(name, weights=None, **options)
-    try:
-        taps = _find_taps(network)
-    except (AssertionError, RuntimeError) as error:
+@torch.no_grad()
+def _shapes(twin: nn.Module, side: int) -> list[torch.Size]:
+    return [feature.shape for feature in twin(torch.empty(1, 3, side, side, device="meta"))]
+
+
+def _origin(stride: int, place: Place | None) -> float:
+    # Where the arithmetic lost track, in attention or in cells folded into channels, the grid tells enough.
+    return place.origin if place and place.stride == stride else 0.0
+
+
+def _check_strides(name: str, strides: Sequence[int] | dict) -> None:
+    if missing := [stride for stride in NEEDED if stride not in strides]:
         raise WeightsError(
-            f"model.backbone: {name} takes pictures of one size only, so it gives no pyramid: {error}"
-        ) from error
-    if missing := set(STRIDES) - set(taps):
-        raise WeightsError(
-            f"model.backbone: {name} has features at strides {sorted(taps)}, a pyramid needs {sorted(missing)}"
+            f"model.backbone: {name} has feature maps (N, C, H, W) at strides {sorted(strides)}; "
+            f"a pyramid needs also {' and '.join(map(str, missing))}: take a convolutional network"
         )
-    return_nodes = {node: str(stride) for stride, (node, _) in taps.items()}
-    with warnings.catch_warnings():
-        # Train and eval graphs differ by dropout alone in the networks that warn here.
-        warnings.filterwarnings("ignore", category=UserWarning)
-        extractor = create_feature_extractor(network, return_nodes, tracer_kwargs={"leaf_modules": LEAVES})
-    return Backbone(extractor, [taps[stride][1] for stride in STRIDES], IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _find_taps(network: nn.Module) -> dict[int, tuple[str, int]]:
-    """{stride: (name of its last node, channels)} for the strides 2 to 32 that the network has.
-
-    Only nodes through which all that follows passes count: the first half of a residual block still has the
-    finer stride, but is no feature of the network.
-    """
-    twin = copy.deepcopy(network).to("meta").eval()
-    tracer = NodePathTracer(leaf_modules=LEAVES)
-    module = torch.fx.GraphModule(twin, tracer.trace(twin))
-    shapes = [_Shapes(module, side).shapes for side in PROBE_SIDES]
-    taps: dict[int, tuple[str, int]] = {}
-    for node in _bottlenecks(module.graph):
-        small, large = (run.get(node) for run in shapes)
-        if not small or len(small) != 4 or small[-1] == large[-1] or node not in tracer.node_to_qualname:
-            continue
-        strides = {2 ** round(math.log2(side / s[-1])) for side, s in zip(PROBE_SIDES, (small, large), strict=True)}
-        if len(strides) == 1 and 2 <= (stride := strides.pop()) <= 32:
-            taps[stride] = (tracer.node_to_qualname[node], small[1])
-    return taps
+def _one_size(name: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"model.backbone: {name} takes pictures of one size only, so it gives no pyramid: {_first_line(error)}; "
+        "take a convolutional network"
+    )
 
 
-class _Shapes(torch.fx.Interpreter):
-    """Runs a graph and keeps the shape of each tensor in it."""
-
-    def __init__(self, module: torch.fx.GraphModule, side: int):
-        super().__init__(module)
-        self.shapes: dict[torch.fx.Node, torch.Size] = {}
-        with torch.no_grad():
-            self.run(torch.empty(1, 3, side, side, device="meta"))
-
-    def run_node(self, n: torch.fx.Node):
-        output = super().run_node(n)
-        if isinstance(output, Tensor):
-            self.shapes[n] = output.shape
-        return output
-
-
-def _bottlenecks(graph: torch.fx.Graph) -> list[torch.fx.Node]:
-    """The nodes that every path from the images to the output passes, in order."""
-    nodes = [node for node in graph.nodes if node.op not in ("get_attr", "output")]
-    position = {node: i for i, node in enumerate(nodes)}
-    found, reach = [], 0
-    for i, node in enumerate(nodes):
-        if i and reach <= i:
-            found.append(node)
-        reach = max([reach, *(position[user] for user in node.users if user in position)])
-    return found
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _near(name: str, names: list[str]) -> str:

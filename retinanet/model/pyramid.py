@@ -5,16 +5,22 @@ from torch import Tensor, nn
 
 
 class FeaturePyramid(nn.Module):
-    """[C3, C4, C5] of any channels -> [P3, P4, P5, P6, P7], each `width` wide, strides 8 to 128."""
+    """[C3, C4, C5] of any channels -> [P3, P4, P5, P6, P7], each `width` wide, strides 8 to 128.
+
+    For a network that ends at stride 16, [C3, C4], a convolution of stride 2 makes P5 too, as others make P6 and P7.
+    p6_from says what the first of these reads: "c5" the network's last map, "p5" the pyramid's.
+    """
 
     def __init__(self, in_channels: list[int], width: int, p6_from: str):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in in_channels)
         self.output = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in in_channels)
         self.p6_from = p6_from
-        self.p6 = nn.Conv2d(in_channels[-1] if p6_from == "c5" else width, width, 3, stride=2, padding=1)
-        self.p7 = nn.Conv2d(width, width, 3, stride=2, padding=1)
-        for conv in (*self.lateral, *self.output, self.p6, self.p7):
+        first = in_channels[-1] if p6_from == "c5" else width
+        self.added = [f"p{level}" for level in range(3 + len(in_channels), 8)]
+        for i, name in enumerate(self.added):
+            self.add_module(name, nn.Conv2d(width if i else first, width, 3, stride=2, padding=1))
+        for conv in (*self.lateral, *self.output, *map(self.get_submodule, self.added)):
             nn.init.kaiming_uniform_(conv.weight, a=1)
             nn.init.zeros_(conv.bias)
 
@@ -25,5 +31,8 @@ class FeaturePyramid(nn.Module):
             finer = lateral(feature)
             merged = finer + F.interpolate(merged, size=finer.shape[-2:], mode="nearest")
             maps.insert(0, output(merged))
-        p6 = self.p6(features[-1] if self.p6_from == "c5" else maps[-1])
-        return [*maps, p6, self.p7(F.relu(p6))]
+        first, *rest = map(self.get_submodule, self.added)
+        maps.append(first(features[-1] if self.p6_from == "c5" else maps[-1]))
+        for conv in rest:
+            maps.append(conv(F.relu(maps[-1])))
+        return maps

@@ -1,6 +1,5 @@
 """RetinaNet: a classification network, a feature pyramid and two subnets (Lin et al. 2017, Focal Loss)."""
 
-import copy
 import functools
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors, level_sizes
 from retinanet.model.backbones import build_backbone
 from retinanet.model.heads import box_subnet, classification_subnet
+from retinanet.model.places import meta_twin
 from retinanet.model.pyramid import FeaturePyramid
 from retinanet.params import Model as ModelSettings
 
@@ -63,7 +63,10 @@ class RetinaNet(nn.Module):
     def anchors_on(self, level: int, grid_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
         """One level's anchors, when the size of its map is known, as in a graph being traced."""
         cell = self.get_buffer(f"cell_anchors_{level}")
-        return level_anchors(cell, grid_size, STRIDES[level], image_size, self.settings.anchors.convention)
+        # The levels that the pyramid adds keep the place of the network's last.
+        origins = self.backbone.origins
+        origin = origins[min(level, len(origins) - 1)]
+        return level_anchors(cell, grid_size, STRIDES[level], image_size, self.settings.anchors.convention, origin)
 
     def grid_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """(rows, columns) of each pyramid level for an input of this size, measured once, without computing."""
@@ -75,7 +78,7 @@ class RetinaNet(nn.Module):
 
     @functools.cached_property
     def _grid_sizes(self):
-        probe = nn.Sequential(copy.deepcopy(self.backbone), copy.deepcopy(self.pyramid)).to("meta").eval()
+        probe = nn.Sequential(meta_twin(self.backbone), meta_twin(self.pyramid))
 
         @functools.cache
         def measure(height: int, width: int) -> list[tuple[int, int]]:
