@@ -4,19 +4,13 @@ from collections import Counter
 from pathlib import Path
 
 from retinanet.data.annotated import AnnotatedSet, rename_classes
-from retinanet.data.checks import Checked, check_all, refuse_many_skipped, same_bytes
+from retinanet.data.checks import Checked, check_all, refuse_many_skipped
 from retinanet.data.coco import write_coco
+from retinanet.data.copies import find_copies, refuse_leaks
 from retinanet.data.files import new_folder, write_json
 from retinanet.data.formats import read_source
-from retinanet.data.prepared import (
-    Stored,
-    assign_splits,
-    numbered_categories,
-    settle_official_splits,
-    split_datasets,
-    split_figures,
-    store_tiles,
-)
+from retinanet.data.placement import assign_splits, settle_official_splits
+from retinanet.data.prepared import Stored, numbered_categories, split_datasets, split_figures, store_tiles
 from retinanet.errors import AnnotationError, exit_on_error
 from retinanet.params import load_params
 
@@ -29,13 +23,18 @@ REPORT = Path("reports/prepare.json")
 def main() -> None:
     params = load_params().prepare
     print(f"prepare: {RAW} checked and divided into train, val and test", flush=True)
-    source = rename_classes(read_source(RAW, params.format), params.rename_classes)
+    source = read_source(RAW, params.format, params.group_column, params.group_pattern)
+    source = rename_classes(source, params.rename_classes)
     checked = check_all(source.pictures, params.max_pixels)
     skipped = source.skipped + checked.skipped_pictures
     refuse_many_skipped(skipped, len(source.pictures) + len(source.skipped), params.max_skipped)
-    pictures, remarks = settle_official_splits(checked.pictures, params.val_share, params.split_seed)
+    copies = find_copies(checked.pictures)
+    refuse_leaks(copies.same)
+    together = copies.together(with_near=params.near_duplicates == "together")
+    pictures, remarks = settle_official_splits(checked.pictures, together, params.val_share, params.split_seed)
     parts = assign_splits(
         pictures,
+        together,
         params.val_share,
         params.test_share,
         params.split_seed,
@@ -45,7 +44,7 @@ def main() -> None:
     )
     with new_folder(PREPARED) as folder:
         stored = store_tiles(parts, folder / "tiles", PREPARED / "tiles")
-        numbered = numbered_categories(source.category_ids, pictures)
+        numbered = numbered_categories(source, pictures)
         datasets = split_datasets(stored, numbered)
         for split, dataset in datasets.items():
             write_coco(dataset, folder / f"{split}.json")
@@ -60,9 +59,8 @@ def main() -> None:
         + remarks
         + [f"no {name} in {split}: left out of its figures" for split, names in missing.items() for name in names]
     )
-    copies = same_bytes(pictures)
-    if copies:
-        remarks.append(f"{len(copies)} pictures lie there under several names; copies are in one split")
+    if copies.same:
+        remarks.append(f"{len(copies.same)} pictures lie there under several names; copies are in one split")
     write_json(REPORT, _report(source, checked, figures, remarks, numbered))
     _say(figures, remarks, skipped, checked)
 
@@ -74,10 +72,10 @@ def _report(source: AnnotatedSet, checked: Checked, figures: dict, remarks: list
         "category_ids": category_ids,
         "splits": figures,
         "remarks": remarks,
-        "clipped_boxes": checked.clipped_boxes,
+        "clipped_boxes": len(checked.clipped_boxes),
         "read_as_rgb": dict(sorted(traits.items())),
-        "skipped_pictures": [skipped._asdict() for skipped in source.skipped + checked.skipped_pictures],
-        "skipped_boxes": [skipped._asdict() for skipped in checked.skipped_boxes],
+        "skipped_pictures": [list(skipped[:2]) for skipped in source.skipped + checked.skipped_pictures],
+        "skipped_boxes": [list(skipped[:2]) for skipped in checked.skipped_boxes],
     }
 
 
@@ -98,7 +96,7 @@ def _say(figures: dict, remarks: list[str], skipped: list, checked: Checked) -> 
         print(f"prepare: {split:5} {of_split['pictures']} pictures ({of_split['negatives']} without objects): {boxes}")
     print(
         f"prepare: {PREPARED} made; {len(skipped)} pictures and {len(checked.skipped_boxes)} boxes skipped, "
-        f"{checked.clipped_boxes} boxes clipped: {REPORT}"
+        f"{len(checked.clipped_boxes)} boxes clipped: {REPORT}"
     )
 
 

@@ -1,10 +1,16 @@
 """What a source says, whatever its format: pictures with named objects, unchecked against the pictures' pixels."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
+# A thinner box would be none once it is float32 and rounded to 1/1000 px.
+LEAST_SIDE = 0.01
+# What folders and columns call the splits.
+SPLIT_NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL}
+SPLIT_NAMES |= {"test": TEST, "testing": TEST}
 
 
 class Box(NamedTuple):
@@ -16,51 +22,74 @@ class Box(NamedTuple):
     area: float | None = None
 
 
-class Skipped(NamedTuple):
-    """Something left out, and why."""
+class Finding(NamedTuple):
+    """Something left out or changed, and why; xyxy is the box as written where it is about one."""
 
     file: str
     reason: str
+    xyxy: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
 class AnnotatedPicture:
-    """A picture's file, its size where the source says it, its official split and id where it has them."""
+    """A picture's file, its size where the source says it, its official split and id where it has them.
+
+    Pictures of one group (a scene, a patient, a video; by default the picture alone) are never divided between splits.
+    """
 
     file: Path
     boxes: tuple[Box, ...]
     size: tuple[int, int] | None = None  # width, height
     split: str | None = None
     source_id: int | None = None
+    group: str | None = None
 
 
 @dataclass
 class AnnotatedSet:
-    """Everything under one source folder. category_ids is empty where the format has only names."""
+    """Everything under one source folder.
+
+    category_ids is empty where the format has only names; class_names are those that the source declares without ids,
+    whether or not there is an object of them.
+    """
 
     format: str
     pictures: list[AnnotatedPicture] = field(default_factory=list)
     category_ids: dict[str, int] = field(default_factory=dict)
-    skipped: list[Skipped] = field(default_factory=list)
+    class_names: list[str] = field(default_factory=list)
+    skipped: list[Finding] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def all_class_names(self) -> set[str]:
+        """Declared or used."""
+        used = {box.class_name for picture in self.pictures for box in picture.boxes}
+        return used | self.category_ids.keys() | set(self.class_names)
 
 
 def rename_classes(source: AnnotatedSet, names: dict[str, str]) -> AnnotatedSet:
     """The set with classes renamed, those of one new name merged; a merged class keeps its lowest category id."""
-    known = source.category_ids.keys() | {box.class_name for picture in source.pictures for box in picture.boxes}
+    known = source.all_class_names()
     remarks = [f"rename_classes: no class is called {name}" for name in names if name not in known]
     category_ids: dict[str, int] = {}
     for name, category_id in source.category_ids.items():
         new = names.get(name, name)
         category_ids[new] = min(category_id, category_ids.get(new, category_id))
     pictures = [
-        AnnotatedPicture(
-            picture.file,
-            tuple(box._replace(class_name=names.get(box.class_name, box.class_name)) for box in picture.boxes),
-            picture.size,
-            picture.split,
-            picture.source_id,
+        replace(
+            picture,
+            boxes=tuple(box._replace(class_name=names.get(box.class_name, box.class_name)) for box in picture.boxes),
         )
         for picture in source.pictures
     ]
-    return AnnotatedSet(source.format, pictures, category_ids, source.skipped, source.remarks + remarks)
+    return replace(
+        source,
+        pictures=pictures,
+        category_ids=category_ids,
+        class_names=[names.get(name, name) for name in source.class_names],
+        remarks=source.remarks + remarks,
+    )
+
+
+def split_of_folders(parts: Iterable[str]) -> str | None:
+    """The split that the innermost folder called like one names."""
+    return next((SPLIT_NAMES[part.lower()] for part in reversed(tuple(parts)) if part.lower() in SPLIT_NAMES), None)

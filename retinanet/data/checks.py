@@ -1,6 +1,5 @@
 """Whether pictures and boxes can be used: what cannot is left out and named, never in silence."""
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isfinite
@@ -9,8 +8,9 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from retinanet.data.annotated import AnnotatedPicture, Box, Skipped
+from retinanet.data.annotated import LEAST_SIDE, AnnotatedPicture, Box, Finding
 from retinanet.data.images import PictureFacts, inspect_picture
+from retinanet.data.paths import is_text
 from retinanet.errors import AnnotationError, PictureError
 
 
@@ -25,51 +25,54 @@ class CheckedPicture:
 
 class Checked(NamedTuple):
     pictures: list[CheckedPicture]
-    skipped_pictures: list[Skipped]
-    skipped_boxes: list[Skipped]
-    clipped_boxes: int
+    skipped_pictures: list[Finding]
+    skipped_boxes: list[Finding]
+    clipped_boxes: list[Finding]
 
 
 def check_all(pictures: list[AnnotatedPicture], max_pixels: int) -> Checked:
     """Decode every picture and check its boxes. Order is kept."""
-    checked = Checked([], [], [], 0)
-    clipped = 0
+    checked = Checked([], [], [], [])
     # Decoding and hashing leave Python's lock, so threads do.
     with ThreadPoolExecutor(cpu_count()) as pool:
         outcomes = pool.map(lambda picture: _inspect(picture, max_pixels), pictures)
         for picture, outcome in zip(pictures, tqdm(outcomes, "checking", len(pictures), disable=None), strict=True):
             if isinstance(outcome, str):
-                checked.skipped_pictures.append(Skipped(str(picture.file), outcome))
+                checked.skipped_pictures.append(Finding(str(picture.file), outcome))
                 continue
-            boxes, skipped, clipped_here = check_boxes(picture, outcome.width, outcome.height)
+            boxes, skipped, clipped = check_boxes(picture, outcome.width, outcome.height)
             checked.pictures.append(CheckedPicture(picture, outcome, boxes))
             checked.skipped_boxes.extend(skipped)
-            clipped += clipped_here
-    return checked._replace(clipped_boxes=clipped)
+            checked.clipped_boxes.extend(clipped)
+    return checked
 
 
-def check_boxes(picture: AnnotatedPicture, width: int, height: int) -> tuple[tuple[Box, ...], list[Skipped], int]:
-    """The usable boxes, clipped to the picture; those left out; and how many were clipped."""
-    kept, skipped, clipped = [], [], 0
+def check_boxes(
+    picture: AnnotatedPicture, width: int, height: int
+) -> tuple[tuple[Box, ...], list[Finding], list[Finding]]:
+    """The usable boxes, clipped to the picture; those left out; and those that were clipped."""
+    kept, skipped, clipped = [], [], []
     for box in picture.boxes:
         left, top, right, bottom = box.xyxy
         inside = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
         if not all(isfinite(side) for side in box.xyxy):
             reason = "is not finite"
-        elif right <= left or bottom <= top:
+        elif right - left < LEAST_SIDE or bottom - top < LEAST_SIDE:
             reason = "has no width or height"
-        elif inside[2] <= inside[0] or inside[3] <= inside[1]:
+        elif inside[2] - inside[0] < LEAST_SIDE or inside[3] - inside[1] < LEAST_SIDE:
             reason = f"lies outside the {width} x {height} picture"
         else:
-            was_clipped = inside != box.xyxy
-            clipped += was_clipped
-            kept.append(box._replace(xyxy=inside, area=None if was_clipped else box.area))
+            if inside != box.xyxy:
+                reason = f"{box.class_name} {_short(box.xyxy)} is clipped to the {width} x {height} picture"
+                clipped.append(Finding(str(picture.file), reason, box.xyxy))
+                box = box._replace(area=None)
+            kept.append(box._replace(xyxy=inside))
             continue
-        skipped.append(Skipped(str(picture.file), f"{box.class_name} {_short(box.xyxy)} {reason}"))
+        skipped.append(Finding(str(picture.file), f"{box.class_name} {_short(box.xyxy)} {reason}", box.xyxy))
     return tuple(kept), skipped, clipped
 
 
-def refuse_many_skipped(skipped: list[Skipped], total: int, max_share: float) -> None:
+def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) -> None:
     """Raise AnnotationError when more than max_share of `total` pictures were left out."""
     if total and len(skipped) / total > max_share:
         examples = "; ".join(f"{file}: {reason}" for file, reason in skipped[:3])
@@ -79,26 +82,9 @@ def refuse_many_skipped(skipped: list[Skipped], total: int, max_share: float) ->
         )
 
 
-def same_bytes(pictures: Iterable[CheckedPicture]) -> list[list[CheckedPicture]]:
-    """The groups of two or more pictures that are the same file under several names."""
-    groups: dict[str, list[CheckedPicture]] = {}
-    for picture in pictures:
-        groups.setdefault(picture.facts.sha256, []).append(picture)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def refuse_leaks(pictures: Iterable[CheckedPicture]) -> None:
-    """Raise AnnotationError naming the pictures that lie in two official splits under whatever name."""
-    leaks = [group for group in same_bytes(pictures) if len({p.source.split for p in group} - {None}) > 1]
-    if leaks:
-        pairs = "; ".join(" = ".join(f"{p.source.file} ({p.source.split})" for p in group) for group in leaks[:5])
-        raise AnnotationError(
-            f"{len(leaks)} pictures are in two official splits: {pairs}{' …' if len(leaks) > 5 else ''}; "
-            "remove each from one split"
-        )
-
-
 def _inspect(picture: AnnotatedPicture, max_pixels: int) -> PictureFacts | str:
+    if not is_text(str(picture.file)):
+        return "has a name that is no UTF-8; rename it"
     try:
         facts = inspect_picture(picture.file, max_pixels)
     except PictureError as error:

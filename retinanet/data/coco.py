@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
 from retinanet.data.files import write_text
+from retinanet.data.paths import check_class_name, check_file_name
 from retinanet.detections import Detections
 from retinanet.errors import AnnotationError
 
@@ -123,12 +124,7 @@ def coco_results(picture_id: int, detections: Detections, category_ids: tuple[in
 
 def read_coco_content(path: Path) -> dict:
     """A COCO file's sections, checked for what no reader can mend: ids, references and paths, but not the boxes."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AnnotationError(f"{path}: {error.strerror}; run the prepare stage first") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
+    content = read_json(path)
     for section in ("images", "annotations", "categories"):
         rows = content.get(section) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -143,29 +139,49 @@ def read_coco_content(path: Path) -> dict:
     for image in content["images"]:
         check_file_name(image.get("file_name"), f"{path}: image {image['id']}")
     for category in content["categories"]:
-        if not isinstance(category.get("name"), str) or not category["name"]:
-            raise AnnotationError(f"{path}: category {category['id']} has no name; give it one")
+        check_class_name(category.get("name"), f"{path}: category {category['id']}")
     for annotation in content["annotations"]:
         who = f"{path}: annotation {annotation['id']}"
-        if annotation.get("image_id") not in image_ids:
+        if not _is_one_of(annotation.get("image_id"), image_ids):
             raise AnnotationError(f"{who} is for image {annotation.get('image_id')!r}, which the file does not list")
-        if annotation.get("category_id") not in category_ids:
+        if not _is_one_of(annotation.get("category_id"), category_ids):
             raise AnnotationError(
                 f"{who} has category {annotation.get('category_id')!r}; the file knows {sorted(category_ids)}"
             )
+        if annotation.get("iscrowd", 0) not in (0, 1, None):
+            raise AnnotationError(f"{who} has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
         box = annotation.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(side) for side in box):
             raise AnnotationError(f"{who} has bbox {box!r}; it must be [x, y, width, height]")
     return content
 
 
-def check_file_name(file_name: object, who: str) -> None:
-    """Raise AnnotationError for a picture's path that is none or leads out of the data's folder."""
-    if not isinstance(file_name, str) or not file_name or "\0" in file_name:
-        raise AnnotationError(f"{who} has file name {file_name!r}; it must be a path")
-    windows = PureWindowsPath(file_name)
-    if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(file_name).is_absolute():
-        raise AnnotationError(f"{who} has file name {file_name!r}; it must be relative and stay inside the folder")
+def read_json(path: Path) -> object:
+    """A JSON file's content without the outlines of objects, which are most of it and of no use here.
+
+    Raises AnnotationError.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_hook=_without_outline)
+    except OSError as error:
+        raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
+    # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
+
+
+def is_number(value: object) -> bool:
+    """Whether JSON says a number that a float can hold; NaN and inf are left to the check of boxes."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+
+
+def _without_outline(row: dict) -> dict:
+    row.pop("segmentation", None)
+    return row
+
+
+def _is_one_of(value: object, ids: set[int]) -> bool:
+    return isinstance(value, int) and value in ids
 
 
 def _distinct_ids(rows: list[dict], kind: str, path: Path) -> set[int]:

@@ -1,10 +1,11 @@
 """COCO JSON as published: any number of files, pictures somewhere near them, splits in the files' names."""
 
-import json
+from math import isfinite
 from pathlib import Path
 
-from retinanet.data.annotated import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, Skipped
-from retinanet.data.coco import read_coco_content
+from retinanet.data.annotated import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, Finding
+from retinanet.data.coco import is_number, read_coco_content, read_json
+from retinanet.data.paths import find_file
 from retinanet.errors import AnnotationError
 
 
@@ -18,8 +19,11 @@ def find_coco_files(root: Path) -> list[Path]:
     return instances or [path for path in files if _looks_like_coco(path)]
 
 
-def read_coco_source(root: Path, files: list[Path]) -> AnnotatedSet:
-    """Read the annotation files. Raises AnnotationError on what cannot be understood or contradicts itself."""
+def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> AnnotatedSet:
+    """Read the annotation files; group_column is a key of an image's row.
+
+    Raises AnnotationError on what cannot be understood or contradicts itself.
+    """
     found = AnnotatedSet("coco")
     listed_in: dict[Path, Path] = {}
     for path in files:
@@ -33,7 +37,7 @@ def read_coco_source(root: Path, files: list[Path]) -> AnnotatedSet:
         for image in content["images"]:
             file = _locate(image["file_name"], path, root)
             if file is None:
-                found.skipped.append(Skipped(image["file_name"], f"named by {path}, but the picture is missing"))
+                found.skipped.append(Finding(image["file_name"], f"named by {path}, but the picture is missing"))
                 continue
             if file in listed_in:
                 raise AnnotationError(f"{path}: {image['file_name']!r} is listed twice, first in {listed_in[file]}")
@@ -41,15 +45,17 @@ def read_coco_source(root: Path, files: list[Path]) -> AnnotatedSet:
             size = (image.get("width"), image.get("height"))
             if not all(isinstance(side, int) and side > 0 for side in size):
                 size = None
-            found.pictures.append(AnnotatedPicture(file, tuple(boxes[image["id"]]), size, split, image["id"]))
+            group = image.get(group_column)
+            found.pictures.append(
+                AnnotatedPicture(
+                    file, tuple(boxes[image["id"]]), size, split, image["id"], None if group is None else str(group)
+                )
+            )
     return found
 
 
 def _looks_like_coco(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
+    content = read_json(path)
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
 
 
@@ -80,10 +86,13 @@ def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -
 
 
 def _box(annotation: dict, names: dict[int, str]) -> Box:
-    x, y, width, height = annotation["bbox"]
+    x, y, width, height = (float(side) for side in annotation["bbox"])
     area = annotation.get("area")
-    iscrowd = bool(annotation.get("iscrowd", 0))
-    return Box(names[annotation["category_id"]], (x, y, x + width, y + height), iscrowd, area)
+    if not is_number(area) or not isfinite(area) or area <= 0:
+        area = None  # the box's own serves
+    return Box(
+        names[annotation["category_id"]], (x, y, x + width, y + height), bool(annotation.get("iscrowd", 0)), area
+    )
 
 
 def _locate(file_name: str, path: Path, root: Path) -> Path | None:
@@ -93,4 +102,4 @@ def _locate(file_name: str, path: Path, root: Path) -> Path | None:
     bases = [folder, folder / "images", folder / split]
     if folder != root:
         bases += [above, above / "images", above / split, above / "images" / split]
-    return next((base / file_name for base in bases if (base / file_name).is_file()), None)
+    return find_file(bases, file_name)

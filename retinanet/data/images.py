@@ -25,6 +25,7 @@ EXTENSIONS = {
 FORMATS = [name for name in EXTENSIONS if name != "MPO"]  # those files open as JPEG first
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
+THUMBNAIL = (18, 16)  # width, height
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -34,12 +35,16 @@ Image.MAX_IMAGE_PIXELS = None
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What reading a whole picture showed; size as read, that is upright. traits: what was not plain 8-bit RGB."""
+    """What reading a whole picture showed; size as read, that is upright.
+
+    traits: what was not plain 8-bit RGB. thumbnail: THUMBNAIL grey values, for finding pictures that look the same.
+    """
 
     width: int
     height: int
     sha256: str
     traits: tuple[str, ...]
+    thumbnail: bytes = b""
 
 
 def read_picture(source: Path | str | BinaryIO, max_pixels: int = 100_000_000) -> np.ndarray:
@@ -54,7 +59,20 @@ def read_picture(source: Path | str | BinaryIO, max_pixels: int = 100_000_000) -
 def inspect_picture(path: Path, max_pixels: int = 100_000_000) -> PictureFacts:
     """Read a picture as read_picture does and tell what it is. Raises PictureError."""
     picture, traits = _decode(path, max_pixels)
-    return PictureFacts(picture.shape[1], picture.shape[0], sha256_of(path), traits)
+    # reducing_gap: in two steps, the first of which averages whole blocks quickly.
+    thumbnail = Image.fromarray(picture).resize(THUMBNAIL, Image.Resampling.BOX, reducing_gap=2.0).convert("L")
+    return PictureFacts(picture.shape[1], picture.shape[0], sha256_of(path), traits, thumbnail.tobytes())
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Width and height as read_picture would give them, from the file's header alone; None where it has none."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in range(5, 9)
+            return (image.height, image.width) if turned else image.size
+    # As in _decode: damaged headers make anything of a decoder. The check of pictures says what is wrong.
+    except Exception:
+        return None
 
 
 def _decode(source: Path | str | BinaryIO, max_pixels: int) -> tuple[np.ndarray, tuple[str, ...]]:

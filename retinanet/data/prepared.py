@@ -1,33 +1,26 @@
-"""From checked pictures to the three split files: who goes where, tiles cut, ids given, figures counted."""
+"""From parts in their splits to the three split files: tiles cut, ids given, boxes counted."""
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from os import cpu_count
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from retinanet.data.annotated import SPLITS, TEST, TRAIN, VAL, Box
-from retinanet.data.checks import CheckedPicture, refuse_leaks, same_bytes
+from retinanet.data.annotated import SPLITS, AnnotatedSet, Box
+from retinanet.data.checks import CheckedPicture
 from retinanet.data.coco import CocoDataset, Objects, Picture
 from retinanet.data.files import sha256_of
 from retinanet.data.images import read_picture
-from retinanet.data.splits import split_by_name
-from retinanet.data.tiles import Region, bands, boxes_inside, tiles
+from retinanet.data.placement import Part
 
-
-@dataclass(frozen=True)
-class Part:
-    """A picture, or the region of one that becomes a tile, in its split."""
-
-    picture: CheckedPicture
-    split: str
-    boxes: tuple[Box, ...]
-    region: Region | None = None  # None: whole
+# Bytes of a file's name that its tiles' names can hold, with their places added to it.
+LONGEST_STEM = 150
 
 
 @dataclass(frozen=True)
@@ -37,69 +30,6 @@ class Stored:
     part: Part
     file_name: str
     sha256: str
-
-
-def settle_official_splits(
-    pictures: list[CheckedPicture], val_share: float, seed: int
-) -> tuple[list[CheckedPicture], list[str]]:
-    """Make what the source says about splits complete, and say how.
-
-    Without a test split val serves as test, without val a share of train does; splits that leave one without training
-    or evaluation data are forgotten. Raises AnnotationError when one picture is in two splits.
-    """
-    present = {picture.source.split for picture in pictures} - {None}
-    if not present:
-        return pictures, []
-    if TRAIN not in present or len(present) == 1:
-        remark = f"the source has no split but {', '.join(sorted(present))}: divided anew"
-        return [_moved(picture, None) for picture in pictures], [remark]
-    refuse_leaks(pictures)
-    remarks = []
-    without = sum(picture.source.split is None for picture in pictures)
-    if without:
-        pictures = [picture for picture in pictures if picture.source.split]
-        remarks.append(f"{without} pictures are in none of the official splits and are left out")
-    if TEST not in present:
-        pictures = [_moved(picture, TEST) if picture.source.split == VAL else picture for picture in pictures]
-        remarks.append("no official test split: the official val split is the test split")
-    if present != {TRAIN, VAL, TEST}:
-        ours = [picture for picture in pictures if picture.source.split == TRAIN]
-        chosen = split_by_name(_groups(ours), val_share, 0, seed)
-        pictures = [_moved(picture, chosen.get(_name(picture), picture.source.split)) for picture in pictures]
-        remarks.append(f"no official val split is left: {val_share:.0%} of train are held out as val")
-    return pictures, remarks
-
-
-def assign_splits(
-    pictures: list[CheckedPicture],
-    val_share: float,
-    test_share: float,
-    seed: int,
-    tile_size: int,
-    tile_overlap: float,
-    min_visible: float,
-) -> list[Part]:
-    """Give every picture, or every tile of a picture larger than tile_size (0: none is), its split.
-
-    A large picture without an official split is divided among the three. Tiles overlap in train only, so that
-    evaluation sees each pixel once.
-    """
-    large = {_name(p): bool(tile_size) and max(p.facts.width, p.facts.height) > tile_size for p in pictures}
-    ours = [p for p in pictures if p.source.split is None and not large[_name(p)]]
-    have_bands = any(p.source.split is None and large[_name(p)] for p in pictures)
-    chosen = split_by_name(_groups(ours), val_share, test_share, seed, may_be_empty=have_bands)
-    parts = []
-    for picture in pictures:
-        split = picture.source.split or chosen.get(_name(picture))
-        if not large[_name(picture)]:
-            parts.append(Part(picture, split, picture.boxes))
-            continue
-        width, height = picture.facts.width, picture.facts.height
-        areas = {split: Region(0, 0, width, height)} if split else bands(width, height, val_share, test_share)
-        for name, area in areas.items():
-            for tile in tiles(area, tile_size, tile_overlap if name == TRAIN else 0):
-                parts.append(Part(picture, name, boxes_inside(picture.boxes, tile, min_visible), tile))
-    return parts
 
 
 def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
@@ -116,8 +46,9 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
             return [Stored(part, _name(picture), picture.facts.sha256) for part in of_picture]
         pixels = read_picture(picture.source.file, picture.facts.width * picture.facts.height)
         stem = picture.source.file.stem
-        if stems[stem] > 1:
-            stem += f"-{picture.facts.sha256[:8]}"
+        if stems[stem] > 1 or len(os.fsencode(stem)) > LONGEST_STEM:
+            digest = hashlib.sha256(os.fsencode(_name(picture))).hexdigest()
+            stem = f"{stem[:30]}-{digest[:8]}"
         stored = []
         for part in of_picture:
             left, top, right, bottom = part.region
@@ -126,7 +57,7 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
             stored.append(Stored(part, (final / name).as_posix(), sha256_of(folder / name)))
         return stored
 
-    with ThreadPoolExecutor(min(4, cpu_count())) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count())) as pool:
         results = pool.map(store, by_picture.values())
         bar = tqdm(results, "cutting", len(by_picture), disable=None)
         return [stored for of_picture in bar for stored in of_picture]
@@ -154,11 +85,11 @@ def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[s
     return {split: CocoDataset(tuple(pictures[split]), tuple(names), ids, objects[split]) for split in SPLITS}
 
 
-def numbered_categories(category_ids: dict[str, int], pictures: Iterable[CheckedPicture]) -> dict[str, int]:
-    """The source's category ids, or, where it has none, 1..K by name."""
-    if category_ids:
-        return category_ids
-    names = sorted({box.class_name for picture in pictures for box in picture.boxes})
+def numbered_categories(source: AnnotatedSet, pictures: Iterable[CheckedPicture]) -> dict[str, int]:
+    """The source's category ids, or, where it has none, 1..K by name: those it declares and those of usable boxes."""
+    if source.category_ids:
+        return source.category_ids
+    names = sorted({box.class_name for picture in pictures for box in picture.boxes} | set(source.class_names))
     return {name: number for number, name in enumerate(names, start=1)}
 
 
@@ -180,16 +111,5 @@ def _objects(boxes: tuple[Box, ...], label_of: dict[str, int]) -> Objects:
     return Objects(sides, labels, np.array([box.iscrowd for box in boxes], bool), np.array(areas, np.float32))
 
 
-def _groups(pictures: list[CheckedPicture]) -> list[list[str]]:
-    copies = same_bytes(pictures)
-    grouped = {id(picture) for group in copies for picture in group}
-    alone = [[_name(picture)] for picture in pictures if id(picture) not in grouped]
-    return [[_name(picture) for picture in group] for group in copies] + alone
-
-
 def _name(picture: CheckedPicture) -> str:
     return picture.source.file.as_posix()
-
-
-def _moved(picture: CheckedPicture, split: str | None) -> CheckedPicture:
-    return replace(picture, source=replace(picture.source, split=split))

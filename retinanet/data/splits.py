@@ -1,38 +1,65 @@
-"""Which split a picture belongs to, where the source does not say."""
+"""Which split a picture belongs to, where the source does not say.
+
+A group's split follows from the seed and its name alone: by a hash, it has a place in 0..1. Lowest are test, then val,
+the rest is train. Where that leaves a class out of test or val, the group of the lowest place that has it is drawn,
+too, so that every class is measured where it can be. So whatever groups are added, none of the old ones moves from
+train to val or test, and none from val to test.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from retinanet.data.annotated import TEST, TRAIN, VAL
 
-# Below this many groups, drawing each by its own hash may well leave a split empty.
-FEW = 20
+# Stands for any class: val and test need an object, whichever it is.
+ANY = ""
+# A class is given to a split only by groups below this many times the split's share, lest a set of many rare classes
+# went to val and test nearly whole.
+REACH = 2
 
 
-def split_by_name(
-    groups: Sequence[Sequence[str]], val_share: float, test_share: float, seed: int, may_be_empty: bool = False
+class Drawn(NamedTuple):
+    """A picture to be given a split, with the group that is never divided and the classes on it."""
+
+    name: str
+    group: str
+    classes: frozenset[str]
+
+
+def draw_splits(
+    pictures: Sequence[Drawn],
+    val_share: float,
+    test_share: float,
+    seed: int,
+    together: Iterable[Sequence[str]] = (),
+    served: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, str]:
-    """A split for each name; the names of one group (copies of one picture) get the same.
+    """A split for each picture's name.
 
-    With many groups the split follows from the seed and the group's first name alone, so adding pictures moves none.
-    With few, quotas are filled in the order of those hashes; unless they may be empty, val and test get at least one
-    each where their share is not 0 and train keeps one.
+    together: names that show the same and so may not be divided; of their groups' splits they get train before val
+    before test. served: the classes that a split has from elsewhere.
     """
-    groups = [sorted(group) for group in groups]
-    places = {group[0]: _place(group[0], seed) for group in groups}
-    if len(groups) >= FEW:
-        chosen = {name: _by_place(place, val_share, test_share) for name, place in places.items()}
-    else:
-        order = sorted(places, key=lambda name: (places[name], name))
-        least = 0 if may_be_empty else 1
-        test = _quota(test_share, len(order), least, len(order) - 1)
-        val = _quota(val_share, len(order), least, len(order) - 1 - test)
-        kinds = [TEST] * test + [VAL] * val + [TRAIN] * (len(order) - test - val)
-        chosen = dict(zip(order, kinds, strict=True))
-    return {name: chosen[group[0]] for group in groups for name in group}
+    classes: dict[str, set[str]] = {}
+    for picture in pictures:
+        classes.setdefault(picture.group, set()).update({*picture.classes, ANY} if picture.classes else ())
+    places = {group: place(group, seed) for group in classes}
+    order = sorted(classes, key=lambda group: (places[group], group))
+    chosen = {group: _by_place(places[group], val_share, test_share) for group in classes}
+    served = served or {}
+    for split, share, start in ((TEST, test_share, 0.0), (VAL, val_share, test_share)):
+        if share:
+            free = [group for group in order if chosen[group] not in (TEST, split)]
+            has = set(served.get(split, ())).union(*(classes[group] for group in order if chosen[group] == split))
+            if has:
+                has.add(ANY)
+            for group in _first_of_each(free, classes, has, places, start + REACH * share):
+                chosen[group] = split
+    _join(chosen, {picture.name: picture.group for picture in pictures}, together)
+    return {picture.name: chosen[picture.group] for picture in pictures}
 
 
-def _place(name: str, seed: int) -> float:
+def place(name: str, seed: int) -> float:
     """A place in 0..1 that a name has for a seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
@@ -44,7 +71,32 @@ def _by_place(place: float, val_share: float, test_share: float) -> str:
     return VAL if place < test_share + val_share else TRAIN
 
 
-def _quota(share: float, count: int, least: int, most: int) -> int:
-    if share == 0:
-        return 0
-    return max(0, min(max(least, round(share * count)), most))
+def _first_of_each(
+    order: Sequence[str], classes: Mapping[str, set[str]], has: set[str], places: Mapping[str, float], reach: float
+) -> set[str]:
+    """For each class that is not in `has`, the first group with it, if its place is within reach."""
+    first: dict[str, str] = {}
+    for group in order:
+        for name in classes[group] - has:
+            if name == ANY or places[group] < reach:
+                first.setdefault(name, group)
+    return set(first.values())
+
+
+def _join(chosen: dict[str, str], group_of: Mapping[str, str], together: Iterable[Sequence[str]]) -> None:
+    leader = {group: group for group in chosen}
+
+    def led_by(group: str) -> str:
+        while leader[group] != group:
+            leader[group] = group = leader[leader[group]]
+        return group
+
+    for names in together:
+        for name in names[1:]:
+            leader[led_by(group_of[name])] = led_by(group_of[names[0]])
+    to_train = (TEST, VAL, TRAIN)
+    for group in chosen:
+        head = led_by(group)
+        chosen[head] = max(chosen[head], chosen[group], key=to_train.index)
+    for group in chosen:
+        chosen[group] = chosen[led_by(group)]

@@ -4,7 +4,7 @@ from itertools import pairwise, product
 from math import ceil
 from typing import NamedTuple
 
-from retinanet.data.annotated import TEST, TRAIN, VAL, Box
+from retinanet.data.annotated import LEAST_SIDE, TEST, TRAIN, VAL, Box
 
 
 class Region(NamedTuple):
@@ -58,7 +58,7 @@ def boxes_inside(boxes: tuple[Box, ...], region: Region, min_visible: float) -> 
         left, top, right, bottom = box.xyxy
         cut = (max(left, region.left), max(top, region.top), min(right, region.right), min(bottom, region.bottom))
         width, height = cut[2] - cut[0], cut[3] - cut[1]
-        if width <= 0 or height <= 0:
+        if width < LEAST_SIDE or height < LEAST_SIDE:
             continue
         visible = width * height / ((right - left) * (bottom - top))
         if visible >= min_visible:

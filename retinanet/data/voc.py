@@ -4,16 +4,24 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from retinanet.data.annotated import SPLITS, AnnotatedPicture, AnnotatedSet, Box, Skipped
-from retinanet.data.coco import check_file_name
+from retinanet.data.annotated import SPLITS, AnnotatedPicture, AnnotatedSet, Box, Finding
 from retinanet.data.images import PICTURE_SUFFIXES
+from retinanet.data.paths import check_file_name, read_lines
 from retinanet.errors import AnnotationError
 
 PICTURE_FOLDERS = ("JPEGImages", "images", "Images")
 
 
-def read_voc(root: Path) -> AnnotatedSet:
+def looks_like_voc(xml: Path) -> bool:
+    """Whether the file's beginning is that of an annotation."""
+    with open(xml, "rb") as file:
+        return b"<annotation" in file.read(2048)
+
+
+def read_voc(root: Path, group_column: str = "") -> AnnotatedSet:
     """Read every VOC annotation under `root`. Raises AnnotationError on one that cannot be understood.
+
+    group_column is an element of the annotation, as "source/database".
 
     A picture is found by its XML's name first and by <filename> after that, for sets in the wild copy the latter
     wrongly. Coordinates are kept as written, as edges counted from 0. `difficult` objects count as crowds: neither
@@ -31,13 +39,18 @@ def read_voc(root: Path) -> AnnotatedSet:
         split = split_of.get((xml.parent, xml.stem))
         if picture is None:
             wanted = annotation.findtext("filename") or "unnamed"
-            found.skipped.append(Skipped(str(xml), f"its picture is missing: neither {xml.stem}.* nor {wanted}"))
+            found.skipped.append(Finding(str(xml), f"its picture is missing: neither {xml.stem}.* nor {wanted}"))
         else:
+            if picture in used:
+                raise AnnotationError(f"{xml}: {picture} has two annotations; remove one")
             used.add(picture)
-            found.pictures.append(AnnotatedPicture(picture, _boxes(annotation, xml), _size(annotation), split))
+            group = _text_at(annotation, group_column)
+            found.pictures.append(
+                AnnotatedPicture(picture, _boxes(annotation, xml), _size(annotation), split, group=group)
+            )
     read = {(xml_folder, stem) for xml_folder, stem in split_of if f"{stem}.xml" in files.get(xml_folder, {})}
     found.skipped += [
-        Skipped(str(folder / f"{stem}.xml"), f"named by the official {split} split, but missing")
+        Finding(str(folder / f"{stem}.xml"), f"named by the official {split} split, but missing")
         for (folder, stem), split in split_of.items()
         if (folder, stem) not in read
     ]
@@ -70,7 +83,7 @@ def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str
         if present == ["test"] and "trainval.txt" in names:
             present = ["trainval", "test"]
         for split in present:
-            for line in names[f"{split}.txt"].read_text(encoding="utf-8").splitlines():
+            for line in read_lines(names[f"{split}.txt"]):
                 if not line.strip():
                     continue
                 key = (annotations, line.strip())
@@ -93,6 +106,14 @@ def _parse(xml: Path) -> ElementTree.Element:
         return ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"{xml}: broken XML ({error}); fetch or write the file again") from error
+
+
+def _text_at(annotation: ElementTree.Element, element: str) -> str | None:
+    """The text of the element that a path of names leads to."""
+    here: ElementTree.Element | None = annotation
+    for name in element.split("/"):
+        here = next((child for child in here if child.tag == name), None) if here is not None else None
+    return here.text if here is not None else None
 
 
 def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[str, Path]]) -> Path | None:
