@@ -171,9 +171,11 @@ class Train(Section):
     ema_steps: CountOrZero
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
-    box_loss: Literal["l1", "giou"]
+    box_loss: Literal["l1", "smooth_l1", "giou"]
+    smooth_l1_beta: NotNegative
     box_weight: NotNegative
-    normaliser: Literal["image", "batch"]
+    class_weights: dict[str, NotNegative]
+    normaliser: Literal["image", "batch", "moving"]
     validate_every: Count
     checkpoint_minutes: Positive
     workers: CountOrZero

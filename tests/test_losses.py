@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from retinanet.model.losses import detection_losses, focal_loss, giou_loss, l1_loss
+from retinanet.model.losses import detection_losses, focal_loss, giou_loss, l1_loss, smooth_l1_loss
 
 ANCHORS = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
 NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
@@ -67,3 +67,43 @@ def test_losses_are_float32_whatever_comes_in():
     logits, deltas = torch.zeros(1, 2, 1, dtype=torch.bfloat16), torch.ones(1, 2, 4, dtype=torch.bfloat16)
     losses = detection_losses(logits, deltas, ANCHORS, [ANCHORS], [torch.tensor([0, 0])])
     assert losses.classification.dtype == losses.box.dtype == torch.float32
+
+
+def test_smooth_l1_is_quadratic_under_beta():
+    # Off by .1, .2, .5 and 1 with beta .5: .1^2 / 1, .2^2 / 1, then .5 - .25 and 1 - .25
+    deltas = torch.tensor([[0.1, -0.2, 0.5, 1.0]])
+    assert smooth_l1_loss(deltas, ANCHORS[:1], ANCHORS[:1], 0.5).item() == pytest.approx(0.01 + 0.04 + 0.25 + 0.75)
+    torch.testing.assert_close(smooth_l1_loss(deltas, ANCHORS[:1], ANCHORS[:1], 0.0), torch.tensor([1.8]))
+
+
+def test_a_loss_takes_the_beta_it_is_given():
+    deltas = torch.tensor([[[0.1, 0, 0, 0], [0, 0, 0, 0]]])
+    options = {"box_loss": "smooth_l1", "smooth_l1_beta": 1.0}
+    losses = detection_losses(torch.zeros(1, 2, 1), deltas, ANCHORS, [ANCHORS[:1]], [torch.tensor([0])], **options)
+    assert losses.box.item() == pytest.approx(0.1**2 / 2)
+
+
+def test_class_weights_multiply_the_columns_of_their_class():
+    # One anchor on an object of class 1, one on background; logit 0 costs .25^2 ln 2 times .25 or .75.
+    one = 0.25 * math.log(2)
+    arguments = torch.zeros(1, 2, 2), torch.zeros(1, 2, 4), ANCHORS, [ANCHORS[:1]], [torch.tensor([1])]
+    unweighted = detection_losses(*arguments).classification.item()
+    assert unweighted == pytest.approx(one * (0.25 + 3 * 0.75))
+    weighted = detection_losses(*arguments, class_weights=torch.tensor([1.0, 10])).classification.item()
+    assert weighted == pytest.approx(one * (2 * 0.75 + 10 * (0.25 + 0.75)))
+    same = detection_losses(*arguments, class_weights=torch.ones(2)).classification.item()
+    assert same == pytest.approx(unweighted)
+
+
+def test_a_moving_normaliser_is_what_the_divisor_makes_of_the_batch():
+    deltas = torch.ones(2, 2, 4)  # each matched anchor costs 4
+    boxes, labels = [ANCHORS, NO_BOXES], [torch.tensor([0, 0]), NO_LABELS]
+    seen = []
+
+    def divisor(count):
+        seen.append(count.item())
+        return count * 4
+
+    losses = detection_losses(torch.zeros(2, 2, 1), deltas, ANCHORS, boxes, labels, "l1", "moving", divisor)
+    assert seen == [2]  # the image without objects counts none
+    assert losses.box.item() == pytest.approx(8 / 8)

@@ -1,6 +1,7 @@
 """Focal loss on classes and a box loss on the anchors that have an object (Lin et al. 2017)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -29,46 +30,71 @@ def detection_losses(
     gt_labels: list[Tensor],
     box_loss: str = "l1",
     normaliser: str = "image",
-    mean_over_processes: Callable[[Tensor], Tensor] = lambda count: count,
+    divisor: Callable[[Tensor], Tensor] = lambda count: count,
+    smooth_l1_beta: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Losses:
     """Compare a batch of predictions with its objects, in float32 whatever came in.
 
     logits (N, R, K), deltas (N, R, 4), anchors (R, 4); gt_boxes N times (G, 4) xyxy and gt_labels
     N times (G,), G may be 0. Sums are divided by the number of matched anchors, at least 1: of each
-    image, then averaged over the images ("image", as torchvision), or of the whole batch ("batch"), which several
-    processes may share.
+    image, then averaged over the images ("image", as torchvision), or of the whole batch ("batch", "moving"), of which
+    `divisor` makes what several processes share or a moving average. smooth_l1_beta is what box_loss "smooth_l1"
+    takes. class_weights (K,) multiply each class's part of the classification loss, None is 1 for all.
     """
     logits, deltas = logits.float(), deltas.float()
     N = len(logits)
     matched = torch.stack([match_anchors(anchors, boxes) for boxes in gt_boxes])  # (N, R)
     image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
-    counts = (matched >= 0).sum(dim=1).clamp(min=1)
-    weights = 1 / (N * counts) if normaliser == "image" else (1 / mean_over_processes(counts.sum())).expand(N)
+    found = (matched >= 0).sum(dim=1)
+    counts = found.clamp(min=1)
+    if normaliser == "image":
+        weights = 1 / (N * counts)
+    else:
+        # detectron2's moving average counts an image without objects as none, not as one.
+        weights = (1 / divisor(counts.sum() if normaliser == "batch" else found.sum().clamp(min=1))).expand(N)
 
     offsets = torch.tensor([0, *(len(boxes) for boxes in gt_boxes)], device=logits.device).cumsum(0)
     row = matched[image, anchor] + offsets[image]
     labels, boxes = torch.cat(gt_labels)[row], torch.cat(gt_boxes)[row].to(deltas)
 
-    classification = focal_loss(logits, matched == IGNORE, image, anchor, labels)
-    per_box = BOX_LOSSES[box_loss](deltas[image, anchor], anchors[anchor], boxes)
+    classification = focal_loss(logits, matched == IGNORE, image, anchor, labels, class_weights)
+    compare = partial(smooth_l1_loss, beta=smooth_l1_beta) if box_loss == "smooth_l1" else BOX_LOSSES[box_loss]
+    per_box = compare(deltas[image, anchor], anchors[anchor], boxes)
     return Losses((classification * weights).sum(), (per_box * weights[image]).sum())
 
 
-def focal_loss(logits: Tensor, ignored: Tensor, image: Tensor, anchor: Tensor, labels: Tensor) -> Tensor:
-    """(N,) sums over each image's anchors and classes of -alpha_t (1 - p_t)^gamma log p_t.
+def focal_loss(
+    logits: Tensor,
+    ignored: Tensor,
+    image: Tensor,
+    anchor: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """(N,) sums over each image's anchors and classes of -alpha_t (1 - p_t)^gamma log p_t, times the class's weight.
 
-    logits (N, R, K), ignored (N, R); image, anchor and labels (F,) name the foreground entries.
+    logits (N, R, K), ignored (N, R); image, anchor and labels (F,) name the foreground entries; class_weights (K,).
     """
     # Nearly every entry is background: take all as such in one pass, then put the few others right.
-    background = (_background_term(logits).sum(dim=2) * ~ignored).sum(dim=1)
+    each = _background_term(logits)  # (N, R, K)
+    by_anchor = each.sum(dim=2) if class_weights is None else each @ class_weights
+    background = (by_anchor * ~ignored).sum(dim=1)
     chosen = logits[image, anchor, labels]
-    foreground = ALPHA * torch.sigmoid(-chosen) ** GAMMA * F.softplus(-chosen)
-    return background.index_add(0, image, foreground - _background_term(chosen))
+    change = ALPHA * torch.sigmoid(-chosen) ** GAMMA * F.softplus(-chosen) - _background_term(chosen)
+    if class_weights is not None:
+        change = change * class_weights[labels]
+    return background.index_add(0, image, change)
 
 
 def l1_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
     """(F,) sums of the four absolute differences to the deltas that would be right."""
     return (deltas - encode(boxes, anchors)).abs().sum(dim=1)
+
+
+def smooth_l1_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, beta: float) -> Tensor:
+    """(F,) as l1_loss, where a difference d under beta counts d^2 / (2 beta) and another d - beta / 2; beta 0 is L1."""
+    return F.smooth_l1_loss(deltas, encode(boxes, anchors), reduction="none", beta=beta).sum(dim=1)
 
 
 def giou_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:

@@ -54,12 +54,12 @@ def learn_by_heart(
     samples = [PlainPictures(dataset, root, *sides)[row] for row in rows]
     batch = collate(samples, padding_colour(model.backbone.mean))
     plain = {"schedule": "constant", "warmup_share": 0.1, "weight_decay": 0.0, "ema_steps": 0}
-    learner = _learner(model, settings, steps, device, plain)
+    learner = _learner(model, dataset, settings, steps, device, plain)
     model.train()
     losses = [train_step(learner, [batch])[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)]
     chosen = tuple(dataset.pictures[row] for row in rows)
     few = CocoDataset(chosen, dataset.class_names, dataset.category_ids, {p.id: dataset.objects[p.id] for p in chosen})
-    found = validate(model, few, root, DecodeSettings(), device, settings.box_loss, workers=0)
+    found = validate(model, few, root, DecodeSettings(), device, settings.box_loss, settings.smooth_l1_beta, workers=0)
     return ByHeart([p.file_name for p in chosen], losses[0], losses[-1], coco_metrics(few, found.results)["AP50"])
 
 
@@ -67,7 +67,8 @@ def try_learning_rates(
     model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, device: torch.device, steps: int
 ) -> Rates:
     """Train with a rate that rises from step to step until the loss blows up (Smith 2015)."""
-    learner = _learner(model, settings, steps, device, {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0})
+    rising = {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0}
+    learner = _learner(model, dataset, settings, steps, device, rising)
     relative = [group["lr"] / settings.learning_rate for group in learner.optimiser.param_groups]
     rates: list[float] = []
     losses: list[float] = []
@@ -91,9 +92,11 @@ def try_learning_rates(
     return Rates(rates, smooth, rates[int(np.argmin(smooth))] / SAFETY)
 
 
-def _learner(model: RetinaNet, settings: Train, steps: int, device: torch.device, changed: dict) -> Learner:
+def _learner(
+    model: RetinaNet, dataset: CocoDataset, settings: Train, steps: int, device: torch.device, changed: dict
+) -> Learner:
     alone = {"processes": 1, "accumulate": 1, "compile": False, "learning_rate_batch": 0}
-    return Learner(model, settings.model_copy(update=alone | changed), steps, device)
+    return Learner(model, settings.model_copy(update=alone | changed), steps, device, dataset.class_names)
 
 
 def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:

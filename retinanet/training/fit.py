@@ -68,7 +68,7 @@ def fit(
     here = distributed.world()
     stop = stop or StopSignal(())
     loader, batches = _loader(model, train_set, root, settings, device)
-    learner = Learner(model, settings, settings.epochs * batches.steps, device)
+    learner = Learner(model, settings, settings.epochs * batches.steps, device, train_set.class_names)
     standing = _resume(folder, learner)
 
     def save(reached: _Standing) -> None:
@@ -158,7 +158,8 @@ def _gave_up(standing: _Standing, settings: Train) -> bool:
 
 
 def _validation_metrics(learner: Learner, val_set, root, decoding, settings: Train) -> dict[str, float]:
-    found = validate(learner.deployed, val_set, root, decoding, learner.device, settings.box_loss, settings.workers)
+    compared = settings.box_loss, settings.smooth_l1_beta
+    found = validate(learner.deployed, val_set, root, decoding, learner.device, *compared, settings.workers)
     metrics = coco_metrics(val_set, found.results)
     return {
         "val/classification_loss": found.classification_loss,

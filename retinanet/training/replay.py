@@ -20,6 +20,7 @@ def keep_step(path: Path, learner: Learner, parts: Sequence[Batch]) -> Path:
         "model_settings": learner.model.settings.model_dump_json(),
         "settings": learner.settings.model_dump_json(),
         "num_classes": learner.model.num_classes,
+        "class_names": learner.class_names,
         "weights": learner.model.state_dict(),
         "parts": [part._asdict() for part in parts],
     }
@@ -43,6 +44,6 @@ def replay_step(path: Path) -> tuple[list[int], Blame]:
     model = RetinaNet(model_settings, content["num_classes"])
     model.load_state_dict(content["weights"])
     alone = settings.model_copy(update={"processes": 1, "compile": False})
-    learner = Learner(model.train(), alone, 1, best_device())
+    learner = Learner(model.train(), alone, 1, best_device(), content["class_names"])
     parts = [Batch(**part) for part in content["parts"]]
     return [picture_id for part in parts for picture_id in part.picture_ids], explain_step(learner, parts)

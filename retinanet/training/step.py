@@ -13,6 +13,7 @@ from retinanet.model.losses import Losses, detection_losses
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import Train
 from retinanet.training import distributed
+from retinanet.training.normaliser import MovingCount, class_weights
 from retinanet.training.optim import average_weights, build_optimiser, build_schedule, compute_type
 
 FIGURES = ("train/loss", "train/classification_loss", "train/box_loss", "train/gradient_norm")
@@ -31,9 +32,14 @@ class NotFiniteError(TrainingError):
 class Learner:
     """The network and what follows its training: optimiser, schedule, averaged weights, loss scale."""
 
-    def __init__(self, model: RetinaNet, settings: Train, steps: int, device: torch.device):
+    def __init__(
+        self, model: RetinaNet, settings: Train, steps: int, device: torch.device, class_names: Sequence[str] = ()
+    ):
         self.model = model.to(device, memory_format=torch.channels_last)
-        self.settings, self.device = settings, device
+        self.settings, self.device, self.class_names = settings, device, tuple(class_names)
+        weights = class_weights(settings.class_weights, class_names)
+        self.class_weights = weights if weights is None else weights.to(device)
+        self.moving = MovingCount() if settings.normaliser == "moving" else None
         rate = settings.learning_rate
         if settings.learning_rate_batch:
             rate *= settings.batch_size / settings.learning_rate_batch
@@ -66,7 +72,9 @@ class Learner:
             [labels.to(self.device) for labels in batch.labels],
             self.settings.box_loss,
             self.settings.normaliser,
-            distributed.mean,
+            self._divisor,
+            self.settings.smooth_l1_beta,
+            self.class_weights,
         )
 
     def state_dict(self) -> dict:
@@ -76,9 +84,14 @@ class Learner:
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
+    def _divisor(self, count: Tensor) -> Tensor:
+        shared = distributed.mean(count)
+        return self.moving(shared) if self.moving else shared
+
     def _stateful(self) -> dict:
         parts = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule, "scaler": self.scaler}
-        return parts | ({"averaged": self.averaged} if self.averaged else {})
+        kept = {"averaged": self.averaged, "moving": self.moving}
+        return parts | {name: part for name, part in kept.items() if part}
 
 
 def train_step(learner: Learner, parts: Sequence[Batch]) -> Tensor:
@@ -141,7 +154,14 @@ def explain_step(learner: Learner, parts: Sequence[Batch]) -> Blame:
         objects = [b.to(learner.device) for b in part.boxes], [x.to(learner.device) for x in part.labels]
         levels = zip(logits.split(sizes, 1), deltas.split(sizes, 1), anchors.split(sizes), strict=True)
         for number, level in enumerate(levels, start=3):
-            found = detection_losses(*level, *objects, learner.settings.box_loss, learner.settings.normaliser)
+            found = detection_losses(
+                *level,
+                *objects,
+                learner.settings.box_loss,
+                learner.settings.normaliser,
+                smooth_l1_beta=learner.settings.smooth_l1_beta,
+                class_weights=learner.class_weights,
+            )
             before = by_level.get(f"P{number}", (0.0, 0.0))
             by_level[f"P{number}"] = (before[0] + found.classification.item(), before[1] + found.box.item())
         losses = learner.losses(part)

@@ -37,6 +37,7 @@ def validate(
     settings: DecodeSettings,
     device: torch.device,
     box_loss: str = "l1",
+    smooth_l1_beta: float = 0.0,
     workers: int = 1,
 ) -> Validation:
     """Run the model over all pictures, one at a time so that none depends on its neighbours.
@@ -60,7 +61,8 @@ def validate(
         size = batch.pictures.shape[1:3]
         anchors = model.anchors(*size)
         objects = [b.to(device) for b in batch.boxes], [x.to(device) for x in batch.labels]
-        totals += torch.stack(detection_losses(logits, deltas, anchors, *objects, box_loss)).cpu()
+        losses = detection_losses(logits, deltas, anchors, *objects, box_loss, smooth_l1_beta=smooth_l1_beta)
+        totals += torch.stack(losses).cpu()
         found = decode(
             logits,
             deltas,
