@@ -75,7 +75,7 @@ def check_boxes(
 def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) -> None:
     """Raise AnnotationError when more than max_share of `total` pictures were left out."""
     if total and len(skipped) / total > max_share:
-        examples = "; ".join(f"{file}: {reason}" for file, reason in skipped[:3])
+        examples = "; ".join(f"{one.file}: {one.reason}" for one in skipped[:3])
         raise AnnotationError(
             f"{len(skipped)} of {total} pictures cannot be used, more than prepare.max_skipped = {max_share:g} allows: "
             f"{examples}{' …' if len(skipped) > 3 else ''}"
