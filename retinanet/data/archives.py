@@ -1,90 +1,136 @@
 """Tar and zip archives from strangers, unpacked without letting one write outside its folder or fill the disk."""
 
-import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
+from tqdm import tqdm
+
 from retinanet.data.files import CHUNK, disk_full, megabytes
 from retinanet.errors import DownloadError
 
-MAX_FILES = 2_000_000
 # Photographs hardly shrink and JSON shrinks tenfold; a bomb grows a thousandfold.
 MAX_GROWTH = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
+# What the readers of damaged archives raise, found by damaging some.
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+
+
+class Limits(NamedTuple):
+    """What more than is taken for an attack: entries, and bytes that come out."""
+
+    files: int = 2_000_000
+    bytes: int = 100_000_000_000
 
 
 class Member(NamedTuple):
+    """An entry of an archive; content is None for a folder."""
+
     name: str
-    content: IO[bytes]
+    content: IO[bytes] | None
 
 
-def unpack_archive(archive: Path, target: Path, max_files: int = MAX_FILES, max_bytes: int | None = None) -> list[Path]:
-    """Unpack a whole tar (plain, gz, bz2, xz) or zip under the folder `target`, and return the files' paths.
+def unpack_archives(
+    archives: Sequence[Path], target: Path, limits: Limits, wanted: Callable[[str], bool] = bool
+) -> list[Path]:
+    """Unpack tars (plain, gz, bz2, xz) and zips under the folder `target`, and return the files' paths.
 
-    Raises DownloadError, having written nothing outside `target`, on links, devices, absolute paths, `..`, doubled
-    names, encryption, damage, a full disk, more than max_files, or more than max_bytes (by default 100 times the
-    archive's size, at least 1 GiB).
+    wanted chooses members by name; by default all are. The limits hold for all archives together; besides, none may
+    grow to more than 100 times its size (1 GiB is always allowed). Raises DownloadError, having written nothing outside
+    `target`, on links, devices, absolute paths, `..`, doubled names, encryption, damage, a full disk and when nothing
+    comes out.
     """
-    if max_bytes is None:
-        max_bytes = max(ALWAYS_ALLOWED_BYTES, MAX_GROWTH * archive.stat().st_size)
-    return _unpack(archive, target, None, max_files, max_bytes)
-
-
-def unpack_members(archive: Path, target: Path, names: Collection[str]) -> list[Path]:
-    """Unpack the named members of a zip only, under the same guard."""
-    return _unpack(archive, target, names, MAX_FILES, max(ALWAYS_ALLOWED_BYTES, MAX_GROWTH * archive.stat().st_size))
-
-
-def _unpack(archive: Path, target: Path, names: Collection[str] | None, max_files: int, max_bytes: int) -> list[Path]:
     written: list[Path] = []
-    room = max_bytes
+    left = limits
+    with tqdm(desc="unpacking", unit=" files", disable=None) as bar:
+        for archive in archives:
+            for path, size in _unpack(archive, target, left, limits, wanted):
+                left = Limits(left.files - 1, left.bytes - size)
+                if path:
+                    written.append(path)
+                    bar.update()
+    if not written:
+        raise DownloadError(f"{', '.join(map(str, archives))}: no file that was asked for is in it")
+    return written
+
+
+def is_archive(path: Path) -> bool:
     try:
-        for member in _members(archive, names):
-            if len(written) == max_files:
-                raise DownloadError(f"{archive}: holds more than {max_files} files; unpack it by hand if you trust it")
-            path = target / _safe_path(member.name, archive)
+        # Tar first: a plain tar whose last file is a zip ends like a zip.
+        return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    except (OSError, *DAMAGE):
+        return False
+
+
+def _unpack(
+    archive: Path, target: Path, left: Limits, limits: Limits, wanted: Callable[[str], bool]
+) -> Iterator[tuple[Path | None, int]]:
+    """For each entry the file that was written, if one was, and its size."""
+    try:
+        room = min(left.bytes, max(ALWAYS_ALLOWED_BYTES, MAX_GROWTH * archive.stat().st_size))
+        for number, member in enumerate(_members(archive), start=1):
+            if number > left.files:
+                raise DownloadError(
+                    f"{archive}: holds more than {limits.files} files; raise download.max_files if you trust it"
+                )
+            relative = _safe_path(member.name, archive)
+            if member.content is None or not wanted(member.name):
+                yield None, 0
+                continue
+            path = target / relative
             path.parent.mkdir(parents=True, exist_ok=True)
-            room -= _copy(member.content, path, room, archive, max_bytes)
-            written.append(path)
+            size = _copy(member.content, path, room, archive)
+            room -= size
+            yield path, size
     except FileExistsError as error:
         raise DownloadError(f"{archive}: {error.filename!r} is in it twice; repack it") from error
     except OSError as error:
         if disk_full(error):
             raise DownloadError(f"{target}: the disk is full while unpacking {archive.name}; make room") from error
-        raise DownloadError(f"{archive}: cannot be unpacked ({error}); fetch it again") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError) as error:
-        raise DownloadError(f"{archive}: damaged or truncated ({error}); delete it and fetch it again") from error
-    return written
+        if error.errno is None:  # so gzip and bz2 say it
+            raise _damaged(archive, error) from error
+        raise DownloadError(f"{archive}: cannot be unpacked ({error}); see to {target}") from error
+    except DAMAGE as error:
+        raise _damaged(archive, error) from error
 
 
-def _members(archive: Path, names: Collection[str] | None) -> Iterator[Member]:
-    if zipfile.is_zipfile(archive):
-        yield from _zip_members(archive, names)
-    elif tarfile.is_tarfile(archive):
-        yield from _tar_members(archive)
-    else:
+def _damaged(archive: Path, reason: object) -> DownloadError:
+    return DownloadError(f"{archive}: damaged or truncated ({reason}); delete it and fetch it again")
+
+
+def _members(archive: Path) -> Iterator[Member]:
+    if not is_archive(archive):
         raise DownloadError(f"{archive}: neither a tar nor a zip archive, or its start is damaged; fetch it again")
+    return _tar_members(archive) if tarfile.is_tarfile(archive) else _zip_members(archive)
 
 
-def _zip_members(archive: Path, names: Collection[str] | None) -> Iterator[Member]:
+def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
-            if names is not None and info.filename not in names:
-                continue
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DownloadError(f"{archive}: {info.filename!r} is a link or device; only files are unpacked")
+            if info.is_dir():
+                yield Member(info.filename, None)
+                continue
             if info.flag_bits & 1:
                 raise DownloadError(f"{archive}: {info.filename!r} is encrypted; decrypt the archive first")
-            if info.is_dir():
-                _safe_path(info.filename, archive)
-                continue
             with opened.open(info) as content:
                 yield Member(info.filename, content)
 
@@ -93,12 +139,17 @@ def _tar_members(archive: Path) -> Iterator[Member]:
     with tarfile.open(archive, "r:*") as opened:
         for info in opened:
             if info.isdir():
-                _safe_path(info.name, archive)
+                yield Member(info.name, None)
             elif info.isreg():
                 with opened.extractfile(info) as content:
                     yield Member(info.name, content)
             else:
                 raise DownloadError(f"{archive}: {info.name!r} is a link or device; only files are unpacked")
+        # tarfile takes a broken header, and the end of the file, for the end of the archive; that is a block of zeros.
+        opened.fileobj.seek(opened.offset)
+        end = opened.fileobj.read(CHUNK)  # with the padding behind it, so that a gz checks its sum
+        if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE):
+            raise _damaged(archive, "it has no end mark")
 
 
 def _safe_path(name: str, archive: Path) -> PurePosixPath:
@@ -108,7 +159,7 @@ def _safe_path(name: str, archive: Path) -> PurePosixPath:
     return PurePosixPath(name)
 
 
-def _copy(content: IO[bytes], path: Path, room: int, archive: Path, max_bytes: int) -> int:
+def _copy(content: IO[bytes], path: Path, room: int, archive: Path) -> int:
     """Copy one member, counting what really comes out: a bomb's header says what it likes."""
     count = 0
     with path.open("xb") as file:
@@ -116,29 +167,8 @@ def _copy(content: IO[bytes], path: Path, room: int, archive: Path, max_bytes: i
             count += len(chunk)
             if count > room:
                 raise DownloadError(
-                    f"{archive}: unpacks to more than {megabytes(max_bytes)}; unpack it by hand if you trust it"
+                    f"{archive}: unpacks to more than download.max_gigabytes, or {MAX_GROWTH} times its size of "
+                    f"{megabytes(archive.stat().st_size)}; unpack it by hand if you trust it"
                 )
             file.write(chunk)
     return count
-
-
-def copy_folder(folder: Path, target: Path) -> list[Path]:
-    """Copy all files of a folder under `target`, and return their paths. Raises DownloadError."""
-    if not folder.is_dir():
-        raise DownloadError(f"{folder}: there is no such folder; see download.folder.path in params.yaml")
-    if target.resolve().is_relative_to(folder.resolve()):
-        raise DownloadError(f"{folder}: contains {target}, where its files would go; name another folder")
-    copied = []
-    try:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            path = target / file.relative_to(folder)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, path)
-            copied.append(path)
-    except OSError as error:
-        if disk_full(error):
-            raise DownloadError(f"{target}: the disk is full while copying {folder}; make room") from error
-        raise DownloadError(f"{folder}: cannot be copied ({error})") from error
-    if not copied:
-        raise DownloadError(f"{folder}: has no files in it")
-    return copied

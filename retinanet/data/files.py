@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from retinanet.errors import RetinanetError
+
 CHUNK = 1 << 20
 
 
@@ -28,13 +30,17 @@ def new_folder(final: Path) -> Iterator[Path]:
     """Give an empty folder beside `final` that takes its place, whole, when the block ends well.
 
     When the block raises, the new folder is removed and `final` stays as it was. What a killed run left is cleared.
+    Raises RetinanetError where no folder can be made.
     """
     fresh, old = final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")
     if old.exists() and not final.exists():
         old.rename(final)  # killed between the two renames below
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    try:
+        fresh.mkdir(parents=True)
+    except OSError as error:
+        raise RetinanetError(f"{fresh}: the folder cannot be made ({error.strerror}); see to {final.parent}") from error
     try:
         yield fresh
         if final.exists():

@@ -8,8 +8,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from retinanet.data.archives import unpack_members
-from retinanet.data.files import megabytes, sha256_of
+from retinanet.data.archives import DAMAGE, Limits, unpack_archives
+from retinanet.data.files import disk_full, megabytes, sha256_of
 from retinanet.errors import DownloadError
 
 
@@ -25,18 +25,22 @@ def fetch_wheel(name: str, version: str, sha256: str, cache: Path) -> Path:
                 print(f"{name} {version}: in the cache, {megabytes(wheel.stat().st_size)}, sha256 as pinned")
                 return wheel
     print(f"{name} {version}: downloading", flush=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".pip-") as folder:
-        fresh = _pip_download(name, version, Path(folder))
-        found = sha256_of(fresh)
-        if sha256 and found != sha256:
-            raise DownloadError(
-                f"{name} {version}: the wheel {fresh.name} has sha256 {found}, params.yaml pins {sha256}; "
-                "pin the new one only if you trust it"
-            )
-        wheel = cache / found / fresh.name
-        wheel.parent.mkdir(exist_ok=True)
-        shutil.move(fresh, wheel)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".pip-") as folder:
+            fresh = _pip_download(name, version, Path(folder))
+            found = sha256_of(fresh)
+            if sha256 and found != sha256:
+                raise DownloadError(
+                    f"{name} {version}: the wheel {fresh.name} has sha256 {found}, params.yaml pins {sha256}; "
+                    "pin the new one only if you trust it"
+                )
+            wheel = cache / found / fresh.name
+            wheel.parent.mkdir(exist_ok=True)
+            shutil.move(fresh, wheel)
+    except OSError as error:
+        what = "the disk is full; make room" if disk_full(error) else str(error)
+        raise DownloadError(f"{cache}: {what}") from error
     print(
         f"{name} {version}: {megabytes(wheel.stat().st_size)}, sha256 {'as pinned' if sha256 else found + ', unpinned'}"
     )
@@ -51,13 +55,13 @@ def unpack_wheel(wheel: Path, patterns: list[str], target: Path) -> list[Path]:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, *DAMAGE) as error:
         raise DownloadError(f"{wheel}: no wheel ({error}); delete it and download again") from error
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
             raise DownloadError(f"{wheel.name}: no member matches {pattern!r}; see download.*.members in params.yaml")
     wanted = {name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
-    return unpack_members(wheel, target, wanted)
+    return unpack_archives([wheel], target, Limits(), wanted.__contains__)
 
 
 def _pip_download(name: str, version: str, folder: Path) -> Path:

@@ -1,135 +1,80 @@
-"""Archives over HTTP: resumed, retried, checked; only a `.part` file stays of one that did not come whole."""
+"""Archives wherever they lie, as files on this disk that are as pinned."""
 
 import hashlib
-import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from urllib.parse import unquote, urlsplit
 
-import requests
-from tqdm import tqdm
+from filelock import FileLock
 
-from retinanet.data.files import CHUNK, disk_full, home, megabytes, sha256_of
+from retinanet.data.downloads import Pinned, download_file, find_fault, shown
+from retinanet.data.files import home, megabytes, sha256_of
 from retinanet.errors import DownloadError
 
-TIMEOUT_S = 30
+AT_ONCE = 4
 
 
-def fetch_archive(url: str, sha256: str, cache: Path, attempts: int = 5, pause_s: float = 1.0) -> Path:
-    """The archive at a path or a file:, http: or https: URL, as a file whose sha256 is checked when one is given.
+def fetch_archives(parts: Sequence[Pinned], cache: Path) -> list[Path]:
+    """The archives at paths or at file:, http: or https: URLs, as files that are as pinned; up to four at once.
 
-    A path is used where it lies, and starts at the repository when relative. A download goes to `cache`; it is
-    resumed from its `.part` file, tried `attempts` times with doubling pauses, and not repeated when the cache has
-    that sha256. Raises DownloadError.
+    A path is used where it lies, and starts at the repository when relative. A download goes to `cache`, is resumed
+    where an earlier one was broken off, and not repeated when the cache has that sha256. Raises DownloadError, having
+    stopped the others, when one cannot be had.
     """
-    if urlsplit(url).scheme in ("http", "https"):
-        return _fetch_http(url, sha256, cache, attempts, pause_s)
-    archive = home() / (unquote(urlsplit(url).path) if url.startswith("file://") else Path(url).expanduser())
-    if not archive.is_file():
-        raise DownloadError(f"{archive}: there is no such file; see download.archive.url in params.yaml")
-    print(f"{archive}: {megabytes(archive.stat().st_size)}")
-    _check_sha256(archive, sha256)
-    return archive
-
-
-class _Retry(Exception):
-    """A fault that another attempt may get past."""
-
-
-def _fetch_http(url: str, sha256: str, cache: Path, attempts: int, pause_s: float) -> Path:
-    name = Path(unquote(urlsplit(url).path)).name or "archive"
-    archive = cache / (sha256 or "url-" + hashlib.sha256(url.encode()).hexdigest()[:16]) / name
-    if sha256 and archive.is_file() and sha256_of(archive) == sha256:
-        print(f"{url}: in the cache, {megabytes(archive.stat().st_size)}, sha256 as pinned")
-        return archive
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    part = archive.with_name(name + ".part")
-    print(f"{url}: downloading", flush=True)
-    for attempt in range(attempts):
+    stop = Event()
+    _make_folder(cache)
+    # Two experiments started at once would write into the same .part file.
+    with FileLock(cache / ".lock"), ThreadPoolExecutor(AT_ONCE) as pool:
+        running = [pool.submit(_fetch, part, cache, stop) for part in parts]
         try:
-            _continue_part(url, part, may_resume_blindly=bool(sha256))
-            break
-        except (_Retry, requests.RequestException) as error:
-            if attempt == attempts - 1:
-                raise DownloadError(
-                    f"{url}: {error}; {attempts} attempts failed, the next run goes on where this one stopped"
-                ) from error
-            time.sleep(pause_s * 2**attempt)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            what = "the disk is full; make room" if disk_full(error) else str(error)
-            raise DownloadError(f"{part}: {what}") from error
+            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+            for one in done:
+                one.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+        return [one.result() for one in running]
+
+
+def _fetch(part: Pinned, cache: Path, stop: Event) -> Path:
     try:
-        _check_sha256(part, sha256, url)
-    except DownloadError:
-        part.unlink()  # going on from wrong bytes cannot end well
-        raise
-    _validator_file(part).unlink(missing_ok=True)
-    part.replace(archive)
+        scheme, _, url_path, _, _ = urlsplit(part.url)
+    except ValueError as error:
+        raise DownloadError(f"{part.url}: no URL ({error}); check the address") from error
+    if scheme in ("http", "https"):
+        return _fetch_http(part, Path(unquote(url_path)).name, cache, stop)
+    if scheme not in ("", "file") and "://" in part.url:
+        raise DownloadError(f"{shown(part.url)}: only paths, file:, http: and https: URLs can be fetched")
+    archive = home() / (Path(unquote(url_path)) if scheme == "file" else Path(part.url).expanduser())
+    if not archive.is_file():
+        raise DownloadError(f"{archive}: there is no such file; check the address in params.yaml")
+    if fault := find_fault(part, archive):
+        raise DownloadError(f"{archive}: {fault}; fetch it again, or correct what is pinned")
+    _say(part, archive)
     return archive
 
 
-def _continue_part(url: str, part: Path, may_resume_blindly: bool) -> None:
-    """One attempt: ask for what the .part file lacks and append it."""
-    have = part.stat().st_size if part.exists() else 0
-    validator_file = _validator_file(part)
-    validator = validator_file.read_text() if validator_file.exists() else ""
-    if have and not validator and not may_resume_blindly:
-        have = 0  # nothing would tell if the file on the server is still the same
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if validator:
-            headers["If-Range"] = validator
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
-        if reply.status_code == 416:
-            if reply.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
-                return
-            part.unlink(missing_ok=True)
-            raise _Retry(f"the server has no bytes from {have} on")
-        _check_reply(url, reply)
-        resumed = reply.status_code == 206 and reply.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if reply.status_code == 206 and not resumed:
-            part.unlink(missing_ok=True)
-            raise _Retry(f"the server sent {reply.headers.get('Content-Range')!r} instead of bytes from {have} on")
-        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
-        validator_file.write_text("" if validator.startswith("W/") else validator)
-        _append(reply, part, have if resumed else 0)
+def _fetch_http(part: Pinned, name: str, cache: Path, stop: Event) -> Path:
+    folder = cache / (part.sha256 or "url-" + hashlib.sha256(part.url.encode()).hexdigest()[:16])
+    archive = folder / (name[-100:] or "archive")
+    if part.sha256 and archive.is_file() and not find_fault(part, archive):
+        print(f"{shown(part.url)}: in the cache, {megabytes(archive.stat().st_size)}, sha256 as pinned")
+        return archive
+    print(f"{shown(part.url)}: downloading", flush=True)
+    download_file(part, archive, stop)
+    _say(part, archive)
+    return archive
 
 
-def _append(reply: requests.Response, part: Path, have: int) -> None:
-    length = reply.headers.get("Content-Length")
-    total = have + int(length) if length else None
-    with (
-        part.open("ab" if have else "wb") as file,
-        tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
-    ):
-        for chunk in reply.iter_content(CHUNK):
-            file.write(chunk)
-            have += len(chunk)
-            bar.update(len(chunk))
-    if total is not None and have != total:
-        raise _Retry(f"truncated: {have} of {total} bytes came")
+def _say(part: Pinned, archive: Path) -> None:
+    sha256 = "sha256 as pinned" if part.sha256 else f"sha256 {sha256_of(archive)}, which nothing pins"
+    print(f"{shown(part.url)}: {megabytes(archive.stat().st_size)}, {sha256}", flush=True)
 
 
-def _check_reply(url: str, reply: requests.Response) -> None:
-    status = f"HTTP {reply.status_code} {reply.reason}"
-    if reply.status_code == 429 or reply.status_code >= 500:
-        raise _Retry(status)
-    if not reply.ok:
-        raise DownloadError(f"{url}: {status}; check download.archive.url in params.yaml")
-    if reply.headers.get("Content-Type", "").startswith("text/html"):
-        raise DownloadError(f"{url}: the server sent an HTML page, no archive; a login or a moved file?")
-
-
-def _check_sha256(archive: Path, sha256: str, name: str = "") -> None:
-    found = sha256_of(archive)
-    if not sha256:
-        print(f"{archive.name.removesuffix('.part')}: sha256 {found}, not checked (download.archive.sha256 is empty)")
-    elif found != sha256:
-        raise DownloadError(
-            f"{name or archive}: has sha256 {found}, params.yaml says {sha256}; fetch it again, or correct the latter"
-        )
-
-
-def _validator_file(part: Path) -> Path:
-    return part.with_name(part.name + ".etag")
+def _make_folder(cache: Path) -> None:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{cache}: the folder cannot be made ({error.strerror})") from error

@@ -1,0 +1,45 @@
+"""A folder of the user's own, copied whole."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from retinanet.data.files import disk_full
+from retinanet.errors import DownloadError
+
+
+def copy_folder(folder: Path, target: Path) -> list[Path]:
+    """Copy all files of a folder under `target`, links followed, and return their paths. Raises DownloadError."""
+    if not folder.is_dir():
+        raise DownloadError(f"{folder}: there is no such folder; see download.folder.path in params.yaml")
+    if target.resolve().is_relative_to(folder.resolve()):
+        raise DownloadError(f"{folder}: contains {target}, where its files would go; name another folder")
+    copied = []
+    try:
+        for file in sorted(_files(folder, ())):
+            path = target / file.relative_to(folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, path)
+            copied.append(path)
+    except OSError as error:
+        if disk_full(error):
+            raise DownloadError(f"{target}: the disk is full while copying {folder}; make room") from error
+        raise DownloadError(f"{folder}: cannot be copied ({error})") from error
+    if not copied:
+        raise DownloadError(f"{folder}: has no files in it")
+    return copied
+
+
+def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        raise DownloadError(f"{folder}: is a link to a folder that it lies in; remove it")
+    for entry in os.scandir(folder):
+        path = Path(entry.path)
+        if entry.is_dir():
+            yield from _files(path, (*above, real))
+        elif entry.is_file():
+            yield path
+        else:
+            raise DownloadError(f"{path}: is a broken link or a device; mend or remove it")
