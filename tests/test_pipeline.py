@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -35,6 +36,9 @@ class Workspace:
         assert done.returncode == code, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
+    def start(self, *command: str) -> psutil.Popen:
+        return psutil.Popen(command, cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", message)
@@ -59,14 +63,19 @@ class Workspace:
         return tuple(int(x) for x in line.split()[1:])
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
-    """A clone after one `dvc repro`, committed."""
-    folder = tmp_path_factory.mktemp("pipeline") / "clone"
+def clone(folder: Path) -> Path:
+    """This repository's last commit in another place, with what was downloaded here already."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     cache = ROOT / ".cache" / "downloads"
     if cache.exists():
         shutil.copytree(cache, folder / ".cache" / "downloads")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    """A clone after one `dvc repro`, committed."""
+    folder = clone(tmp_path_factory.mktemp("pipeline") / "clone")
     workspace = Workspace(folder)
     for section, values in SMALL.items():
         workspace.set(section, **values)

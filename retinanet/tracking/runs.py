@@ -1,6 +1,7 @@
 """Runs that never hold up the work: what the store can't take now waits in a file and is sent later."""
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -25,10 +26,11 @@ KILLED_EXITS = (130, 143)  # what a shell sees of SIGINT and SIGTERM
 
 
 def start_run(experiment: str, name: str | None = None, resume_run_id: str | None = None) -> "Run":
-    """A new run, tagged with its provenance, or the interrupted one going on.
+    """A new run, tagged with its provenance, or the interrupted one going on; called as the DVC experiment is.
 
     As a context manager it ends FINISHED, KILLED on Ctrl-C and SIGTERM, or FAILED.
     """
+    name = name or os.environ.get("DVC_EXP_NAME")
     first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _origin()}
     if resume_run_id:
         first |= {"do": "reopen", "run_id": resume_run_id}

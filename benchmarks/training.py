@@ -1,0 +1,176 @@
+"""Training steps of this trainer beside torchvision's RetinaNet with its reference recipe, on the same pictures.
+
+    uv run python -m benchmarks.training [--rounds 3] [--steps 6]
+
+Both get the network of torchvision's `retinanet_resnet50_fpn` (256 wide, four layers a subnet, frozen norms, stem and
+first stage frozen, SGD), with ResNet-18 at 320 px and batch 8, then ResNet-50 at 512 px and batch 4. Each side runs in
+processes of its own, by turns, so that what else the machine does falls on both.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import torch
+import torchvision
+from torch import Tensor
+
+from retinanet.data.dataset import Batch
+from retinanet.model.backbones import freeze_stages
+from retinanet.model.losses import detection_losses
+from retinanet.model.retinanet import RetinaNet
+from retinanet.params import load_params
+from retinanet.training.optim import compute_type
+from retinanet.training.process import best_device, keep_freed_memory
+from retinanet.training.step import Learner, train_step
+
+CLASSES, OBJECTS = 20, 8
+
+
+class Case(NamedTuple):
+    backbone: str
+    side: int
+    batch_size: int
+
+
+CASES = {"resnet18": Case("resnet18", 320, 8), "resnet50": Case("resnet50", 512, 4)}
+SIDES = ("ours", "torchvision")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "PRECISION"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        side, case, precision = arguments.worker
+        print(json.dumps(_work(side, CASES[case], precision, arguments.steps)))
+        return
+    device = best_device()
+    fastest = str(compute_type("auto", device)).removeprefix("torch.")
+    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}; auto precision is {fastest}\n")
+    print("| network | precision | ours, pictures/s | torchvision fp32 | ratio | memory, ours / theirs | losses |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, case in CASES.items():
+        for precision in ("fp32",) if fastest == "float32" else ("fp32", "auto"):
+            rounds = [
+                {side: _worker(side, name, precision, arguments.steps) for side in SIDES}
+                for _ in range(arguments.rounds)
+            ]
+            print(_row(case, precision, rounds), flush=True)
+
+
+def _row(case: Case, precision: str, rounds: list[dict]) -> str:
+    speed = {side: case.batch_size / statistics.median(s for r in rounds for s in r[side]["seconds"]) for side in SIDES}
+    ratios = sorted(
+        statistics.median(r["torchvision"]["seconds"]) / statistics.median(r["ours"]["seconds"]) for r in rounds
+    )
+    memory = {side: max(r[side]["megabytes"] for r in rounds) for side in SIDES}
+    share = statistics.median(r["ours"]["loss_share"] for r in rounds)
+    return (
+        f"| {case.backbone}, {case.side} px, batch {case.batch_size} | {precision} | {speed['ours']:.2f} | "
+        f"{speed['torchvision']:.2f} | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | "
+        f"{memory['ours']:.0f} / {memory['torchvision']:.0f} MB | {share:.1%} |"
+    )
+
+
+def _worker(side: str, case: str, precision: str, steps: int) -> dict:
+    command = [sys.executable, "-m", "benchmarks.training", "--steps", str(steps), "--worker", side, case, precision]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def _work(side: str, case: Case, precision: str, steps: int) -> dict:
+    torch.manual_seed(0)
+    device = best_device()
+    pictures = torch.randint(0, 255, (case.batch_size, case.side, case.side, 3), dtype=torch.uint8)
+    corner = torch.rand(case.batch_size, OBJECTS, 2) * case.side * 0.7
+    boxes = torch.cat([corner, corner + 16 + torch.rand(case.batch_size, OBJECTS, 2) * case.side * 0.25], 2)
+    labels = torch.randint(0, CLASSES, (case.batch_size, OBJECTS))
+    step, loss_share = (_ours if side == "ours" else _theirs)(case, precision, device, pictures, boxes, labels)
+    seconds = []
+    for number in range(steps + 2):
+        started = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        if number >= 2:  # the first ones choose algorithms and fill allocators
+            seconds.append(time.perf_counter() - started)
+    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else _peak_megabytes()
+    return {"seconds": seconds, "megabytes": peak, "loss_share": loss_share(statistics.median(seconds))}
+
+
+def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, labels: Tensor):
+    keep_freed_memory()
+    params = load_params()
+    network = {"backbone": case.backbone, "frozen_stages": 2, "frozen_norm": True, "pyramid_width": 256}
+    network |= {"p6_from": "p5", "head_width": 256, "head_depth": 4, "head_norm": "none"}
+    network |= {"short_side": case.side, "long_side": case.side}
+    recipe = {"optimizer": "sgd", "ema_steps": 0, "precision": precision, "normaliser": "image", "clip_norm": 0.0}
+    model = RetinaNet(params.model.model_copy(update=network), CLASSES).train()
+    freeze_stages(model.backbone, 2)
+    learner = Learner(model, params.train.model_copy(update=recipe), 1000, device)
+    sizes = [(case.side, case.side)] * case.batch_size
+    batch = Batch(pictures, list(boxes), list(labels), sizes, list(range(case.batch_size)))
+
+    def loss_share(step_s: float) -> float:
+        """What losses, matching and anchors take of a step, forward and backward."""
+        with torch.no_grad():
+            logits, deltas = model(model.normalise(pictures.to(device)))
+        objects = [list(part.to(device)) for part in (boxes, labels)]
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            inputs = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
+            found = detection_losses(*inputs, model.anchors(case.side, case.side), *objects)
+            (found.classification + found.box).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times) / step_s
+
+    return lambda: train_step(learner, [batch]), loss_share
+
+
+def _theirs(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, labels: Tensor):
+    detection = torchvision.models.detection
+    backbone = detection.backbone_utils.resnet_fpn_backbone(
+        backbone_name=case.backbone,
+        weights=None,
+        trainable_layers=3,
+        returned_layers=[2, 3, 4],
+        extra_blocks=torchvision.ops.feature_pyramid_network.LastLevelP6P7(256, 256),
+    )
+    model = detection.RetinaNet(backbone, CLASSES, min_size=case.side, max_size=case.side).to(device).train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(parameters, lr=0.001, momentum=0.9, weight_decay=1e-4)
+    # As its transforms end: channels first, 0 to 1.
+    images = list((pictures.permute(0, 3, 1, 2).contiguous().float() / 255).to(device))
+    targets = [{"boxes": b.to(device), "labels": x.to(device)} for b, x in zip(boxes, labels, strict=True)]
+
+    def step() -> None:
+        losses = model(images, targets)
+        loss = sum(losses.values())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss.item()  # its metric logger reads it at every step
+
+    return step, _no_share
+
+
+def _no_share(step_s: float) -> float:
+    return 0.0
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+if __name__ == "__main__":
+    main()

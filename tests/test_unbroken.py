@@ -1,0 +1,136 @@
+"""Training that is killed again and again ends with the weights of training that was let alone, bit by bit."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from squares import CPU, digest, make_squares, short_training, small_network
+from test_pipeline import SMALL, Workspace, clone
+
+from retinanet.data.coco import read_coco
+from retinanet.data.files import sha256_of
+from retinanet.detector import DecodeSettings
+from retinanet.model.retinanet import RetinaNet
+from retinanet.training.checkpoint import lock_folder
+from retinanet.training.fit import fit
+
+pytestmark = pytest.mark.slow
+
+KILLS, WHILE_SAVING = 100, 30
+# Every step is followed by a checkpoint; pictures come from a process of their own, augmented.
+SETTINGS = {"epochs": 12, "validate_every": 4, "workers": 1, "checkpoint_minutes": 1e-9}
+
+
+def train(folder: Path, pictures: Path) -> None:
+    torch.set_num_threads(1)
+    squares = read_coco(pictures / "squares.json")
+    with lock_folder(folder, 30):
+        torch.manual_seed(0)
+        model = RetinaNet(small_network(), 1)
+        settings = short_training(**SETTINGS)
+        epochs = list(fit(model, squares, squares, pictures, settings, DecodeSettings(), CPU, folder))
+    (folder / "result.json").write_text(json.dumps(digest(epochs[-1]) if epochs else "nothing left to do"))
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """Starts processes that have torch imported already, in milliseconds instead of seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_unbroken"])
+    return context
+
+
+def test_a_hundred_kills(tmp_path, forks):
+    (tmp_path / "pictures").mkdir()
+    make_squares(tmp_path / "pictures")
+
+    def start(folder: Path):
+        process = forks.Process(target=train, args=(folder, tmp_path / "pictures"))
+        process.start()
+        return process
+
+    start(tmp_path / "unbroken").join()
+    wanted = json.loads((tmp_path / "unbroken" / "result.json").read_text())
+
+    rng = random.Random(0)
+    kills = while_saving = runs = 0
+    while kills < KILLS or while_saving < WHILE_SAVING:
+        folder = tmp_path / f"broken-{runs}"
+        process = start(folder)
+        if rng.random() < 0.5:
+            _wait_until_saving(process, folder)
+        else:
+            process.join(rng.uniform(0.2, 3))
+        if process.is_alive():
+            process.kill()
+            process.join()
+            kills += 1
+            while_saving += bool(list(folder.glob("*.part")))
+        else:
+            assert process.exitcode == 0
+            assert json.loads((folder / "result.json").read_text()) == wanted
+            runs += 1
+    process = start(folder)
+    process.join()
+    assert json.loads((folder / "result.json").read_text()) == wanted
+    print(f"{kills} kills, {while_saving} while saving, over {runs + 1} trainings")
+
+
+def test_ten_kills_through_dvc_repro(tmp_path):
+    """Of the trainer, of dvc alone, and of both; the default network on a small setting."""
+    unbroken, broken = (Workspace(clone(tmp_path / name)) for name in ("unbroken", "broken"))
+    for workspace in (unbroken, broken):
+        for section, values in SMALL.items():
+            workspace.set(section, **values)
+        workspace.set("train", epochs=6, checkpoint_minutes=1e-9)
+    unbroken.run("dvc", "repro", "train")
+    rng = random.Random(0)
+    for number in range(10):
+        dvc = broken.start("dvc", "repro", "train")
+        trainer = _trainer_of(dvc)
+        time.sleep(rng.uniform(4, 12))
+        assert trainer.is_running(), "ended before it was killed; give it more epochs"
+        for victim in ((trainer,), (dvc,), (trainer, dvc))[number % 3]:
+            os.kill(victim.pid, signal.SIGKILL)
+        dvc.wait()
+        if number % 3 == 1:
+            assert _is_alone_in_stopping(trainer)
+    said = broken.run("dvc", "repro", "train")
+    assert "going on after" in said
+    model = "models/model.safetensors"
+    assert sha256_of(broken.folder / model) == sha256_of(unbroken.folder / model)
+    assert broken.counts()[0] == 1
+
+
+def _wait_until_saving(process, folder: Path) -> None:
+    while process.is_alive() and not any(folder.glob("*.part")):
+        time.sleep(0.0001)
+
+
+def _trainer_of(dvc: psutil.Popen) -> psutil.Process:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        for child in dvc.children(recursive=True):
+            try:
+                if "stages.train" in child.cmdline() and child.name() != "sh":
+                    return child
+            except psutil.Error:
+                continue
+        time.sleep(0.1)
+    raise AssertionError("no trainer was started")
+
+
+def _is_alone_in_stopping(trainer: psutil.Process) -> bool:
+    """Whether the trainer ends by itself, its dvc being gone."""
+    try:
+        trainer.wait(60)
+    except psutil.TimeoutExpired:
+        return False
+    return True
