@@ -78,6 +78,13 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _datasets(arguments: argparse.Namespace) -> int:
+    from retinanet.data.public_sets import public_sets_text
+
+    print(public_sets_text())
+    return 0
+
+
 def _check_training(arguments: argparse.Namespace) -> int:
     from retinanet.data.coco import read_coco
     from retinanet.params import load_params
@@ -162,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
         commands, "rollback", _rollback, "put the version back that was in production before", "retinanet rollback"
     )
     _command(commands, "status", _status, "show the versions and which is in production", "retinanet status")
+    _command(
+        commands, "datasets", _datasets, "list the public sets that download.source knows by name", "retinanet datasets"
+    )
 
     check = _command(
         commands,
