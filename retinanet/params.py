@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -50,20 +50,38 @@ class WeightsPackage(Section):
     member: str
 
 
+class ArchivePart(Section):
+    url: Annotated[str, Field(min_length=1)]
+    sha256: Sha256
+
+
 class Archive(Section):
     url: str
     sha256: Sha256
+    more: list[ArchivePart]
 
 
 class Folder(Section):
     path: str
 
 
+class Dvc(Section):
+    """What another repository tracks."""
+
+    repo: str
+    path: str
+    rev: str
+
+
 class Download(Section):
-    source: Literal["package", "archive", "folder"]
+    source: Literal["package", "archive", "folder", "dvc", "coco2017", "voc2007", "voc2012"]
     package: Package
     archive: Archive
     folder: Folder
+    dvc: Dvc
+    mirror: str
+    max_files: Count
+    max_gigabytes: Positive
     weights: WeightsPackage
 
     @model_validator(mode="after")
@@ -72,6 +90,8 @@ class Download(Section):
             raise ValueError("source is archive, so archive.url must say where it lies (a path or http(s) URL)")
         if self.source == "folder" and not self.folder.path:
             raise ValueError("source is folder, so folder.path must say which")
+        if self.source == "dvc" and not (self.dvc.repo and self.dvc.path):
+            raise ValueError("source is dvc, so dvc.repo and dvc.path must say what")
         return self
 
 
@@ -268,5 +288,5 @@ def _mistake(error: dict) -> str:
 def _keys_at(location: tuple) -> list[str]:
     section: type[BaseModel] = Params
     for part in location:
-        section = section.model_fields[part].annotation
+        section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
     return list(section.model_fields)

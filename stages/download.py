@@ -7,6 +7,7 @@ from retinanet.data.downloads import Pinned
 from retinanet.data.files import home, new_folder
 from retinanet.data.folders import copy_folder
 from retinanet.data.packages import fetch_wheel, unpack_wheel
+from retinanet.data.public_sets import fetch_public_set
 from retinanet.data.sources import fetch_archives
 from retinanet.errors import DownloadError, exit_on_error
 from retinanet.params import Download, load_params
@@ -37,14 +38,24 @@ def main() -> None:
 
 
 def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
-    if params.source == "package":
-        package = params.package
-        wheel = fetch_wheel(package.name, package.version, package.sha256, cache)
-        return unpack_wheel(wheel, package.members, folder)
-    if params.source == "archive":
-        archives = fetch_archives([Pinned(params.archive.url, params.archive.sha256)], cache)
-        return unpack_archives(archives, folder, Limits())
-    return copy_folder(home() / Path(params.folder.path).expanduser(), folder)
+    limits = Limits(params.max_files, int(params.max_gigabytes * 1e9))
+    match params.source:
+        case "package":
+            package = params.package
+            wheel = fetch_wheel(package.name, package.version, package.sha256, cache)
+            return unpack_wheel(wheel, package.members, folder)
+        case "archive":
+            parts = [Pinned(part.url, part.sha256) for part in (params.archive, *params.archive.more)]
+            archives = fetch_archives(parts, cache)
+            return unpack_archives(archives, folder, limits, checked=all(part.sha256 for part in parts))
+        case "folder":
+            return copy_folder(home() / Path(params.folder.path).expanduser(), folder)
+        case "dvc":
+            from retinanet.data.dvc_source import fetch_tracked  # DVC takes a second to import
+
+            return fetch_tracked(params.dvc.repo, params.dvc.path, params.dvc.rev, folder, limits)
+        case public_set:
+            return fetch_public_set(public_set, params.mirror, cache, folder)
 
 
 def _remove_empty_folders(folder: Path) -> None:

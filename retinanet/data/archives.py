@@ -47,20 +47,24 @@ class Member(NamedTuple):
 
 
 def unpack_archives(
-    archives: Sequence[Path], target: Path, limits: Limits, wanted: Callable[[str], bool] = bool
+    archives: Sequence[Path],
+    target: Path,
+    limits: Limits,
+    wanted: Callable[[str], bool] = bool,
+    checked: bool = False,
 ) -> list[Path]:
     """Unpack tars (plain, gz, bz2, xz) and zips under the folder `target`, and return the files' paths.
 
     wanted chooses members by name; by default all are. The limits hold for all archives together; besides, none may
-    grow to more than 100 times its size (1 GiB is always allowed). Raises DownloadError, having written nothing outside
-    `target`, on links, devices, absolute paths, `..`, doubled names, encryption, damage, a full disk and when nothing
-    comes out.
+    grow to more than 100 times its size (1 GiB is always allowed). checked: the archives' sha256 are as pinned, so that
+    even a tar without an end mark is whole. Raises DownloadError, having written nothing outside `target`, on links,
+    devices, absolute paths, `..`, doubled names, encryption, damage, a full disk and when nothing comes out.
     """
     written: list[Path] = []
     left = limits
     with tqdm(desc="unpacking", unit=" files", disable=None) as bar:
         for archive in archives:
-            for path, size in _unpack(archive, target, left, limits, wanted):
+            for path, size in _unpack(archive, target, left, limits, wanted, checked):
                 left = Limits(left.files - 1, left.bytes - size)
                 if path:
                     written.append(path)
@@ -79,12 +83,12 @@ def is_archive(path: Path) -> bool:
 
 
 def _unpack(
-    archive: Path, target: Path, left: Limits, limits: Limits, wanted: Callable[[str], bool]
+    archive: Path, target: Path, left: Limits, limits: Limits, wanted: Callable[[str], bool], checked: bool
 ) -> Iterator[tuple[Path | None, int]]:
     """For each entry the file that was written, if one was, and its size."""
     try:
         room = min(left.bytes, max(ALWAYS_ALLOWED_BYTES, MAX_GROWTH * archive.stat().st_size))
-        for number, member in enumerate(_members(archive), start=1):
+        for number, member in enumerate(_members(archive, checked), start=1):
             if number > left.files:
                 raise DownloadError(
                     f"{archive}: holds more than {limits.files} files; raise download.max_files if you trust it"
@@ -114,10 +118,10 @@ def _damaged(archive: Path, reason: object) -> DownloadError:
     return DownloadError(f"{archive}: damaged or truncated ({reason}); delete it and fetch it again")
 
 
-def _members(archive: Path) -> Iterator[Member]:
+def _members(archive: Path, checked: bool) -> Iterator[Member]:
     if not is_archive(archive):
         raise DownloadError(f"{archive}: neither a tar nor a zip archive, or its start is damaged; fetch it again")
-    return _tar_members(archive) if tarfile.is_tarfile(archive) else _zip_members(archive)
+    return _tar_members(archive, checked) if tarfile.is_tarfile(archive) else _zip_members(archive)
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -135,7 +139,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
                 yield Member(info.filename, content)
 
 
-def _tar_members(archive: Path) -> Iterator[Member]:
+def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
     with tarfile.open(archive, "r:*") as opened:
         for info in opened:
             if info.isdir():
@@ -148,7 +152,7 @@ def _tar_members(archive: Path) -> Iterator[Member]:
         # tarfile takes a broken header, and the end of the file, for the end of the archive; that is a block of zeros.
         opened.fileobj.seek(opened.offset)
         end = opened.fileobj.read(CHUNK)  # with the padding behind it, so that a gz checks its sum
-        if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE):
+        if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE) and not (checked and not end):
             raise _damaged(archive, "it has no end mark")
 
 

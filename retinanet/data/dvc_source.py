@@ -1,0 +1,42 @@
+"""Data that another repository tracks with DVC."""
+
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from scmrepo.exceptions import SCMError
+
+from retinanet.data.archives import Limits, is_archive, unpack_archives
+from retinanet.data.files import disk_full, home
+from retinanet.errors import DownloadError
+
+
+def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits) -> list[Path]:
+    """Bring what DVC tracks at a path of a git repository under `target`, and return the files' paths.
+
+    repo: a URL, or a path, which starts at the repository when relative. A tracked folder gives its files, a tar or
+    zip what is in it, any other file itself. rev: a commit, tag or branch; empty for the repository as it is now.
+    Raises DownloadError.
+    """
+    here = home() / Path(repo).expanduser()
+    place = str(here) if here.exists() else repo
+    print(f"{path} of {place}: fetching with DVC, {rev or 'as it is now (download.dvc.rev is empty)'}", flush=True)
+    fetched = target / ".fetched"
+    try:
+        Repo.get(place, path, out=str(fetched), rev=rev or None)
+        if fetched.is_dir():
+            for child in list(fetched.iterdir()):
+                child.rename(target / child.name)
+            fetched.rmdir()
+        elif is_archive(fetched):
+            unpack_archives([fetched], target, limits, checked=True)
+            fetched.unlink()
+        else:
+            fetched.rename(target / Path(path).name)
+    except (DvcException, SCMError) as error:
+        reason = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")
+        raise DownloadError(f"{path} of {place}: {reason}; see download.dvc in params.yaml") from error
+    except OSError as error:
+        what = "the disk is full; make room" if disk_full(error) else str(error)
+        raise DownloadError(f"{path} of {place}: {what}") from error
+    return [file for file in target.rglob("*") if file.is_file()]
