@@ -88,6 +88,7 @@ def _datasets(arguments: argparse.Namespace) -> int:
 def _check_training(arguments: argparse.Namespace) -> int:
     from retinanet.data.coco import read_coco
     from retinanet.params import load_params
+    from retinanet.tracking.registered_weights import weights_at_hand
     from retinanet.training.check import learn_by_heart, try_learning_rates
     from retinanet.training.process import best_device, keep_freed_memory
     from retinanet.training.start import starting_model
@@ -95,8 +96,10 @@ def _check_training(arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     params = load_params()
     dataset = read_coco(TRAIN)
-    model, said = starting_model(params, len(dataset.class_names))
-    print(said, flush=True)
+    with weights_at_hand(params.model.weights) as weights:
+        start, again = (starting_model(params, len(dataset.class_names), weights) for _ in range(2))
+    model, said = start
+    print("\n".join(said), flush=True)
     found = learn_by_heart(model, dataset, Path(), params.train, best_device(), arguments.steps)
     learnt = found.ap50 >= 0.5 or found.last_loss < found.first_loss / 5
     print(
@@ -105,8 +108,7 @@ def _check_training(arguments: argparse.Namespace) -> int:
         + ("data and model fit together" if learnt else f"NOT learnt; look at {', '.join(found.pictures)}"),
         flush=True,
     )
-    model, _ = starting_model(params, len(dataset.class_names))
-    rates = try_learning_rates(model, dataset, Path(), params.train, best_device(), arguments.steps)
+    rates = try_learning_rates(again[0], dataset, Path(), params.train, best_device(), arguments.steps)
     print(
         f"learning rates {rates.rates[0]:.0e} to {rates.rates[-1]:.0e}: loss least near {rates.suggested * 10:.1e}; "
         f"take about {rates.suggested:.0e} (train.learning_rate is {params.train.learning_rate:g})"

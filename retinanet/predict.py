@@ -1,4 +1,4 @@
-"""Detections on pictures that a person names: drawn copies and one COCO results file."""
+"""Detections on pictures that a person names: drawn copies and COCO files."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from retinanet.data.files import write_json
 from retinanet.data.images import PICTURE_SUFFIXES, read_picture
 from retinanet.detector import Detector
 from retinanet.drawing import draw_detections
-from retinanet.errors import PictureError, TrackingError, WeightsError
+from retinanet.errors import PictureError, WeightsError
 
 # The exported model is what is served, and it opens without torch.
 OWN_MODELS = (Path("models/export/model.onnx"), Path("models/model.safetensors"))
@@ -21,10 +21,11 @@ DRAWN_QUALITY = 92
 
 
 def predict_pictures(detector: Detector, pictures: Sequence[Path], out: Path, least_score: float) -> int:
-    """Write detections.json and a drawn copy of each picture into `out`; the number of pictures that can't be read.
+    """Write COCO files and a drawn copy of each picture into `out`; the number of pictures that can't be read.
 
-    detections.json holds images, categories, results (COCO's rows of image_id, category_id, bbox xywh, score) and
-    failed, the pictures left out with the reason, which is also said on stderr.
+    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. pictures.json says which
+    images and categories those are, as a COCO annotation file without annotations, and in `failed` which pictures
+    were left out and why, which is also said on stderr.
     """
     out.mkdir(parents=True, exist_ok=True)
     images, results, failed = [], [], []
@@ -46,8 +47,8 @@ def predict_pictures(detector: Detector, pictures: Sequence[Path], out: Path, le
         {"id": category_id, "name": name}
         for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
     ]
-    content = {"images": images, "categories": categories, "results": results, "failed": failed}
-    write_json(out / "detections.json", content)
+    write_json(out / "pictures.json", {"images": images, "annotations": [], "categories": categories, "failed": failed})
+    write_json(out / "detections.json", results)
     return len(failed)
 
 
@@ -87,17 +88,12 @@ def _own_model() -> Path:
 
 @contextmanager
 def _registered(uri: str) -> Iterator[Path]:
-    from retinanet.tracking.registry import at_alias, check_digest, find_version, model_files
+    from retinanet.tracking.registered_weights import named_version
+    from retinanet.tracking.registry import check_digest, model_files
     from retinanet.tracking.store import open_client
 
-    name, _, alias = uri.removeprefix("models:/").partition("@")
-    name, _, number = name.partition("/")
-    if not name or bool(alias) == bool(number):
-        raise TrackingError(f"{uri} names no version; write models:/NAME@production or models:/NAME/3")
     client = open_client()
-    version = find_version(client, name, number) if number else at_alias(client, name, alias)
-    if version is None:
-        raise TrackingError(f"{name} has no version with the alias {alias}; `retinanet status` shows what there is")
+    version = named_version(client, uri)
     print(f"{uri} is version {version.version}", flush=True)
     check_digest(client, version)
     with model_files(client, version) as folder:

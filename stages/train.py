@@ -14,6 +14,7 @@ from retinanet.errors import exit_on_error
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import save_model
 from retinanet.params import Params, load_params
+from retinanet.tracking.registered_weights import weights_at_hand
 from retinanet.tracking.runs import Run, start_run, write_run_file
 from retinanet.training import distributed
 from retinanet.training.checkpoint import fingerprint, lock_folder
@@ -44,13 +45,15 @@ def main() -> int | None:
     sets = Sets(*(read_coco(PREPARED / f"{split}.json") for split in ("train", "val")))
     folder = home() / ".cache/training" / _fingerprint(params)
     with distributed.joined() as here:
-        model, said = starting_model(params, len(sets.train.class_names))
+        with weights_at_hand(params.model.weights) as weights:
+            model, said = starting_model(params, len(sets.train.class_names), weights)
         if here.rank:
             for _ in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
                 pass
             return None
         print(f"train: {params.train.epochs} epochs over {len(sets.train.pictures)} pictures on {best_device()}")
-        print(f"train: {said}", flush=True)
+        for line in said:
+            print(f"train: {line}", flush=True)
         with lock_folder(folder):
             _train(model, sets, params, folder, stop)
     # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
@@ -73,6 +76,8 @@ def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: Sto
         MODELS.mkdir(exist_ok=True)
         shutil.copy(progress.best, MODELS / "model.safetensors")
         write_run_file(MODELS / "run.json", run, sha256_of(progress.best))
+        # What model.weights: models:/... goes on from; the registry itself has the exported model alone.
+        run.log_artifact(MODELS / "model.safetensors", "model")
         table = progress.table()
         validated = table[table["val/AP50"].notna()]
         with new_folder(REPORT) as report:

@@ -1,12 +1,11 @@
 import pickle
 
 import pytest
-import safetensors.torch
 import torch
 
 from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import from_torchvision, load_backbone, load_model, read_state_dict, save_model
+from retinanet.model.weights import from_torchvision, load_model, read_state_dict, save_model
 
 
 @pytest.fixture
@@ -42,31 +41,30 @@ def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
         load_model(tmp_path / "nan.safetensors")
 
 
-def test_backbone_weights_under_other_names_fit_by_order(model, tmp_path):
-    source = RetinaNet(model.settings, 2).backbone.network.state_dict()
-    renamed = {f"{i}.{name.rsplit('.')[-1]}": tensor for i, (name, tensor) in enumerate(source.items())}
-    renamed["fc"] = torch.zeros(3)
-    torch.save(renamed, tmp_path / "w.pth")
-    said = load_backbone(model, "imagenet", {model.settings.backbone: tmp_path / "w.pth"})
-    assert "w.pth" in said
-    for name, tensor in model.backbone.network.named_parameters():
-        assert torch.equal(source[name], tensor), name
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"conv.weight": torch.tensor([1.0, torch.inf])}, r"w\.pth: conv\.weight has NaN or infinite weights"),
+        ([1, 2], r"w\.pth holds a list, not named weights"),
+    ],
+    ids=["infinite", "list"],
+)
+def test_what_are_no_weights_is_named(content, says, tmp_path):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=says):
+        read_state_dict(tmp_path / "w.pth")
 
 
-def test_weights_of_another_network_are_refused(model, tmp_path):
-    safetensors.torch.save_file({"a": torch.zeros(3)}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="another network: nothing fits"):
-        load_backbone(model, str(tmp_path / "w.safetensors"), {})
+def test_weights_are_found_inside_a_checkpoint_of_a_parallel_network(tmp_path):
+    torch.save({"epoch": 3, "model": {"module.fc.bias": torch.ones(2)}}, tmp_path / "w.pth")
+    assert read_state_dict(tmp_path / "w.pth").keys() == {"fc.bias"}
 
 
-def test_unreachable_weights_warn_under_auto_and_stop_under_imagenet(model, monkeypatch):
-    def unreachable(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("timm.create_model", unreachable)
-    assert load_backbone(model, "auto", {}).startswith("WARNING")
-    with pytest.raises(WeightsError, match=r"no route to host.*auto to train from scratch"):
-        load_backbone(model, "imagenet", {})
+def test_older_names_of_torchvisions_towers():
+    # Convolutions and ReLUs in one row: the second convolution is number 2.
+    old = {"head.regression_head.conv.2.weight": torch.zeros(1)}
+    new = {"head.regression_head.conv.1.0.weight": torch.zeros(1)}
+    assert from_torchvision(old).keys() == from_torchvision(new).keys() == {"box.tower.2.weight"}
 
 
 def test_a_pickle_with_code_is_not_run(tmp_path):

@@ -5,21 +5,21 @@ from pathlib import Path
 import torch
 
 from retinanet.model.backbones import freeze_stages
+from retinanet.model.pretrained import load_weights
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import load_backbone
 from retinanet.params import Params
 
 WEIGHTS = Path("data/weights")
 
 
-def starting_model(params: Params, num_classes: int) -> tuple[RetinaNet, str]:
-    """The network with its first weights, some of them frozen, as params say; and a line about what was loaded.
+def starting_model(params: Params, num_classes: int, weights: str) -> tuple[RetinaNet, list[str]]:
+    """The network with its first weights, some of them frozen, as params say; and lines about what was loaded.
 
-    Raises WeightsError.
+    weights is model.weights, or the file that stands for a registered version. Raises WeightsError.
     """
     torch.manual_seed(params.train.seed)
     model = RetinaNet(params.model, num_classes)
     packaged = {params.download.weights.backbone: WEIGHTS / Path(params.download.weights.member).name}
-    said = load_backbone(model, params.model.weights, packaged)
+    said = load_weights(model, weights, packaged)
     freeze_stages(model.backbone, params.model.frozen_stages)
     return model, said

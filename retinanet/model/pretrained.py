@@ -1,0 +1,180 @@
+"""What a detector starts from: ImageNet weights of its backbone, a file, torchvision's COCO detectors."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torchvision
+from torch import Tensor
+
+from retinanet.errors import WeightsError
+from retinanet.model.retinanet import RetinaNet
+from retinanet.model.weights import check_finite, from_torchvision, is_torchvisions, read_metadata, read_state_dict
+
+# torchvision's detectors by name, and the preset that builds the same network.
+COCO_DETECTORS = {
+    "torchvision/retinanet_resnet50_fpn": "torchvision_v1",
+    "torchvision/retinanet_resnet50_fpn_v2": "torchvision_v2",
+}
+LAST = "classification.last."
+# Frozen norms lack it, and nothing is computed from it.
+COUNTER = "num_batches_tracked"
+
+
+def load_weights(model: RetinaNet, weights: str, packaged: Mapping[str, Path]) -> list[str]:
+    """Load what model.weights says into the model; lines about what was loaded, left out and unexpected.
+
+    weights is "none", "imagenet" (by the backbone's name, or stop), "auto" (the same, but scratch when they cannot
+    be had), a key of COCO_DETECTORS, or a file, of a backbone or of a detector, pinned by "#sha256=" and the hash
+    where wanted. packaged names files at hand for some backbones' ImageNet weights. Raises WeightsError.
+    """
+    name = model.settings.backbone
+    if weights == "none":
+        return [f"{name} starts from random weights"]
+    if weights in ("auto", "imagenet"):
+        if name in packaged:
+            return _fit_backbone(model, read_state_dict(packaged[name]), f"ImageNet weights in {packaged[name]}")
+        try:
+            published = _published(model, name)
+        except WeightsError as error:
+            if weights == "imagenet":
+                raise WeightsError(f"{error}; set model.weights to a file, or to auto to train from scratch") from error
+            return [f"WARNING: {error}; training starts from random weights and needs many more epochs"]
+        return _fit_backbone(model, published, f"{name}'s published ImageNet weights")
+    if weights.startswith("torchvision/"):
+        return _fit_detector(model, _coco_detector(model, weights), weights, COCO_DETECTORS[weights])
+    path = _checked(weights)
+    return _fit_file(model, path)
+
+
+def _fit_file(model: RetinaNet, path: Path) -> list[str]:
+    state = read_state_dict(path)
+    if is_torchvisions(state):
+        with_norm = any(".conv.0.1." in name for name in state)
+        return _fit_detector(model, from_torchvision(state), path, f"torchvision_v{1 + with_norm}")
+    if any(name.startswith("pyramid.") for name in state):
+        return _fit_detector(model, state, path, None)
+    return _fit_backbone(model, state, path)
+
+
+def _fit_detector(model: RetinaNet, state: dict[str, Tensor], source: Path | str, preset: str | None) -> list[str]:
+    """Load a whole detector; of another class count, all but the last layer of the classes."""
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(COUNTER)}
+    found = {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
+    lines = []
+    classes = len(found.get(f"{LAST}bias", ())) / model.anchors_per_cell
+    if classes != model.num_classes and classes.is_integer():
+        wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(LAST)}
+        left = [name for name in found if name.startswith(LAST)]
+        found = {name: tensor for name, tensor in found.items() if name not in left}
+        lines = [f"left out {', '.join(left)}: of {classes:.0f} classes, the data has {model.num_classes}; learnt anew"]
+    for name, tensor in wanted.items():
+        if name not in found or found[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{source} holds another detector: nothing fits {name} {tuple(tensor.shape)}; "
+                f"{_differences(model, source, preset)}"
+            )
+    unexpected = [name for name in found if name not in wanted]
+    model.load_state_dict({name: found[name] for name in wanted}, strict=False)
+    return [f"loaded {len(wanted)} tensors of a detector from {source}", *lines, *_listed("unexpected", unexpected)]
+
+
+def _fit_backbone(model: RetinaNet, state: Mapping[str, Tensor], source: Path | str) -> list[str]:
+    """Load a classifier's weights into the backbone, by name where the names agree, else by position.
+
+    Every tensor of the backbone is loaded or WeightsError raised. The classifier at the end is left out.
+    """
+    network = model.backbone.network
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
+    # timm's feature networks write stages_0 for stages.0, or put model. in front.
+    given = {_plain(name): (name, tensor) for name, tensor in state.items() if not name.endswith(COUNTER)}
+    if all(_plain(name) in given for name in wanted):
+        found = {name: given[_plain(name)] for name in wanted}
+    else:
+        found = dict(zip(wanted, given.values(), strict=False))
+    for name, tensor in wanted.items():
+        if name not in found or found[name][1].shape != tensor.shape:
+            raise WeightsError(f"{source} holds weights of another network: nothing fits {name} {tuple(tensor.shape)}")
+    network.load_state_dict({name: tensor for name, (_, tensor) in found.items()}, strict=False)
+    used = {name for name, _ in found.values()}
+    left = [name for name, _ in given.values() if name not in used]
+    return [f"loaded {len(wanted)} tensors of the backbone from {source}", *_listed("left out", left)]
+
+
+def _published(model: RetinaNet, name: str) -> dict[str, Tensor]:
+    try:
+        if name.startswith("timm/"):
+            indices = list(model.backbone.network.feature_info.out_indices)
+            options = {"features_only": True, "out_indices": indices}
+            network = timm.create_model(name.removeprefix("timm/"), pretrained=True, **options)
+            return dict(network.state_dict())
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:
+        raise _unreachable(f"{name}'s ImageNet weights", error) from error
+
+
+def _coco_detector(model: RetinaNet, weights: str) -> dict[str, Tensor]:
+    if weights not in COCO_DETECTORS:
+        near = difflib.get_close_matches(weights, COCO_DETECTORS, n=1, cutoff=0)
+        raise WeightsError(f"model.weights: there is no {weights}; did you mean {near[0]}?")
+    published = torchvision.models.get_model_weights(weights.removeprefix("torchvision/")).DEFAULT
+    try:
+        state = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"{_unreachable(weights, error)}; fetch {published.url} elsewhere and set model.weights to the file"
+        ) from error
+    check_finite(weights, state)
+    state = from_torchvision(state)
+    if weights == "torchvision/retinanet_resnet50_fpn" and model.settings.frozen_norm:
+        # torchvision computes with these weights' norms without the small number that keeps others from dividing by 0.
+        eps = {f"backbone.network.{name}.running_var": module.eps for name, module in _norms(model)}
+        state = {name: tensor - eps.get(name, 0) for name, tensor in state.items()}
+    return state
+
+
+def _norms(model: RetinaNet):
+    return [(name, m) for name, m in model.backbone.network.named_modules() if hasattr(m, "running_var")]
+
+
+def _unreachable(what: str, error: Exception) -> WeightsError:
+    # The libraries fail to fetch in many ways (DNS, HTTP, hub, hash); one thing to tell whichever it was.
+    reason = " ".join(str(error).split())[:200]
+    return WeightsError(f"{what} could not be fetched ({type(error).__name__}: {reason})")
+
+
+def _checked(weights: str) -> Path:
+    """The file that is named, its hash compared where one is given."""
+    name, pinned, expected = weights.partition("#sha256=")
+    path = Path(name)
+    if pinned and path.exists():
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != expected.lower():
+            raise WeightsError(f"{path} has sha256 {actual}, model.weights says {expected}; take the right file")
+    return path
+
+
+def _differences(model: RetinaNet, source: Path | str, preset: str | None) -> str:
+    if preset:
+        return f"`retinanet preset {preset} --write` puts the settings that fit into params.yaml"
+    theirs = json.loads(read_metadata(Path(source)).get("settings", "{}"))
+    ours = json.loads(model.settings.model_dump_json())
+    shaping = ("backbone", "pyramid_width", "p6_from", "head_width", "head_depth", "head_norm")
+    different = [f"model.{key}: {theirs[key]}" for key in shaping if key in theirs and theirs[key] != ours[key]]
+    return f"it was trained with {', '.join(different)}" if different else "set section model as it was trained"
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("model.").replace(".", "_")
+
+
+def _listed(what: str, names: list[str], most: int = 4) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return [f"{what}: {', '.join(names[:most])}{more}"]

@@ -1,0 +1,68 @@
+"""The weights of a registered version, for training to go on from."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retinanet.data.files import sha256_of
+from retinanet.errors import TrackingError
+from retinanet.tracking.registry import at_alias, find_version
+from retinanet.tracking.store import open_client, patience, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+# Where the train stage puts them into its run.
+ARTIFACT = "model/model.safetensors"
+
+
+@contextmanager
+def weights_at_hand(weights: str) -> Iterator[str]:
+    """What model.weights says, as something that needs no registry: for models:/... the path of a copy for the while.
+
+    Raises TrackingError.
+    """
+    if not weights.startswith("models:/"):
+        yield weights
+        return
+    version = named_version(open_client(), weights)
+    print(f"{weights} is version {version.version}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(_fetch(version, folder))
+
+
+def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
+    """The version that models:/NAME@ALIAS or models:/NAME/VERSION names. Raises TrackingError."""
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    name, _, number = name.partition("/")
+    if not name or bool(alias) == bool(number):
+        raise TrackingError(f"{uri} names no version; write models:/NAME@production or models:/NAME/3")
+    version = find_version(client, name, number) if number else at_alias(client, name, alias)
+    if version is None:
+        raise TrackingError(f"{name} has no version with the alias {alias}; `retinanet status` shows what there is")
+    return version
+
+
+def _fetch(version: "ModelVersion", folder: str) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    where = f"{version.name} version {version.version}"
+    try:
+        with patience():
+            uri = {"run_id": version.run_id, "artifact_path": ARTIFACT}
+            path = Path(download_artifacts(**uri, dst_path=folder, tracking_uri=tracking_uri()))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"{where}: its run {version.run_id} gives no {ARTIFACT} ({error}); set model.weights to a file"
+        ) from error
+    if (digest := sha256_of(path)) != version.tags.get("model_sha256"):
+        recorded = version.tags.get("model_sha256", "none")
+        raise TrackingError(
+            f"{where}: {ARTIFACT} of its run has sha256 {digest[:12]}, recorded is {recorded[:12]}; it was changed or "
+            "damaged since: set model.weights to a file"
+        )
+    return path
