@@ -116,6 +116,22 @@ def _check_training(arguments: argparse.Namespace) -> int:
     return 0 if learnt else 1
 
 
+def _preset(arguments: argparse.Namespace) -> int:
+    from retinanet.presets.apply import preset_changes, write_preset
+
+    changes = preset_changes(arguments.name, arguments.params)
+    for key, old, new in changes:
+        print(f"{key}: {old} -> {new}")
+    if not changes:
+        print(f"{arguments.params} says what {arguments.name} says")
+    elif arguments.write:
+        write_preset(arguments.name, arguments.params)
+        print(f"{len(changes)} settings written into {arguments.params}")
+    else:
+        print(f"nothing is written; `retinanet preset {arguments.name} --write` puts these into {arguments.params}")
+    return 0
+
+
 def _replay_step(arguments: argparse.Namespace) -> int:
     from retinanet.training.replay import replay_step
 
@@ -183,6 +199,17 @@ def _parser() -> argparse.ArgumentParser:
         "retinanet check-training --steps 60",
     )
     check.add_argument("--steps", type=int, default=40, help="of each of the two trials (default: 40)")
+
+    preset = _command(
+        commands,
+        "preset",
+        _preset,
+        "show what a preset (torchvision_v1, torchvision_v2, detectron2) would change in params.yaml, or write it",
+        "retinanet preset torchvision_v2 --write",
+    )
+    preset.add_argument("name", metavar="NAME")
+    preset.add_argument("--write", action="store_true", help="put it into the file, which keeps its comments")
+    preset.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
 
     replay = _command(
         commands,

@@ -1,0 +1,1 @@
+"""The conventions of RetinaNet's main implementations, as parts of params.yaml."""
