@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from retinanet.detections import Detections
 from retinanet.errors import PictureError, TrackingError, WeightsError
@@ -40,12 +41,12 @@ def test_folders_give_their_pictures_and_files_themselves(folder):
 def test_all_readable_pictures_are_answered_and_drawn(folder, capsys):
     out = Path("out")
     assert predict_pictures(OneDog(), named_pictures(["."]), out, least_score=0.3) == 1
-    content = json.loads((out / "detections.json").read_text())
+    content, results = (json.loads((out / f"{name}.json").read_text()) for name in ("pictures", "detections"))
     assert [(i["file_name"], i["width"], i["height"]) for i in content["images"]] == [
         ("a.png", 20, 10),
         ("more/a.png", 20, 10),
     ]
-    assert [(r["image_id"], r["category_id"], r["bbox"]) for r in content["results"]] == [
+    assert [(r["image_id"], r["category_id"], r["bbox"]) for r in results] == [
         (content["images"][0]["id"], 7, [1, 2, 4, 6]),
         (content["images"][1]["id"], 7, [1, 2, 4, 6]),
     ]
@@ -55,6 +56,12 @@ def test_all_readable_pictures_are_answered_and_drawn(folder, capsys):
     said = capsys.readouterr()
     assert "a.png: 1 dog: out/a.jpg" in said.out
     assert said.err == "error: broken.jpg: has 0 bytes; a picture is needed (JPEG, PNG, TIFF …)\n"
+
+
+def test_pycocotools_reads_both_files(folder):
+    predict_pictures(OneDog(), named_pictures(["a.png"]), Path("out"), least_score=0.0)
+    read = COCO("out/pictures.json").loadRes("out/detections.json")
+    assert [row["score"] for row in read.loadAnns(read.getAnnIds())] == pytest.approx([0.75, 0.1])
 
 
 def test_the_model_of_the_workspace_is_the_exported_one_first(folder):

@@ -69,7 +69,7 @@ def test_predict_with_the_exported_and_with_the_registered_model(workspace, monk
     run(monkeypatch, "promote")
     for model in ([], ["--model", "models:/retinanet@production"], ["--model", "models:/retinanet/1"]):
         assert run(monkeypatch, "predict", "a.png", *model, "--out", "found") == 0
-    results = json.loads(Path("found/detections.json").read_text())["results"]
+    results = json.loads(Path("found/detections.json").read_text())
     assert [(r["category_id"], r["bbox"]) for r in results] == [(3, [16.0, 12.0, 32.0, 24.0])]
     assert "models:/retinanet@production is version 1" in capsys.readouterr().out
 
