@@ -109,6 +109,7 @@ class Prepare(Section):
     min_visible: Share
     max_pixels: Count
     max_skipped: Share
+    min_coverage: Share
 
     @field_validator("group_pattern")
     @classmethod

@@ -1,29 +1,41 @@
-"""Check data/raw, divide it into splits, cut large pictures, and write data/prepared and reports/prepare.json."""
+"""Check data/raw, divide it into splits and cut large pictures: data/prepared, and what was found in reports/data."""
 
-from collections import Counter
 from pathlib import Path
 
-from retinanet.data.annotated import AnnotatedSet, rename_classes
-from retinanet.data.checks import Checked, check_all, refuse_many_skipped
-from retinanet.data.coco import write_coco
+from retinanet.data.annotated import rename_classes
+from retinanet.data.checks import check_all, refuse_many_skipped
+from retinanet.data.coco import CocoDataset, write_coco
 from retinanet.data.copies import find_copies, refuse_leaks
 from retinanet.data.files import new_folder, write_json
 from retinanet.data.formats import read_source
 from retinanet.data.placement import assign_splits, settle_official_splits
-from retinanet.data.prepared import Stored, numbered_categories, split_datasets, split_figures, store_tiles
+from retinanet.data.prepared import numbered_categories, split_datasets, store_tiles
+from retinanet.doctor.coverage import AnchorSettings
+from retinanet.doctor.figures import Found, examine
+from retinanet.doctor.page import write_page
 from retinanet.errors import AnnotationError, exit_on_error
-from retinanet.params import load_params
+from retinanet.params import Params, Prepare, load_params
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
-REPORT = Path("reports/prepare.json")
+REPORT = Path("reports/data")
 
 
 @exit_on_error
 def main() -> None:
-    params = load_params().prepare
+    params = load_params()
     print(f"prepare: {RAW} checked and divided into train, val and test", flush=True)
+    with new_folder(REPORT) as report, new_folder(PREPARED) as folder:
+        found = _prepare(params.prepare, folder)
+        figures = _examine(found, params)
+        write_json(report / "figures.json", figures)
+        write_page(report, found, figures, lambda name: _as_it_lies(name, folder), params.prepare.min_coverage)
+    _say(figures)
+
+
+def _prepare(params: Prepare, folder: Path) -> Found:
     source = read_source(RAW, params.format, params.group_column, params.group_pattern)
+    renamed = {old: new for old, new in params.rename_classes.items() if old in source.all_class_names()}
     source = rename_classes(source, params.rename_classes)
     checked = check_all(source.pictures, params.max_pixels)
     skipped = source.skipped + checked.skipped_pictures
@@ -42,66 +54,53 @@ def main() -> None:
         params.tile_overlap,
         params.min_visible,
     )
-    with new_folder(PREPARED) as folder:
-        stored = store_tiles(parts, folder / "tiles", PREPARED / "tiles")
-        numbered = numbered_categories(source, pictures)
-        datasets = split_datasets(stored, numbered)
-        for split, dataset in datasets.items():
-            write_coco(dataset, folder / f"{split}.json")
-        write_json(folder / "index.json", {one.file_name: one.sha256 for one in sorted(stored, key=_file_name)})
-        figures = {split: split_figures(dataset) for split, dataset in datasets.items()}
-        _refuse_nothing(figures)
-    missing = {
-        split: [name for name, count in of_split["boxes"].items() if not count] for split, of_split in figures.items()
-    }
-    remarks = (
-        source.remarks
-        + remarks
-        + [f"no {name} in {split}: left out of its figures" for split, names in missing.items() for name in names]
+    stored = store_tiles(parts, folder / "tiles", PREPARED / "tiles")
+    datasets = split_datasets(stored, numbered_categories(source, pictures))
+    for split, dataset in datasets.items():
+        _refuse_nothing(split, dataset)
+        write_coco(dataset, folder / f"{split}.json")
+    write_json(
+        folder / "index.json", {name: sha256 for name, sha256 in sorted((s.file_name, s.sha256) for s in stored)}
     )
-    if copies.same:
-        remarks.append(f"{len(copies.same)} pictures lie there under several names; copies are in one split")
-    write_json(REPORT, _report(source, checked, figures, remarks, numbered))
-    _say(figures, remarks, skipped, checked)
+    return Found(source, checked, copies, stored, datasets, remarks, renamed)
 
 
-def _report(source: AnnotatedSet, checked: Checked, figures: dict, remarks: list[str], category_ids: dict) -> dict:
-    traits = Counter(trait for picture in checked.pictures for trait in picture.facts.traits)
-    return {
-        "format": source.format,
-        "category_ids": category_ids,
-        "splits": figures,
-        "remarks": remarks,
-        "clipped_boxes": len(checked.clipped_boxes),
-        "read_as_rgb": dict(sorted(traits.items())),
-        "skipped_pictures": [list(skipped[:2]) for skipped in source.skipped + checked.skipped_pictures],
-        "skipped_boxes": [list(skipped[:2]) for skipped in checked.skipped_boxes],
-    }
+def _examine(found: Found, params: Params) -> dict:
+    model = params.model
+    anchors = model.anchors
+    settings = AnchorSettings(
+        tuple(anchors.sizes), anchors.scales_per_octave, tuple(anchors.ratios), anchors.convention
+    )
+    return examine(found, settings, model.short_side, model.long_side, params.prepare.min_coverage)
 
 
-def _refuse_nothing(figures: dict) -> None:
-    for split, of_split in figures.items():
-        if not sum(of_split["boxes"].values()):
-            raise AnnotationError(
-                f"{RAW}: {split} gets {of_split['pictures']} pictures and no object; add data, or change "
-                "prepare.val_share, test_share or split_seed in params.yaml"
-            )
+def _refuse_nothing(split: str, dataset: CocoDataset) -> None:
+    if not any(len(objects) for objects in dataset.objects.values()):
+        raise AnnotationError(
+            f"{RAW}: {split} gets {len(dataset.pictures)} pictures and no object; add data, or change "
+            "prepare.val_share, test_share, split_seed or near_duplicates (`together` keeps look-alikes in one split)"
+        )
 
 
-def _say(figures: dict, remarks: list[str], skipped: list, checked: Checked) -> None:
-    for remark in remarks:
+def _as_it_lies(file_name: str, folder: Path) -> Path:
+    """A prepared picture's file before the new folder has its name."""
+    path = Path(file_name)
+    return folder / path.relative_to(PREPARED) if path.is_relative_to(PREPARED) else path
+
+
+def _say(figures: dict) -> None:
+    for remark in figures["remarks"]:
         print(f"prepare: {remark}")
-    for split, of_split in figures.items():
+    for warning in figures["warnings"]:
+        print(f"prepare: warning: {warning}")
+    for split, of_split in figures["splits"].items():
         boxes = ", ".join(f"{count} {name}" for name, count in of_split["boxes"].items())
         print(f"prepare: {split:5} {of_split['pictures']} pictures ({of_split['negatives']} without objects): {boxes}")
     print(
-        f"prepare: {PREPARED} made; {len(skipped)} pictures and {len(checked.skipped_boxes)} boxes skipped, "
-        f"{len(checked.clipped_boxes)} boxes clipped: {REPORT}"
+        f"prepare: {PREPARED} made from {figures['format']}; {len(figures['skipped_pictures'])} pictures and "
+        f"{len(figures['skipped_boxes'])} boxes skipped, {len(figures['clipped_boxes'])} boxes clipped: "
+        f"{REPORT / 'index.html'}"
     )
-
-
-def _file_name(stored: Stored) -> str:
-    return stored.file_name
 
 
 if __name__ == "__main__":

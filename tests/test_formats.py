@@ -74,7 +74,7 @@ def test_a_pattern_names_the_group(tmp_path):
 
 def test_a_pattern_or_column_that_fits_nothing_is_said(tmp_path):
     write_coco(tmp_path, some_objects(2))
-    with pytest.raises(AnnotationError, match="group_pattern .* fits no path, as 'images/p"):
+    with pytest.raises(AnnotationError, match=r"group_pattern .* fits no path, as 'images/p"):
         read_source(tmp_path, group_pattern=r"(patient \d)")
-    with pytest.raises(AnnotationError, match="no picture has 'patient', which prepare.group_column names"):
+    with pytest.raises(AnnotationError, match=r"no picture has 'patient', which prepare\.group_column names"):
         read_source(tmp_path, group_column="patient")

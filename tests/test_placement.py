@@ -68,7 +68,7 @@ def test_pictures_of_no_official_split_are_left_out_and_counted():
 
 
 def test_a_group_in_two_official_splits_is_said():
-    pictures = some("val") + [picture("a", "train", group="p7"), picture("b", "test", group="p7")]
+    pictures = [*some("val"), picture("a", "train", group="p7"), picture("b", "test", group="p7")]
     assert "the official splits divide 1 groups, which makes test figures too good: p7" in settle(pictures)[1]
 
 
