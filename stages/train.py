@@ -134,7 +134,8 @@ def _describe(run: Run, params: Params, sets: Sets) -> None:
         "package": f"{download.package.name} {download.package.version}",
         "archive": download.archive.url,
         "folder": download.folder.path,
-    }[download.source]
+        "dvc": f"{download.dvc.repo} {download.dvc.path}",
+    }.get(download.source, download.source)
     for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
         path = PREPARED / f"{split}.json"
         figures = {"pictures": len(dataset.pictures), "objects": sum(len(o) for o in dataset.objects.values())}
