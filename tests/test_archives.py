@@ -187,3 +187,12 @@ def test_a_full_disk_is_said(unpack, tmp_path, monkeypatch):
 
     monkeypatch.setattr(archives, "_copy", full)
     refused(lambda: unpack(tar_bytes()), tmp_path, "the disk is full while unpacking")
+
+
+def test_a_tar_without_an_end_mark_is_whole_when_its_sha256_is_known(tmp_path):
+    (tmp_path / "a.tar").write_bytes(tar_bytes({"a": b"1"})[:1024])
+    unpack_archives([tmp_path / "a.tar"], tmp_path / "out", PLENTY, checked=True)
+    assert files_in(tmp_path / "out") == {"a": b"1"}
+    (tmp_path / "a.tar").write_bytes(tar_bytes({"a": b"1"})[:1024] + b"no header" * 100)
+    with pytest.raises(DownloadError, match="no end mark"):
+        unpack_archives([tmp_path / "a.tar"], tmp_path / "out2", PLENTY, checked=True)

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from scmrepo.exceptions import SCMError
 
 from retinanet.data.archives import Limits, is_archive, unpack_archives
 from retinanet.data.files import disk_full, home
@@ -33,10 +31,13 @@ def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits) 
             fetched.unlink()
         else:
             fetched.rename(target / Path(path).name)
-    except (DvcException, SCMError) as error:
-        reason = f"{error}" + (f": {error.__cause__}" if error.__cause__ else "")
-        raise DownloadError(f"{path} of {place}: {reason}; see download.dvc in params.yaml") from error
-    except OSError as error:
-        what = "the disk is full; make room" if disk_full(error) else str(error)
-        raise DownloadError(f"{path} of {place}: {what}") from error
+    except DownloadError:
+        raise
+    except FileNotFoundError as error:
+        raise DownloadError(f"{place}: neither git nor DVC tracks {path!r} in it; see download.dvc.path") from error
+    except Exception as error:  # each kind of storage raises errors of its own library
+        if isinstance(error, OSError) and disk_full(error):
+            raise DownloadError(f"{target}: the disk is full; make room") from error
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        raise DownloadError(f"{path} of {place}: {error}{cause}; see download.dvc in params.yaml") from error
     return [file for file in target.rglob("*") if file.is_file()]
