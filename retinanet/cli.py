@@ -132,6 +132,25 @@ def _preset(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _fit_anchors(arguments: argparse.Namespace) -> int:
+    from retinanet.doctor.coverage import AnchorSettings
+    from retinanet.doctor.propose import proposal_text, propose_anchors, write_proposal
+    from retinanet.params import load_params
+
+    model = load_params(arguments.params).model
+    sizes, ratios = tuple(model.anchors.sizes), tuple(model.anchors.ratios)
+    present = AnchorSettings(sizes, model.anchors.scales_per_octave, ratios, model.anchors.convention)
+    proposal = propose_anchors(TRAIN, present, model.short_side, model.long_side)
+    print(proposal_text(proposal))
+    if proposal.fitted != present:
+        if arguments.write:
+            write_proposal(proposal, arguments.params)
+        print(
+            f"{'written into' if arguments.write else 'nothing is written; --write puts them into'} {arguments.params}"
+        )
+    return 0
+
+
 def _replay_step(arguments: argparse.Namespace) -> int:
     from retinanet.training.replay import replay_step
 
@@ -210,6 +229,16 @@ def _parser() -> argparse.ArgumentParser:
     preset.add_argument("name", metavar="NAME")
     preset.add_argument("--write", action="store_true", help="put it into the file, which keeps its comments")
     preset.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
+
+    fit = _command(
+        commands,
+        "fit-anchors",
+        _fit_anchors,
+        "propose anchor sizes and ratios for the prepared data, and say what they would reach",
+        "retinanet fit-anchors --write",
+    )
+    fit.add_argument("--write", action="store_true", help="put them into the params file, which keeps its comments")
+    fit.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
 
     replay = _command(
         commands,
