@@ -147,7 +147,7 @@ def test_a_wrong_range_is_not_appended(server, tmp_path):
     assert tree(tmp_path) == {"set.zip": CONTENT}
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503])
 def test_a_server_in_trouble_is_asked_again(server, tmp_path, status):
     server.faults = [Fault(status=status)] * 4
     fetch(server, tmp_path)

@@ -1,5 +1,6 @@
 """Tar and zip archives from strangers, unpacked without letting one write outside its folder or fill the disk."""
 
+import os
 import stat
 import struct
 import tarfile
@@ -18,6 +19,9 @@ from retinanet.errors import DownloadError
 # Photographs hardly shrink and JSON shrinks tenfold; a bomb grows a thousandfold.
 MAX_GROWTH = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
+# Of a zip: its longest last record, and the count that means "more than fit here".
+LAST_RECORD_BYTES = 22 + 0xFFFF
+MANY = 0xFFFF
 # What the readers of damaged archives raise, found by damaging some.
 DAMAGE = (
     tarfile.TarError,
@@ -126,6 +130,9 @@ def _members(archive: Path, checked: bool) -> Iterator[Member]:
 
 def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
+        # A broken length in zip's table makes entries swallow the next ones, which zipfile does not notice.
+        if _counted_at_the_end(archive) not in (MANY, len(opened.infolist()) & MANY):
+            raise _damaged(archive, "its table lost entries")
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -137,6 +144,14 @@ def _zip_members(archive: Path) -> Iterator[Member]:
                 raise DownloadError(f"{archive}: {info.filename!r} is encrypted; decrypt the archive first")
             with opened.open(info) as content:
                 yield Member(info.filename, content)
+
+
+def _counted_at_the_end(archive: Path) -> int:
+    """The number of entries that a zip's last record gives; MANY where that record has no room for it."""
+    with archive.open("rb") as file:
+        file.seek(-min(archive.stat().st_size, LAST_RECORD_BYTES), os.SEEK_END)
+        end = file.read()
+    return struct.unpack_from("<H", end, end.rfind(b"PK\5\6") + 10)[0]
 
 
 def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:

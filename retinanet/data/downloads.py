@@ -155,7 +155,7 @@ def _append(reply: requests.Response, part: Path, have: int, total: int | None, 
 
 def _check_reply(url: str, reply: requests.Response) -> None:
     status = f"HTTP {reply.status_code} {reply.reason}"
-    if reply.status_code == 429 or reply.status_code >= 500:
+    if reply.status_code in (408, 429) or reply.status_code >= 500:
         raise _Retry(status)
     if reply.status_code not in (200, 206):
         raise DownloadError(f"{shown(url)}: {status}; check the address in params.yaml")
