@@ -27,11 +27,17 @@ def test_grid_sizes_are_those_of_the_features(model):
     assert model.grid_sizes(96, 160) == [tuple(f.shape[-2:]) for f in features]
 
 
-@pytest.mark.parametrize("backbone", ["alexnet"])
+@pytest.mark.parametrize(
+    ("backbone", "places"), [("alexnet", [7, 15, 31, 31, 31]), ("squeezenet1_1", [7, 15, 15, 15, 15])]
+)
 @torch.no_grad()
-def test_grids_that_do_not_divide_the_picture_have_an_anchor_for_each_cell(small_settings, backbone):
+def test_grids_that_do_not_divide_the_picture_have_an_anchor_where_each_cell_looks(small_settings, backbone, places):
     model = RetinaNet(small_settings.model_copy(update={"backbone": backbone}), 1).eval()
-    assert model(torch.zeros(1, 3, 96, 128))[0].shape[1] == len(model.anchors(96, 128))
+    anchors = model.anchors(96, 128)
+    assert model(torch.zeros(1, 3, 96, 128))[0].shape[1] == len(anchors)
+    # The levels that the pyramid adds start where the network's last does.
+    firsts = [level[0] for level in anchors.split(model.level_sizes(96, 128))]
+    assert [float(first[:2].add(first[2:])[0] / 2) for first in firsts] == pytest.approx(places, abs=1e-4)
 
 
 def test_mean_colour_is_zero_to_the_network(model):
