@@ -1,4 +1,5 @@
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from packed import files_in, tree
@@ -103,6 +104,14 @@ def test_one_part_that_is_nowhere_stops_the_others(server, cache, monkeypatch):
     with pytest.raises(DownloadError, match=r"none\.tar: HTTP 404"):
         fetch_archives([Pinned(server.url("a.tar")), Pinned(server.url("none.tar"))], cache)
     assert archives_in(cache) == {}
+
+
+def test_two_runs_at_once_fetch_it_once(server, cache):
+    pinned = Pinned(server.url("a.tar"), SHA256)
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(fetch_archives, [pinned], cache) for _ in range(3)]
+    assert [run.result() for run in runs] == [[cache / SHA256 / "a.tar"]] * 3
+    assert len(server.requests) == 1
 
 
 def test_two_addresses_of_one_name_do_not_meet(server, cache):

@@ -35,7 +35,9 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     real = folder.resolve()
     if real in above:
         raise DownloadError(f"{folder}: is a link to a folder that it lies in; remove it")
-    for entry in os.scandir(folder):
+    with os.scandir(folder) as scanned:
+        entries = list(scanned)
+    for entry in entries:
         path = Path(entry.path)
         if entry.is_dir():
             yield from _files(path, (*above, real))
