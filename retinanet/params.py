@@ -266,6 +266,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ParamsError(f"{path}: {where}not YAML: {getattr(error, 'problem', error)}") from error
+    # Another encoding, dates that are none, numbers of too many digits, brackets without end.
+    except (ValueError, RecursionError) as error:
+        raise ParamsError(f"{path}: not YAML: {error}") from error
     try:
         return Params.model_validate(content)
     except ValidationError as error:

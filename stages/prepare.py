@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from retinanet.data.annotated import rename_classes
-from retinanet.data.checks import check_all, refuse_many_skipped
-from retinanet.data.coco import CocoDataset, write_coco
-from retinanet.data.copies import find_copies, refuse_leaks
+from retinanet.data.annotated import SPLITS, AnnotatedSet, rename_classes
+from retinanet.data.checks import Checked, check_all, refuse_many_skipped
+from retinanet.data.coco import write_coco
+from retinanet.data.copies import Copies, find_copies, look_alikes, refuse_leaks
 from retinanet.data.files import new_folder, write_json
 from retinanet.data.formats import read_source
-from retinanet.data.placement import assign_splits, settle_official_splits
+from retinanet.data.placement import Part, assign_splits, settle_official_splits
 from retinanet.data.prepared import numbered_categories, split_datasets, store_tiles
 from retinanet.doctor.coverage import AnchorSettings
 from retinanet.doctor.figures import Found, examine
@@ -25,21 +25,34 @@ REPORT = Path("reports/data")
 def main() -> None:
     params = load_params()
     print(f"prepare: {RAW} checked and divided into train, val and test", flush=True)
+    source, checked, renamed = _read(params.prepare)
+    copies, parts, remarks = _divide(params.prepare, checked)
     with new_folder(REPORT) as report, new_folder(PREPARED) as folder:
-        found = _prepare(params.prepare, folder)
+        stored = store_tiles(parts, folder / "tiles", PREPARED / "tiles")
+        datasets = split_datasets(stored, numbered_categories(source, parts))
+        for split, dataset in datasets.items():
+            write_coco(dataset, folder / f"{split}.json")
+        write_json(folder / "index.json", dict(sorted((one.file_name, one.sha256) for one in stored)))
+        found = Found(source, checked, copies, stored, datasets, remarks, renamed)
         figures = _examine(found, params)
         write_json(report / "figures.json", figures)
         write_page(report, found, figures, lambda name: _as_it_lies(name, folder), params.prepare.min_coverage)
     _say(figures)
 
 
-def _prepare(params: Prepare, folder: Path) -> Found:
+def _read(params: Prepare) -> tuple[AnnotatedSet, Checked, dict[str, str]]:
+    """What the source says, what of it can be used, and the new class names by the old ones."""
     source = read_source(RAW, params.format, params.group_column, params.group_pattern)
     renamed = {old: new for old, new in params.rename_classes.items() if old in source.all_class_names()}
     source = rename_classes(source, params.rename_classes)
     checked = check_all(source.pictures, params.max_pixels)
     skipped = source.skipped + checked.skipped_pictures
     refuse_many_skipped(skipped, len(source.pictures) + len(source.skipped), params.max_skipped)
+    return source, checked, renamed
+
+
+def _divide(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[str]]:
+    """Pictures that are there twice, the parts of all pictures in their splits, and what to say about the splits."""
     copies = find_copies(checked.pictures)
     refuse_leaks(copies.same)
     together = copies.together(with_near=params.near_duplicates == "together")
@@ -54,15 +67,18 @@ def _prepare(params: Prepare, folder: Path) -> Found:
         params.tile_overlap,
         params.min_visible,
     )
-    stored = store_tiles(parts, folder / "tiles", PREPARED / "tiles")
-    datasets = split_datasets(stored, numbered_categories(source, pictures))
-    for split, dataset in datasets.items():
-        _refuse_nothing(split, dataset)
-        write_coco(dataset, folder / f"{split}.json")
-    write_json(
-        folder / "index.json", {name: sha256 for name, sha256 in sorted((s.file_name, s.sha256) for s in stored)}
-    )
-    return Found(source, checked, copies, stored, datasets, remarks, renamed)
+    _refuse_nothing(parts)
+    return copies, parts, remarks + _said_of(copies, params.near_duplicates)
+
+
+def _said_of(copies: Copies, near_duplicates: str) -> list[str]:
+    alike = len(look_alikes(copies.near)) if near_duplicates == "together" else 0
+    if not copies.same and not alike:
+        return []
+    return [
+        f"{len(copies.same)} pictures lie there under several names; {alike} groups of others look the same: "
+        "each shares a split where the split is ours"
+    ]
 
 
 def _examine(found: Found, params: Params) -> dict:
@@ -74,12 +90,14 @@ def _examine(found: Found, params: Params) -> dict:
     return examine(found, settings, model.short_side, model.long_side, params.prepare.min_coverage)
 
 
-def _refuse_nothing(split: str, dataset: CocoDataset) -> None:
-    if not any(len(objects) for objects in dataset.objects.values()):
-        raise AnnotationError(
-            f"{RAW}: {split} gets {len(dataset.pictures)} pictures and no object; add data, or change "
-            "prepare.val_share, test_share, split_seed or near_duplicates (`together` keeps look-alikes in one split)"
-        )
+def _refuse_nothing(parts: list[Part]) -> None:
+    for split in SPLITS:
+        own = [part for part in parts if part.split == split]
+        if not any(part.boxes for part in own):
+            raise AnnotationError(
+                f"{RAW}: {split} gets {len(own)} pictures and no object; add data, or change prepare.val_share, "
+                "test_share, split_seed or near_duplicates (`together` keeps look-alikes in one split)"
+            )
 
 
 def _as_it_lies(file_name: str, folder: Path) -> Path:

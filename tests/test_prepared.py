@@ -87,11 +87,11 @@ def test_a_tile_has_its_own_size(tmp_path):
 
 
 def test_categories_are_the_sources_or_numbered_by_name(tmp_path):
-    pictures = [checked(tmp_path / "a.png", (CAT, DOG))]
-    source = AnnotatedSet("voc", [picture.source for picture in pictures])
-    assert numbered_categories(source, pictures) == {"cat": 1, "dog": 2}
-    assert numbered_categories(replace(source, class_names=["bird"]), pictures) == {"bird": 1, "cat": 2, "dog": 3}
-    assert numbered_categories(replace(source, category_ids={"dog": 18}), pictures) == {"dog": 18}
+    picture = checked(tmp_path / "a.png", (CAT, DOG))
+    source, parts = AnnotatedSet("voc", [picture.source]), [Part(picture, "train", ())]
+    assert numbered_categories(source, parts) == {"cat": 1, "dog": 2}
+    assert numbered_categories(replace(source, class_names=["bird"]), parts) == {"bird": 1, "cat": 2, "dog": 3}
+    assert numbered_categories(replace(source, category_ids={"dog": 18}), parts) == {"dog": 18}
 
 
 def test_figures_count_pictures_negatives_and_boxes(tmp_path):

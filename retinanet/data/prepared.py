@@ -85,11 +85,11 @@ def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[s
     return {split: CocoDataset(tuple(pictures[split]), tuple(names), ids, objects[split]) for split in SPLITS}
 
 
-def numbered_categories(source: AnnotatedSet, pictures: Iterable[CheckedPicture]) -> dict[str, int]:
+def numbered_categories(source: AnnotatedSet, parts: Iterable[Part]) -> dict[str, int]:
     """The source's category ids, or, where it has none, 1..K by name: those it declares and those of usable boxes."""
     if source.category_ids:
         return source.category_ids
-    names = sorted({box.class_name for picture in pictures for box in picture.boxes} | set(source.class_names))
+    names = sorted({box.class_name for part in parts for box in part.picture.boxes} | set(source.class_names))
     return {name: number for number, name in enumerate(names, start=1)}
 
 
