@@ -317,11 +317,10 @@ def test_a_folder_that_does_not_serve(repository, run, path):
     fails(repository, run, path)
 
 
-@pytest.mark.parametrize("section", ["package", "weights"])
-def test_a_wheel_that_cannot_be_had(repository, run, section, monkeypatch):
+def test_a_wheel_that_cannot_be_had(repository, run, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(repository.folder))
-    repository.change(section, sha256="0" * 64)
+    repository.change("package", sha256="0" * 64)
     fails(repository, run, "pack==1: pip could not download it", "No matching distribution")
 
 

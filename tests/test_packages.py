@@ -37,28 +37,44 @@ def wheel(tmp_path):
     return tmp_path / "some.whl"
 
 
-def test_a_wheel_is_fetched_once(links, tmp_path, capsys):
-    cache = tmp_path / "cache"
-    wheel = fetch_wheel(NAME, VERSION, SHA256, cache)
+@pytest.fixture
+def quick_pip(monkeypatch):
+    """Brings the wheel without a second's start of pip; how often is counted."""
+    brought = []
+
+    def bring(name, version, folder):
+        (folder / "hand_made-1.0-py3-none-any.whl").write_bytes(WHEEL)
+        brought.append(name)
+        return folder / "hand_made-1.0-py3-none-any.whl"
+
+    monkeypatch.setattr(packages, "_pip_download", bring)
+    return brought
+
+
+def test_pip_brings_the_wheel(links, tmp_path):
+    wheel = fetch_wheel(NAME, VERSION, SHA256, tmp_path / "cache")
     assert wheel.read_bytes() == WHEEL
-    assert files_in(cache) == {f"{SHA256}/{wheel.name}": WHEEL}
-    (links / wheel.name).unlink()
-    assert fetch_wheel(NAME, VERSION, SHA256, cache) == wheel
+    assert files_in(tmp_path / "cache") == {f"{SHA256}/hand_made-1.0-py3-none-any.whl": WHEEL}
+
+
+def test_a_wheel_is_fetched_once(quick_pip, tmp_path, capsys):
+    wheels = {fetch_wheel(NAME, VERSION, SHA256, tmp_path / "cache") for _ in range(3)}
+    assert (len(wheels), quick_pip) == (1, [NAME])
     assert "in the cache, 0.0 MB, sha256 as pinned" in capsys.readouterr().out
 
 
-def test_a_damaged_wheel_in_the_cache_is_fetched_again(links, tmp_path):
+def test_a_damaged_wheel_in_the_cache_is_fetched_again(quick_pip, tmp_path):
     wheel = fetch_wheel(NAME, VERSION, SHA256, tmp_path / "cache")
     wheel.write_bytes(b"damaged")
     assert fetch_wheel(NAME, VERSION, SHA256, tmp_path / "cache").read_bytes() == WHEEL
 
 
-def test_an_unpinned_wheel_says_what_it_is(links, tmp_path, capsys):
+def test_an_unpinned_wheel_says_what_it_is(quick_pip, tmp_path, capsys):
     fetch_wheel(NAME, VERSION, "", tmp_path / "cache")
     assert f"sha256 {SHA256}, unpinned" in capsys.readouterr().out
 
 
-def test_a_wrong_sha256_shows_both_and_leaves_nothing(links, tmp_path):
+def test_a_wrong_sha256_shows_both_and_leaves_nothing(quick_pip, tmp_path):
     with pytest.raises(DownloadError, match=f"has sha256 {SHA256}, params.yaml pins {'0' * 64}"):
         fetch_wheel(NAME, VERSION, "0" * 64, tmp_path / "cache")
     assert files_in(tmp_path / "cache") == {}
