@@ -47,7 +47,7 @@ class TrackingError(RetinanetError):
 
 
 def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
-    """Make a program of `main`: a RetinanetError becomes one line on stderr and exit code 1.
+    """Make a program of `main`: a RetinanetError becomes one line on stderr and exit code 1, Ctrl-C 130.
 
     RETINANET_TRACEBACK=1 in the environment shows the traceback instead.
     """
@@ -55,11 +55,19 @@ def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
     @functools.wraps(main)
     def program() -> None:
         try:
-            sys.exit(main())
+            code = main()
+            sys.stdout.flush()
+            sys.exit(code)
         except RetinanetError as error:
             if os.environ.get("RETINANET_TRACEBACK"):
                 raise
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             sys.exit(1)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:  # whoever read the output, `head` perhaps, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
 
     return program

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from retinanet.errors import ParamsError, exit_on_error
@@ -28,3 +31,22 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch):
     monkeypatch.setenv("RETINANET_TRACEBACK", "1")
     with pytest.raises(ParamsError):
         main()
+
+
+def test_ctrl_c_is_no_traceback(capsys):
+    @exit_on_error
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert (stop.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_a_reader_that_has_enough_is_no_traceback():
+    code = "from retinanet.errors import exit_on_error\nexit_on_error(lambda: print('x\\n' * 100_000))()"
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program.stdout.readline()
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    assert program.wait(20) == 141
