@@ -85,6 +85,7 @@ def test_imagenet_weights_come_from_timms_host_by_name_alone(model, server, monk
     create = timm.create_model
     overlay = {"url": f"{url}/{name}", "hf_hub_id": None}
     monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **k, pretrained_cfg_overlay=overlay))
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: None)
     (line,) = load_weights(model, "imagenet", {})
     assert line == "loaded 70 tensors of the backbone from timm/resnet10t's published ImageNet weights"
     assert torch.equal(model.backbone.network.layer4[0].conv2.weight, whole.layer4[0].conv2.weight)
@@ -110,6 +111,17 @@ def test_an_unreachable_host_stops_imagenet_and_warns_under_auto(small_settings,
     (line,) = load_weights(model, "auto", {})
     assert line.startswith("WARNING: resnet18's ImageNet weights could not be fetched")
     assert torch.equal(model.backbone.network.conv1.weight, before)
+
+
+def test_an_unreachable_hub_is_not_asked_again_and_again(model, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    asked = []
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: asked.append(a))
+    with pytest.raises(WeightsError, match=r"timm/resnet10t's ImageNet weights could not be fetched \(ConnectError"):
+        load_weights(model, "imagenet", {})
+    (line,) = load_weights(model, "auto", {})
+    assert line.startswith("WARNING")
+    assert asked == []
 
 
 def test_coco_weights_by_name_keep_all_but_the_last_layer(small_settings, server, monkeypatch):

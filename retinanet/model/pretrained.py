@@ -1,5 +1,6 @@
 """What a detector starts from: ImageNet weights of its backbone, a file, torchvision's COCO detectors."""
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import timm
 import torchvision
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor
 
 from retinanet.errors import WeightsError
@@ -19,6 +23,7 @@ COCO_DETECTORS = {
     "torchvision/retinanet_resnet50_fpn": "torchvision_v1",
     "torchvision/retinanet_resnet50_fpn_v2": "torchvision_v2",
 }
+HUB_PATIENCE_S = 10
 LAST = "classification.last."
 # Frozen norms lack it, and nothing is computed from it.
 COUNTER = "num_batches_tracked"
@@ -107,6 +112,7 @@ def _fit_backbone(model: RetinaNet, state: Mapping[str, Tensor], source: Path | 
 def _published(model: RetinaNet, name: str) -> dict[str, Tensor]:
     try:
         if name.startswith("timm/"):
+            _ask_hub(name.removeprefix("timm/"))
             indices = list(model.backbone.network.feature_info.out_indices)
             options = {"features_only": True, "out_indices": indices}
             network = timm.create_model(name.removeprefix("timm/"), pretrained=True, **options)
@@ -115,6 +121,18 @@ def _published(model: RetinaNet, name: str) -> dict[str, Tensor]:
         return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:
         raise _unreachable(f"{name}'s ImageNet weights", error) from error
+
+
+def _ask_hub(name: str) -> None:
+    """Raise what the hub's client raises where it can't reach the weights; asked for them, it tries for a minute."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return
+    wanted = config.hf_hub_id, SAFETENSORS_SINGLE_FILE
+    if not isinstance(try_to_load_from_cache(*wanted), str):
+        # Some have their weights under another name only, which the client finds.
+        with contextlib.suppress(EntryNotFoundError):
+            get_hf_file_metadata(hf_hub_url(*wanted), timeout=HUB_PATIENCE_S)
 
 
 def _coco_detector(model: RetinaNet, weights: str) -> dict[str, Tensor]:
