@@ -19,6 +19,7 @@ from retinanet.params import Params, Prepare, load_params
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 REPORT = Path("reports/data")
+CLASSES_SAID = 8  # of each split
 
 
 @exit_on_error
@@ -112,7 +113,8 @@ def _say(figures: dict) -> None:
     for warning in figures["warnings"]:
         print(f"prepare: warning: {warning}")
     for split, of_split in figures["splits"].items():
-        boxes = ", ".join(f"{count} {name}" for name, count in of_split["boxes"].items())
+        most = sorted(of_split["boxes"].items(), key=lambda row: -row[1])[:CLASSES_SAID]
+        boxes = ", ".join(f"{count} {name}" for name, count in most) + " …" * (len(of_split["boxes"]) > len(most))
         print(f"prepare: {split:5} {of_split['pictures']} pictures ({of_split['negatives']} without objects): {boxes}")
     print(
         f"prepare: {PREPARED} made from {figures['format']}; {len(figures['skipped_pictures'])} pictures and "

@@ -458,8 +458,8 @@ def test_anchors_that_reach_few_objects_are_a_warning_with_the_mend(workspace):
     for number, name in enumerate(objects):
         Image.fromarray(pixels(number, 640, 480)).save(workspace.raw / "images" / name)
     said = workspace.works()
-    assert "warning: anchors reach few objects with IoU 0.5: 0% of" in said
-    assert "dot (median 4 x 4 px at the training size)" in said and "retinanet fit-anchors --write" in said
+    assert "warning: anchors reach few objects with IoU 0.5 at the training size: 0% of" in said
+    assert "dot (median 4 x 4 px)" in said and "% of them, not 0% (`retinanet fit-anchors --write`)" in said
     coverage = workspace.figures()["anchor_coverage"]
     assert coverage["classes"]["dot"]["IoU 0.5"] == 0
     assert coverage["proposal"]["anchors"]["sizes"][0] < 10

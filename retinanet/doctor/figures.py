@@ -88,14 +88,14 @@ def _coverage(
         f"{one[reached]:.0%} of {one['boxes']} {name} ({_median_size(boxes, class_names.index(name))})"
         for name, one in list(poor.items())[:NAMED]
     )
-    text = f"anchors reach few objects with {reached}: {which}{_more(poor)}; "
+    text = f"anchors reach few objects with {reached} at the training size: {which}{_more(poor)}; "
     if fitted == anchors:
-        text += "no other sizes and ratios reach more: a larger model.short_side and long_side would"
+        text += "no other sizes and ratios reach clearly more: a larger model.short_side and long_side would"
     else:
-        then = min(fitted_classes[name][reached] for name in poor)
+        now, then = (_share_of(which, poor, reached) for which in (classes, fitted_classes))
         sizes, ratios = (", ".join(f"{value:g}" for value in values) for values in (fitted.sizes, fitted.ratios))
         text += (
-            f"model.anchors.sizes [{sizes}] and ratios [{ratios}] would reach {then:.0%} or more of each "
+            f"model.anchors.sizes [{sizes}] and ratios [{ratios}] would reach {then:.0%} of them, not {now:.0%} "
             "(`retinanet fit-anchors --write`)"
         )
     return figures | {"proposal": {"anchors": fitted._asdict(), "classes": fitted_classes}}, [text]
@@ -104,7 +104,12 @@ def _coverage(
 def _median_size(boxes: TrainingBoxes, label: int) -> str:
     own = boxes.xyxy[boxes.labels == label]
     width, height = np.median(own[:, 2:] - own[:, :2], axis=0)
-    return f"median {width:.0f} x {height:.0f} px at the training size"
+    return f"median {width:.0f} x {height:.0f} px"
+
+
+def _share_of(classes: dict[str, dict], names: Iterable[str], reached: str) -> float:
+    boxes = sum(classes[name]["boxes"] for name in names)
+    return sum(classes[name]["boxes"] * classes[name][reached] for name in names) / boxes
 
 
 def _missing_classes(splits: dict[str, dict]) -> list[str]:
