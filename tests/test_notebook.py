@@ -10,7 +10,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import test_pipeline
 import yaml
 from dvc.cli.parser import get_main_parser
 from pydantic import BaseModel
@@ -127,12 +126,10 @@ def code_of(prose: str) -> list[str]:
     return [*blocks, *re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose)]
 
 
-# Module-scoped: a clone after `dvc repro` on a small setting, whose model has hardly learnt anything.
-workspace = test_pipeline.workspace
-
-
 @pytest.mark.slow
+@pytest.mark.xdist_group("workspace")
 def test_it_executes_after_a_dvc_repro(workspace):
+    """Also with a model that has hardly learnt anything."""
     script = Path(sys.executable).parent / "jupyter"
     workspace.run(str(script), "execute", "--inplace", f"--timeout={LONGEST_CELL}", NOTEBOOK.name)
     done = nbformat.read(workspace.folder / NOTEBOOK.name, as_version=4)
@@ -141,4 +138,5 @@ def test_it_executes_after_a_dvc_repro(workspace):
     changed = subprocess.run(
         ["git", "status", "--short"], cwd=workspace.folder, capture_output=True, text=True, check=True
     )
+    workspace.run("git", "checkout", NOTEBOOK.name)
     assert changed.stdout.split() == ["M", NOTEBOOK.name]
