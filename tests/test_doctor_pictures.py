@@ -54,7 +54,7 @@ def test_what_cannot_be_read_shows_nothing(tmp_path, content):
 
 def test_a_strip_of_one_pixel_is_shown(tmp_path):
     Image.fromarray(pixels(0, 3000, 1)).save(tmp_path / "a.png")
-    assert decoded(look(tmp_path / "a.png", (5, 0, 9, 1))).shape[1] == 300
+    assert decoded(look(tmp_path / "a.png", (5, 0, 1e308, 1))).shape[1] == 300
 
 
 def test_classes_have_their_colours(grey):
