@@ -24,6 +24,7 @@ from retinanet.training.start import starting_model
 
 PREPARED = Path("data/prepared")
 MODELS, REPORT = Path("models"), Path("reports/train")
+DATA_REPORT = Path("reports/data")
 CODE = Path(__file__).parents[1] / "retinanet"
 
 
@@ -128,6 +129,7 @@ def _fingerprint(params: Params) -> str:
 
 def _describe(run: Run, params: Params, sets: Sets) -> None:
     run.log_system_metrics()
+    run.log_artifacts(DATA_REPORT, "data")
     run.log_params(_flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
     download = params.download
     name = {

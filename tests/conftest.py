@@ -1,5 +1,6 @@
 import pytest
 from squares import small_network
+from workspace import SMALL, Workspace, clone
 
 from retinanet.params import Model
 
@@ -8,3 +9,15 @@ from retinanet.params import Model
 def small_settings() -> Model:
     """A network that runs in milliseconds."""
     return small_network()
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory) -> Workspace:
+    """A clone after one `dvc repro`, committed; what it said is in `said`. Tests go on from each other's state."""
+    workspace = Workspace(clone(tmp_path_factory.mktemp("pipeline") / "clone"))
+    for section, values in SMALL.items():
+        workspace.set(section, **values)
+    workspace.commit("small")
+    workspace.said = workspace.run("dvc", "repro")
+    workspace.commit("made")
+    return workspace

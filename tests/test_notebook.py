@@ -4,8 +4,6 @@ import ast
 import importlib
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -129,14 +127,8 @@ def code_of(prose: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
 def test_it_executes_after_a_dvc_repro(workspace):
-    """Also with a model that has hardly learnt anything."""
-    script = Path(sys.executable).parent / "jupyter"
-    workspace.run(str(script), "execute", "--inplace", f"--timeout={LONGEST_CELL}", NOTEBOOK.name)
-    done = nbformat.read(workspace.folder / NOTEBOOK.name, as_version=4)
+    """With a model that has hardly learnt anything: no part may count on detections."""
+    workspace.run("jupyter", "execute", f"--timeout={LONGEST_CELL}", "--output=reports/notebook", NOTEBOOK.name)
+    done = nbformat.read(workspace.folder / "reports/notebook.ipynb", as_version=4)
     test_it_was_executed_from_top_to_bottom_without_an_error(done)
     test_its_outputs_name_no_place_of_the_machine_that_made_them(done)
-    changed = subprocess.run(
-        ["git", "status", "--short"], cwd=workspace.folder, capture_output=True, text=True, check=True
-    )
-    workspace.run("git", "checkout", NOTEBOOK.name)
-    assert changed.stdout.split() == ["M", NOTEBOOK.name]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from squares import CPU, digest, make_squares, short_training, small_network
-from test_pipeline import SMALL, Workspace, clone
+from workspace import SMALL, Workspace, clone
 
 from retinanet.data.coco import read_coco
 from retinanet.data.files import sha256_of
@@ -21,7 +21,7 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.training.checkpoint import lock_folder
 from retinanet.training.fit import fit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unbroken")]
 
 KILLS, WHILE_SAVING = 100, 30
 # Every step is followed by a checkpoint; pictures come from a process of their own, augmented.
