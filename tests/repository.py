@@ -4,15 +4,21 @@ import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import yaml
-from packed import files_in, zip_bytes
+from packed import files_in, tree, zip_bytes
+from served import Served
+
+from retinanet.data.downloads import CHUNK
 
 ROOT = Path(__file__).parents[1]
 WHEEL = zip_bytes({"pack/weights.pth": b"weights", "pack/a.png": b"picture", "pack/a.xml": b"<annotation/>"})
 EARLIER = {"raw/earlier.jpg": b"earlier picture", "weights/earlier.pth": b"earlier weights"}
 WEIGHTS = {"weights/weights.pth": b"weights"}
+ZIP = zip_bytes()
+BIG = zip_bytes({f"{number}.jpg": bytes([number]) * CHUNK for number in range(8)}, zipfile.ZIP_STORED)
 
 
 def sha256(content: bytes) -> str:
@@ -66,3 +72,31 @@ class Repository:
         env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen([sys.executable, *command], cwd=self.folder, env=env, **pipes)
+
+
+def succeeds(repository: Repository, run, raw: dict[str, bytes]) -> None:
+    assert run() == (0, "")
+    assert repository.data() == {f"raw/{name}": content for name, content in raw.items()} | WEIGHTS
+    assert {path.name for path in (repository.folder / "data").iterdir()} == {"raw", "weights"}
+
+
+def fails(repository: Repository, run, *says: str) -> None:
+    """One line, exit code 1, the earlier output and all beside the repository as before."""
+    before, around = repository.data(), set(repository.folder.parent.iterdir())
+    code, said = run()
+    assert code == 1
+    assert said.startswith("error: ") and said.count("\n") == 1
+    for part in says:
+        assert part in said
+    assert repository.data() == before
+    assert tree(repository.folder / "data").keys() == {"raw", "weights", *EARLIER}
+    assert set(repository.folder.parent.iterdir()) == around
+
+
+def from_server(repository: Repository, server: Served, name: str = "set.zip", pinned: str | None = None) -> None:
+    repository.take("archive", url=server.url(name), sha256=sha256(server.files[name]) if pinned is None else pinned)
+
+
+def from_file(repository: Repository, content: bytes) -> None:
+    repository.write("strange/set.archive", content)
+    repository.take("archive", url="strange/set.archive")

@@ -1,0 +1,132 @@
+"""Servers that cut, lie, fail or know nothing, and the tree of files before and after."""
+
+import signal
+import time
+import zipfile
+from threading import Event
+
+import pytest
+from packed import FILES, files_in, zip_bytes
+from repository import BIG, EARLIER, ZIP, fails, from_file, from_server, sha256, succeeds
+from served import Fault
+
+from retinanet.data.downloads import CHUNK
+
+
+def test_a_truncated_archive(repository, run, server):
+    from_server(repository, server, "big.zip")
+    server.faults = [Fault(cut=CHUNK)] + [Fault(cut=0)] * 9
+    fails(repository, run, server.url("big.zip"), "attempts failed, the next run goes on")
+    assert repository.cached() == {"big.zip.part", "big.zip.part.etag"}
+    server.faults = []
+    assert run()[0] == 0
+    assert server.ranges[-1] == f"bytes={CHUNK}-"
+
+
+def test_a_wrong_sha256(repository, run, server):
+    from_server(repository, server, pinned="0" * 64)
+    fails(repository, run, server.url("set.zip"), sha256(ZIP), "0" * 64)
+    assert repository.cached() == set()
+
+
+def test_a_wrong_sha256_of_a_path(repository, run):
+    from_file(repository, ZIP)
+    repository.change("archive", sha256="0" * 64)
+    fails(repository, run, "set.archive", sha256(ZIP), "0" * 64)
+
+
+def test_a_missing_archive(repository, run, server):
+    from_server(repository, server)
+    server.files.clear()
+    fails(repository, run, server.url("set.zip"), "HTTP 404", "params.yaml")
+    assert repository.cached() == set()
+
+
+def test_a_page_instead_of_an_archive(repository, run, server):
+    from_server(repository, server, pinned="")
+    server.files["set.zip"] = b"<html>please log in</html>"
+    server.faults = [Fault(kind="text/html")]
+    fails(repository, run, server.url("set.zip"), "HTML page")
+    fails(repository, run, "set.zip", "neither a tar nor a zip archive")  # the same page, called otherwise
+
+
+def test_a_server_that_ignores_range_and_cuts(repository, run, server):
+    from_server(repository, server, "big.zip")
+    server.knows_ranges = False
+    server.faults = [Fault(cut=2 * CHUNK)] * 9
+    fails(repository, run, server.url("big.zip"), "5 attempts failed")
+    assert repository.cached() == {"big.zip.part", "big.zip.part.etag"}
+
+
+def test_a_server_that_ignores_range_and_cuts_once_mixes_nothing_up(repository, run, server):
+    from_server(repository, server, "big.zip", pinned="")
+    server.knows_ranges = False
+    server.faults = [Fault(cut=2 * CHUNK)]
+    assert run()[0] == 0
+    assert (repository.folder / "data" / "raw" / "7.jpg").read_bytes() == b"\7" * CHUNK
+
+
+def test_errors_of_the_server_that_pass(repository, run, server):
+    from_server(repository, server)
+    server.faults = [Fault(status=500), Fault(status=503)]
+    succeeds(repository, run, FILES)
+
+
+@pytest.mark.parametrize("error", [500, 503])
+def test_errors_of_the_server_that_do_not_pass(repository, run, server, error):
+    from_server(repository, server)
+    server.faults = [Fault(status=error)] * 9
+    fails(repository, run, server.url("set.zip"), f"HTTP {error}")
+
+
+@pytest.mark.parametrize("length", [-10, 10])
+@pytest.mark.parametrize("pinned", ["", None])
+def test_a_wrong_length(repository, run, server, length, pinned):
+    from_server(repository, server, pinned=pinned)
+    server.faults = [Fault(length=length)] * 9
+    if length > 0 and pinned is None:
+        succeeds(repository, run, FILES)  # all of it came, as its sha256 tells
+    else:
+        fails(repository, run, "set.zip")
+
+
+def test_a_file_that_changed_between_two_runs(repository, run, server):
+    from_server(repository, server, "big.zip", pinned="")
+    server.faults = [Fault(cut=3 * CHUNK)] + [Fault(cut=0)] * 9
+    assert run()[0] == 1
+    changed = {f"{number}.jpg": bytes([number + 100]) * CHUNK for number in range(8)}
+    server.files["big.zip"], server.etag, server.faults = zip_bytes(changed, zipfile.ZIP_STORED), '"2"', []
+    succeeds(repository, run, changed)
+
+
+def test_one_part_of_several_that_cannot_be_had(repository, run, server):
+    from_server(repository, server)
+    repository.change("archive", more=[{"url": server.url("none.zip"), "sha256": ""}])
+    fails(repository, run, server.url("none.zip"), "HTTP 404")
+
+
+@pytest.mark.parametrize("url", ["http://[", "ftp://127.0.0.1/set.zip", "nowhere/set.zip"])
+def test_what_is_no_address(repository, run, url):
+    repository.take("archive", url=url)
+    fails(repository, run, url)
+
+
+def test_killed_while_downloading_it_goes_on(repository, run, server):
+    from_server(repository, server, "big.zip")
+    for_ever = Event()
+    server.faults = [Fault(cut=4 * CHUNK + 1, hold=for_ever)]
+    process = repository.start()
+    try:
+        part = repository.folder / ".cache" / "downloads" / sha256(BIG) / "big.zip.part"
+        while not part.exists() or part.stat().st_size < 4 * CHUNK:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+        for_ever.set()
+    assert process.returncode == -signal.SIGKILL
+    assert repository.data() == EARLIER
+    assert run()[0] == 0
+    assert server.ranges == [None, f"bytes={4 * CHUNK}-"]
+    assert len(files_in(repository.folder / "data" / "raw")) == 8

@@ -1,0 +1,181 @@
+"""The stage as it is run: what it writes from each format."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from prepare_workspace import (
+    ROOT,
+    coco_content,
+    pixels,
+    some_objects,
+    spoil,
+    voc_xml,
+    write_coco,
+    write_csv,
+    write_metadata,
+    write_voc,
+    write_yolo,
+)
+
+BCCD = ROOT.parent / "shared/data/bccd.tar.gz"
+
+
+def test_what_is_written(coco):
+    out = coco.works()
+    written = {path for path in coco.tree() if path.startswith(("data/prepared/", "reports/"))}
+    assert {f"data/prepared/{name}" for name in ("train.json", "val.json", "test.json", "index.json")} <= written
+    assert {"reports/data/figures.json", "reports/data/index.html", "reports/data/pictures/train_1.jpg"} <= written
+    assert "data/prepared made from coco; 0 pictures and 0 boxes skipped" in out
+    index = coco.read("data/prepared/index.json")
+    assert len(index) == 13
+    assert index["data/raw/images/p000.png"] == coco.tree()["data/raw/images/p000.png"]
+
+
+def test_twice_gives_the_same_bytes(coco):
+    coco.works()
+    first = coco.tree()
+    coco.works()
+    assert coco.tree() == first
+
+
+def test_as_a_program(coco):
+    """What DVC runs: the exit code, and one line on stderr without a traceback."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "stages.prepare"]
+    done = subprocess.run(command, cwd=coco.folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    before = coco.tree()
+    (coco.raw / "annotations.json").write_text("{")
+    done = subprocess.run(command, cwd=coco.folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: data/raw/annotations.json: broken JSON") and done.stderr.count("\n") == 1
+    assert {path: sha for path, sha in coco.tree().items() if path != "data/raw/annotations.json"} == {
+        path: sha for path, sha in before.items() if path != "data/raw/annotations.json"
+    }
+
+
+@pytest.mark.parametrize("write", [write_voc, write_yolo, write_csv, write_metadata], ids=lambda one: one.__name__)
+def test_every_format_gives_the_same_prepared_files(workspace, tmp_path, write):
+    """Byte for byte what COCO gives."""
+    objects = some_objects(20)
+    write_coco(workspace.raw, objects)
+    workspace.works()
+    prepared = {path: sha for path, sha in workspace.tree().items() if path.startswith("data/prepared")}
+    shutil.rmtree(workspace.raw)
+    write(workspace.raw, objects)
+    workspace.works()
+    assert {path: sha for path, sha in workspace.tree().items() if path.startswith("data/prepared")} == prepared
+    assert len(prepared) == 6  # two folders, and four files
+
+
+def test_ids_with_gaps_are_kept_and_what_is_missing_is_filled(coco):
+    content = coco_content(some_objects())
+    for row in content["categories"]:
+        row["id"] *= 45
+    for row in content["annotations"]:
+        row |= {"id": row["id"] * 7, "category_id": row["category_id"] * 45}
+    spoil(coco, **content)
+    coco.works()
+    assert coco.figures()["category_ids"] == {"cat": 45, "dog": 90}
+    for split in coco.prepared().values():
+        assert [category["id"] for category in split["categories"]] == [45, 90]
+        assert all(row["area"] == row["bbox"][2] * row["bbox"][3] for row in split["annotations"])
+        assert all(row["iscrowd"] == 0 for row in split["annotations"])
+
+
+def test_a_picture_without_objects_is_kept(coco):
+    coco.works()
+    assert "p012.png" in set.union(*coco.names().values())
+    assert sum(split["negatives"] for split in coco.figures()["splits"].values()) == 1
+
+
+def test_names_with_any_characters_work(workspace):
+    names = [
+        "ä ö.png",
+        "with space/b c.png",
+        "line\nbreak.png",
+        "日本.png",
+        "a'b\"c.png",
+        "tab\t.png",
+        "%20.png",
+        "#.png",
+    ]
+    write_coco(workspace.raw, {name: [("ca\nt ü", (1, 2, 30, 40))] for name in names})
+    workspace.works()
+    stored = {image["file_name"] for split in workspace.prepared().values() for image in split["images"]}
+    assert stored == {f"data/raw/images/{name}" for name in names}
+    assert set(workspace.read("data/prepared/index.json")) == stored
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_a_name_that_is_no_utf8_is_skipped(workspace):
+    write_yolo(workspace.raw, some_objects())
+    shutil.copy(workspace.raw / "images/p000.png", os.fsencode(workspace.raw) + b"/images/\xff.png")
+    workspace.works()
+    assert workspace.figures()["skipped_pictures"][0]["reason"] == "has a name that is no UTF-8; rename it"
+
+
+def test_large_pictures_are_tiled_and_the_tiles_stored(workspace):
+    workspace.change(tile_size=200)
+    large = pixels(0, 1000, 100)
+    Image.fromarray(large).save(workspace.raw / "a.png")
+    boxes = [("cat", (x, 20, x + 30, 60)) for x in range(0, 960, 40)]
+    (workspace.raw / "a.xml").write_text(voc_xml("a.png", boxes, (1000, 100)))
+    workspace.works()
+    assert workspace.names()["val"] == {"a_val_00650_00000.png"}
+    assert workspace.names()["test"] == {"a_test_00800_00000.png"}
+    tile = np.asarray(Image.open(workspace.folder / "data/prepared/tiles/a_val_00650_00000.png"))
+    np.testing.assert_array_equal(tile, large[:, 650:800])
+
+
+def test_anchors_that_reach_few_objects_are_a_warning_with_the_mend(workspace):
+    """Boxes of 4 px in pictures 640 px wide, which the default's 32 px anchors cannot reach."""
+    objects = {f"p{n:03}.png": [("dot", (100 + n, 100, 104 + n, 104))] for n in range(20)}
+    write_csv(workspace.raw, objects)
+    for number, name in enumerate(objects):
+        Image.fromarray(pixels(number, 640, 480)).save(workspace.raw / "images" / name)
+    said = workspace.works()
+    assert "warning: anchors reach few objects with IoU 0.5 at the training size: 0% of" in said
+    assert "dot (median 4 x 4 px)" in said and "% of them, not 0% (`retinanet fit-anchors --write`)" in said
+    coverage = workspace.figures()["anchor_coverage"]
+    assert coverage["classes"]["dot"]["IoU 0.5"] == 0
+    assert coverage["proposal"]["anchors"]["sizes"][0] < 10
+    assert "To look at before training" in (workspace.folder / "reports/data/index.html").read_text()
+    workspace.change(min_coverage=0.0)
+    assert "warning: anchors" not in workspace.works()
+
+
+@pytest.mark.skipif(not BCCD.exists(), reason=f"{BCCD} is not there")
+def test_bccd(workspace):
+    """As counted by hand: 2 boxes without area, 545 up to the edge, one pair of photos of the same cells."""
+    with tarfile.open(BCCD) as archive:
+        archive.extractall(workspace.raw, filter="data")
+    workspace.params["model"] |= {"short_side": 352, "long_side": 480}
+    workspace.change(max_skipped=0.0)
+    out = workspace.works()
+    figures = workspace.figures()
+    assert figures["splits"] == {
+        "train": {"pictures": 205, "negatives": 0, "boxes": {"Platelets": 209, "RBC": 2382 - 1, "WBC": 214}},
+        "val": {"pictures": 87, "negatives": 0, "boxes": {"Platelets": 83, "RBC": 968 - 1, "WBC": 87}},
+        "test": {"pictures": 72, "negatives": 0, "boxes": {"Platelets": 69, "RBC": 805, "WBC": 71}},
+    }
+    assert [(Path(one["file"]).stem, one["reason"]) for one in figures["skipped_boxes"]] == [
+        ("BloodImage_00338", "RBC (504, 337, 504, 337) has no width or height"),
+        ("BloodImage_00343", "RBC (181, 329, 181, 329) has no width or height"),
+    ]
+    assert figures["clipped_boxes"] == []
+    boxes = [box for _, _, box in workspace.annotations()]
+    assert sum(x + width == 640 or y + height == 480 for x, y, width, height in boxes) == 545
+    (pair,) = figures["near_duplicates"]
+    assert {Path(file).stem: split for file, split in pair.items()} == {
+        "BloodImage_00037": "val",
+        "BloodImage_00038": "train",
+    }
+    assert "warning: 1 pair looks the same in different splits" in out

@@ -1,0 +1,210 @@
+"""Every fault of the data through the stage itself, with the tree of files before and after."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from prepare_workspace import (
+    coco_content,
+    pixels,
+    some_objects,
+    spoil,
+    voc_xml,
+    with_boxes,
+    write_voc,
+)
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(b""), "has 0 bytes"),
+        (lambda path: path.write_bytes(b"<!doctype html><p>no"), "is an HTML page"),
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), "damaged or truncated"),
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: Image.fromarray(pixels(0, 32, 24)).save(path), "is 32 x 24 but annotated as 64 x 48"),
+        (lambda path: Image.fromarray(pixels(0, 300, 300)).save(path), "more than 10000 pixels"),
+    ],
+    ids=["0 bytes", "HTML", "truncated", "missing", "another size", "over the limit"],
+)
+def test_an_unusable_picture_is_skipped_and_listed(coco, damage, reason):
+    coco.change(max_pixels=10_000)
+    damage(coco.raw / "images/p003.png")
+    coco.works()
+    (skipped,) = coco.figures()["skipped_pictures"]
+    assert skipped["file"].endswith("p003.png") and reason in skipped["reason"]
+    assert "p003.png" not in set.union(*coco.names().values())
+    assert len(set.union(*coco.names().values())) == 12
+
+
+def test_too_many_unusable_pictures_fail_the_stage(coco):
+    coco.works()
+    coco.change(max_skipped=0.05)
+    (coco.raw / "images/p003.png").write_bytes(b"")
+    said = coco.fails()
+    assert "1 of 13 pictures cannot be used, more than prepare.max_skipped = 0.05" in said and "has 0 bytes" in said
+
+
+def test_unusual_pictures_are_read_and_counted(coco):
+    images = coco.raw / "images"
+    grey = Image.fromarray(pixels(51)[:, :, 0])
+    content = coco_content(some_objects())
+    kinds = {
+        "cmyk.tif": (Image.fromarray(pixels(52)).convert("CMYK"), {}),
+        "grey.png": (grey, {}),
+        "palette.png": (Image.fromarray(pixels(53)).quantize(8), {}),
+        "alpha.png": (Image.fromarray(pixels(54)).convert("RGBA"), {}),
+        "bit.png": (grey.convert("1"), {}),
+        "deep.png": (Image.fromarray(pixels(55)[:, :, 0].astype(np.uint16) * 257), {}),
+        "moving.gif": (Image.fromarray(pixels(56)), {"save_all": True, "append_images": [Image.fromarray(pixels(57))]}),
+    }
+    for number, (name, (picture, options)) in enumerate(kinds.items(), start=100):
+        picture.save(images / name, **options)
+        content["images"].append({"id": number, "file_name": name, "width": 64, "height": 48})
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels(58, 48, 64)).save(images / "turned.jpg", exif=exif)
+    content["images"].append({"id": 200, "file_name": "turned.jpg", "width": 64, "height": 48})
+    Image.fromarray(pixels(59)).save(images / "jpeg.png", "JPEG")
+    content["images"].append({"id": 201, "file_name": "jpeg.png", "width": 64, "height": 48})
+    spoil(coco, **content)
+    coco.works()
+    kinds = ["CMYK", "grey", "palette", "alpha", "1-bit", "16-bit", "animated", "EXIF-rotated", "wrong extension"]
+    counted = coco.figures()["read_as_rgb"]
+    assert {kind: counted[kind] for kind in kinds} == dict.fromkeys(kinds, 1) | {"palette": 2}
+    assert coco.figures()["skipped_pictures"] == []
+
+
+def test_unusable_boxes_are_skipped_and_listed(coco):
+    with_boxes(
+        coco, [5, 5, 0, 9], [5, 5, 9, 0], [5, 5, -3, 9], [NAN, 5, 9, 9], [5, 5, INF, 9], [70, 5, 9, 9], [-20, 5, 20, 9]
+    )
+    coco.works()
+    skipped = coco.figures()["skipped_boxes"]
+    assert [one["reason"].partition(") ")[2] for one in skipped] == [
+        *["has no width or height"] * 3,
+        *["is not finite"] * 2,
+        *["lies outside the 64 x 48 picture"] * 2,
+    ]
+    assert {one["file"] for one in skipped} == {"data/raw/images/p000.png"}
+    assert [row for row in coco.annotations() if row[0] == "p000.png"] == [("p000.png", "cat", [2.0, 3.0, 20.0, 27.0])]
+
+
+def test_boxes_partly_outside_are_clipped_and_counted(coco):
+    with_boxes(coco, [-5, 40, 20, 30])
+    coco.works()
+    (clipped,) = coco.figures()["clipped_boxes"]
+    assert clipped["reason"] == "cat (-5, 40, 15, 70) is clipped to the 64 x 48 picture"
+    assert ("p000.png", "cat", [0.0, 40.0, 15.0, 8.0]) in coco.annotations()
+
+
+def test_a_box_up_to_the_edge_is_valid(coco):
+    with_boxes(coco, [40, 20, 24, 28])
+    coco.works()
+    assert coco.figures()["skipped_boxes"] == coco.figures()["clipped_boxes"] == []
+    assert ("p000.png", "cat", [40.0, 20.0, 24.0, 28.0]) in coco.annotations()
+
+
+def annotation(**values) -> dict:
+    return {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]} | values
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"annotations": [annotation(category_id=7)]}, "has category 7"),
+        (
+            {"images": [{"id": 1, "file_name": "p000.png"}, {"id": 1, "file_name": "p001.png"}]},
+            "image id 1 is there twice",
+        ),
+        ({"annotations": [annotation(), annotation()]}, "annotation id 1 is there twice"),
+        ({"annotations": [annotation(id=0)]}, "annotation id 0"),
+        ({"annotations": [annotation(image_id=99)]}, "is for image 99"),
+        ({"images": [{"id": 1, "file_name": "../p000.png"}]}, "stay inside the folder"),
+        ({"images": [{"id": 1, "file_name": "/etc/passwd"}]}, "must be relative"),
+        (
+            {"images": [{"id": 1, "file_name": "p000.png"}, {"id": 2, "file_name": "p000.png"}], "annotations": []},
+            "twice",
+        ),
+        ({"annotations": [annotation(bbox="big")]}, "has bbox 'big'"),
+    ],
+)
+def test_contradictions_are_errors_and_leave_everything(coco, sections, said):
+    coco.works()
+    spoil(coco, **sections)
+    line = coco.fails()
+    assert "data/raw/annotations.json: " in line and said in line
+
+
+@pytest.mark.parametrize("text", ["{", "", "[[[", "\x00"])
+def test_broken_json_is_an_error(coco, text):
+    coco.works()
+    (coco.raw / "annotations.json").write_text(text)
+    assert "data/raw/annotations.json: broken JSON" in coco.fails()
+
+
+def test_broken_xml_and_its_contradictions_are_errors(workspace):
+    write_voc(workspace.raw, some_objects())
+    workspace.works()
+    xml = workspace.raw / "annotations/p000.xml"
+    for text, said in (
+        ("<annotation><object>", "broken XML"),
+        (voc_xml("p000.png", [("cat", (1, 2, "wide", 4))]), "object 1 has bndbox"),
+    ):
+        xml.write_text(text)
+        assert f"data/raw/annotations/p000.xml: {said}" in workspace.fails()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"vall_share": 0.1}, "prepare.vall_share is no known key; did you mean val_share?"),
+        ({"val_share": "much"}, "prepare.val_share is 'much'"),
+        ({"val_share": 0.9}, "train needs a share too"),
+        ({"tile_size": -1}, "prepare.tile_size is -1"),
+        ({"format": "yolov8"}, "prepare.format is 'yolov8'"),
+        ({"group_pattern": "("}, "is no regular expression"),
+        ({"group_pattern": "a+"}, "has no (group)"),
+        ({"group_column": "patient"}, "no picture has 'patient'"),
+        ({"format": "voc"}, "holds no Pascal VOC"),
+    ],
+)
+def test_settings_that_cannot_be_are_errors(coco, change, said):
+    coco.works()
+    coco.change(**change)
+    assert said in coco.fails()
+
+
+@pytest.mark.parametrize("text", ["prepare: [", "prepare: 3", "", "- 1", "a: 2020-13-45", "a: " + "9" * 5000, "\x00"])
+def test_params_that_are_no_params_are_errors(coco, text):
+    coco.works()
+    (coco.folder / "params.yaml").write_text(text)
+    assert "params.yaml" in coco.fails()
+
+
+def test_params_of_another_encoding_are_an_error(coco):
+    (coco.folder / "params.yaml").write_bytes(b"# \xff\xfe\n")
+    assert "params.yaml" in coco.fails()
+
+
+def test_without_data_it_says_what_to_run(workspace):
+    shutil.rmtree(workspace.raw)
+    assert "run the download stage first" in workspace.fails()
+    workspace.raw.mkdir()
+    assert "check download.* and prepare.format" in workspace.fails()
+
+
+def test_a_failure_at_the_very_end_leaves_everything(coco, monkeypatch):
+    coco.works()
+    before = coco.tree()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stages.prepare.write_page", full)
+    with pytest.raises(OSError, match="No space"):
+        coco.prepare()
+    assert coco.tree() == before
