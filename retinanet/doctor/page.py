@@ -1,11 +1,9 @@
 """The data's page: one HTML file with its pictures inside, which opens anywhere and needs nothing else."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from retinanet.data.annotated import SPLITS, TRAIN, Finding
@@ -14,8 +12,8 @@ from retinanet.doctor.coverage import THRESHOLDS
 from retinanet.doctor.figures import Found
 from retinanet.doctor.pictures import look, sample
 from retinanet.drawing import COLOURS
+from retinanet.pages.render import css_colour, jpeg_url, render_page
 
-TEMPLATE = Path(__file__).with_name("page.html")
 SAMPLES = 4  # of each split
 SHOWN = 24  # findings of a kind with their picture; the others are in figures.json
 CHARTS = {
@@ -35,18 +33,17 @@ def write_page(folder: Path, found: Found, figures: Mapping, where: Callable[[st
     (folder / "pictures").mkdir()
     for one in samples:
         (folder / "pictures" / one["file"]).write_bytes(one["jpeg"])
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(TEMPLATE.read_text(encoding="utf-8"))
     names = found.datasets[TRAIN].class_names
-    text = template.render(
+    legend = zip(names, map(css_colour, COLOURS), strict=False) if len(names) <= len(COLOURS) else ()
+    text = render_page(
+        "data",
         figures=figures,
         facts=_facts(figures),
         classes=_class_rows(figures, least),
         least=least,
-        legend=[(name, _css(label)) for label, name in enumerate(names)] if len(names) <= len(COLOURS) else [],
+        legend=list(legend),
         charts=[(title, _bars(figures["distributions"][key])) for key, title in CHARTS.items()],
-        samples=[(one["title"], _data_url(one["jpeg"])) for one in samples],
+        samples=[(one["title"], jpeg_url(one["jpeg"])) for one in samples],
         alike=_alike(figures),
         kinds=_kinds(found),
         shown=SHOWN,
@@ -144,12 +141,4 @@ def _cards(findings: Sequence[Finding]) -> list[dict]:
 
 
 def _optional(content: bytes | None) -> str:
-    return _data_url(content) if content else ""
-
-
-def _data_url(content: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
-
-
-def _css(label: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*COLOURS[label])
+    return jpeg_url(content) if content else ""

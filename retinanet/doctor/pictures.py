@@ -1,17 +1,15 @@
 """Pictures for the page: a look at what a finding is about, and samples with their boxes."""
 
-import io
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from retinanet.data.coco import Objects
 from retinanet.data.images import read_picture
-from retinanet.drawing import COLOURS, draw_boxes
+from retinanet.drawing import COLOURS, draw_boxes, jpeg
 from retinanet.errors import PictureError
 
 Xyxy = tuple[float, float, float, float]
@@ -19,7 +17,6 @@ THUMB_SIDE = 300
 SAMPLE_SIDE = 720
 # Pixels of a picture that is only looked at; larger ones were refused or are not worth the wait.
 MOST_PIXELS = 200_000_000
-QUALITY = 80
 
 
 def look(path: Path | str, xyxy: Xyxy | None = None) -> bytes | None:
@@ -54,13 +51,6 @@ def sample(path: Path | str, objects: Objects, class_names: Sequence[str]) -> by
         captions = [class_names[label] if named else ""] * len(boxes)
         picture = draw_boxes(picture, boxes, captions, COLOURS[label % len(COLOURS)])
     return jpeg(picture)
-
-
-def jpeg(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    # Halved colours would wash the thin lines of boxes out.
-    Image.fromarray(picture).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
-    return buffer.getvalue()
 
 
 def _fit(picture: np.ndarray, side: int) -> tuple[np.ndarray, float]:

@@ -1,15 +1,9 @@
 """The report as one HTML page with its pictures inside, which opens anywhere and needs nothing else."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import jinja2
-import numpy as np
-from PIL import Image
-
+from retinanet.drawing import jpeg
 from retinanet.evaluation.errors import HIT, NOTHING, OUTCOMES
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
@@ -20,23 +14,20 @@ from retinanet.explain.panels import (
     letter,
     truth_panel,
 )
+from retinanet.pages.render import css_colour, jpeg_url, render_page
 
-TEMPLATE = Path(__file__).with_name("report.html")
-JPEG_QUALITY = 82
 # A legend of all 80 classes of a large set would hide the page.
 CLASSES_IN_LEGEND = 20
 
 
 def report_html(examples: Sequence[Example], class_names: tuple[str, ...], facts: Mapping[str, str]) -> str:
     """The page. facts stand at its top: what was measured, and of which model."""
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
-    )
     seen = sorted({int(label) for e in examples for label in (*e.detections.labels, *e.objects.labels)})
-    return template.render(
+    return render_page(
+        "gradcam",
         facts=facts,
-        legend=[(class_names[label], _css(class_colour(label))) for label in seen[:CLASSES_IN_LEGEND]],
-        unfound_colour=_css(UNFOUND_COLOUR),
+        legend=[(class_names[label], css_colour(class_colour(label))) for label in seen[:CLASSES_IN_LEGEND]],
+        unfound_colour=css_colour(UNFOUND_COLOUR),
         sections=[_section(example, class_names) for example in examples],
     )
 
@@ -46,14 +37,14 @@ def _section(example: Example, class_names: tuple[str, ...]) -> dict:
         "name": example.name,
         "summary": summary(example),
         "found": len(example.detections),
-        "detections": _data_url(detections_panel(example, class_names)),
-        "truth": _data_url(truth_panel(example, class_names)),
+        "detections": jpeg_url(jpeg(detections_panel(example, class_names))),
+        "truth": jpeg_url(jpeg(truth_panel(example, class_names))),
         "explained": [
             {
                 "letter": letter(i),
                 "why": explained.why,
                 "fault": example.judgement.outcomes[explained.row] != HIT,
-                "picture": _data_url(heat_panel(example, explained)),
+                "picture": jpeg_url(jpeg(heat_panel(example, explained))),
                 **_words(example, explained, class_names),
             }
             for i, explained in enumerate(example.explained)
@@ -99,13 +90,3 @@ def _words(example: Example, explained: Explained, class_names: tuple[str, ...])
         "box": f"x {left} to {right}, y {top} to {bottom}",
         "heat": "" if explained.heat.any() else "Nothing on this map speaks for the label.",
     }
-
-
-def _data_url(picture: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _css(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
