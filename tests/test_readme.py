@@ -15,7 +15,8 @@ import pytest
 import yaml
 from workspace import Workspace
 
-from retinanet.cli import REFUSED, _parser
+from retinanet.cli import _parser
+from retinanet.commands import REFUSED
 from retinanet.errors import ParamsError
 from retinanet.params import load_params
 
