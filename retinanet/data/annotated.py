@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from retinanet.errors import AnnotationError
+
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
 # A thinner box would be none once it is float32 and rounded to 1/1000 px.
 LEAST_SIDE = 0.01
@@ -64,6 +66,20 @@ class AnnotatedSet:
         """Declared or used."""
         used = {box.class_name for picture in self.pictures for box in picture.boxes}
         return used | self.category_ids.keys() | set(self.class_names)
+
+
+def take_listed(found: AnnotatedSet, listed_in: dict[Path, str], file: Path | None, name: str, who: str) -> bool:
+    """Whether the picture that an annotation file names is there; a missing one goes to what was skipped.
+
+    listed_in says where each picture was named, and is filled. Raises AnnotationError for one that was named before.
+    """
+    if file is None:
+        found.skipped.append(Finding(name, f"named by {who}, but the picture is missing"))
+        return False
+    if file in listed_in:
+        raise AnnotationError(f"{who}: {name!r} is listed twice, first in {listed_in[file]}")
+    listed_in[file] = who
+    return True
 
 
 def rename_classes(source: AnnotatedSet, names: dict[str, str]) -> AnnotatedSet:

@@ -3,7 +3,7 @@
 from math import isfinite
 from pathlib import Path
 
-from retinanet.data.annotated import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, Finding
+from retinanet.data.annotated import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, take_listed
 from retinanet.data.coco import is_number, read_coco_content, read_json
 from retinanet.data.paths import find_file
 from retinanet.errors import AnnotationError
@@ -25,7 +25,7 @@ def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> A
     Raises AnnotationError on what cannot be understood or contradicts itself.
     """
     found = AnnotatedSet("coco")
-    listed_in: dict[Path, Path] = {}
+    listed_in: dict[Path, str] = {}
     for path in files:
         content = read_coco_content(path)
         split = _split_named_by(path, root) if len(files) > 1 else None
@@ -36,12 +36,8 @@ def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> A
             boxes[annotation["image_id"]].append(_box(annotation, names))
         for image in content["images"]:
             file = _locate(image["file_name"], path, root)
-            if file is None:
-                found.skipped.append(Finding(image["file_name"], f"named by {path}, but the picture is missing"))
+            if not take_listed(found, listed_in, file, image["file_name"], str(path)):
                 continue
-            if file in listed_in:
-                raise AnnotationError(f"{path}: {image['file_name']!r} is listed twice, first in {listed_in[file]}")
-            listed_in[file] = path
             size = (image.get("width"), image.get("height"))
             if not all(isinstance(side, int) and side > 0 for side in size):
                 size = None

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from retinanet.data.annotated import AnnotatedPicture, AnnotatedSet, Box, Finding, split_of_folders
+from retinanet.data.annotated import AnnotatedPicture, AnnotatedSet, Box, split_of_folders, take_listed
 from retinanet.data.coco import is_number
 from retinanet.data.paths import check_class_name, check_file_name, find_file, read_lines
 from retinanet.errors import AnnotationError
@@ -30,12 +30,8 @@ def read_metadata_source(root: Path, files: list[Path], group_column: str = "") 
             row = _parse(line, who)
             check_file_name(row.get("file_name"), who)
             file = find_file([path.parent], row["file_name"])
-            if file is None:
-                found.skipped.append(Finding(row["file_name"], f"named by {who}, but the picture is missing"))
+            if not take_listed(found, listed_in, file, row["file_name"], who):
                 continue
-            if file in listed_in:
-                raise AnnotationError(f"{who}: {row['file_name']!r} is listed twice, first in {listed_in[file]}")
-            listed_in[file] = who
             split = split_of_folders(file.parent.relative_to(root).parts)
             group = row.get(group_column)
             found.pictures.append(
