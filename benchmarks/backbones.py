@@ -19,13 +19,14 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from retinanet.data.files import write_text
 from retinanet.detector import DecodeSettings, load_detector
 from retinanet.export.onnx_model import export_onnx
+from retinanet.files import write_text
 from retinanet.model.losses import detection_losses
 from retinanet.model.places import meta_twin
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Model, load_params
+from retinanet.params import load_params
+from retinanet.settings import Model
 
 TABLE = Path("docs/backbones.md")
 SIDE = 640

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from retinanet.data.coco import coco_results
-from retinanet.data.files import write_json
 from retinanet.data.images import PICTURE_SUFFIXES, read_picture
 from retinanet.detector import Detector
 from retinanet.drawing import draw_detections
 from retinanet.errors import PictureError, WeightsError
+from retinanet.files import write_json
 
 # The exported model is what is served, and it opens without torch.
 OWN_MODELS = (Path("models/export/model.onnx"), Path("models/model.safetensors"))

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from retinanet.data.archives import Limits, unpack_archives
 from retinanet.data.downloads import Pinned
-from retinanet.data.files import home, new_folder
 from retinanet.data.folders import copy_folder
 from retinanet.data.packages import fetch_wheel, unpack_wheel
 from retinanet.data.public_sets import fetch_public_set
 from retinanet.data.sources import fetch_archives
 from retinanet.errors import DownloadError, exit_on_error
-from retinanet.params import Download, load_params
+from retinanet.files import home, new_folder
+from retinanet.params import load_params
+from retinanet.settings import Download
 
 RAW = Path("data/raw")
 WEIGHTS = Path("data/weights")

@@ -7,7 +7,6 @@ import pandas as pd
 from PIL import Image
 
 from retinanet.data.coco import CocoDataset, read_coco
-from retinanet.data.files import new_folder, write_json
 from retinanet.data.images import read_picture
 from retinanet.detections import Detections
 from retinanet.detector import DecodeSettings
@@ -16,6 +15,7 @@ from retinanet.errors import exit_on_error
 from retinanet.evaluation.coco_metrics import evaluate, summarise
 from retinanet.evaluation.curves import class_table, draw_precision_recall, precision_recall
 from retinanet.evaluation.errors import confusion, count_errors, detections_above
+from retinanet.files import new_folder, write_json
 from retinanet.model.weights import load_model
 from retinanet.params import load_params
 from retinanet.tracking.provenance import evaluation_digest

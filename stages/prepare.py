@@ -6,7 +6,6 @@ from retinanet.data.annotated import SPLITS, AnnotatedSet, rename_classes
 from retinanet.data.checks import Checked, check_all, refuse_many_skipped
 from retinanet.data.coco import write_coco
 from retinanet.data.copies import Copies, find_copies, look_alikes, refuse_leaks
-from retinanet.data.files import new_folder, write_json
 from retinanet.data.formats import read_source
 from retinanet.data.placement import Part, assign_splits, settle_official_splits
 from retinanet.data.prepared import numbered_categories, split_datasets, store_tiles
@@ -14,7 +13,9 @@ from retinanet.doctor.coverage import AnchorSettings
 from retinanet.doctor.figures import Found, examine
 from retinanet.doctor.page import write_page
 from retinanet.errors import AnnotationError, exit_on_error
-from retinanet.params import Params, Prepare, load_params
+from retinanet.files import new_folder, write_json
+from retinanet.params import load_params
+from retinanet.settings import Params, Prepare
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")

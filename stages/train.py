@@ -8,12 +8,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from retinanet.data.coco import CocoDataset, read_coco
-from retinanet.data.files import home, new_folder, sha256_of
 from retinanet.detector import DecodeSettings
 from retinanet.errors import exit_on_error
+from retinanet.files import home, new_folder, sha256_of
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import save_model
-from retinanet.params import Params, load_params
+from retinanet.params import load_params
+from retinanet.settings import Params
 from retinanet.tracking.registered_weights import weights_at_hand
 from retinanet.tracking.runs import Run, start_run, write_run_file
 from retinanet.training import distributed

@@ -2,7 +2,7 @@ import pytest
 from squares import small_network
 from workspace import SMALL, Workspace, clone
 
-from retinanet.params import Model
+from retinanet.settings import Model
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from PIL import Image
 from retinanet.data.coco import CocoDataset, Objects, Picture, read_coco, write_coco
 from retinanet.detector import DecodeSettings
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Model, Train, load_params
+from retinanet.params import load_params
+from retinanet.settings import Model, Train
 from retinanet.training import distributed
 from retinanet.training.checkpoint import lock_folder
 from retinanet.training.fit import Epoch, fit

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retinanet.data.augment import Augmentation, resize_with_boxes
-from retinanet.params import Augment
+from retinanet.settings import Augment
 
 PADDING = (128, 128, 128)
 BOXES, LABELS = np.array([[10, 20, 30, 40], [50, 50, 60, 60]], np.float32), np.array([3, 5])

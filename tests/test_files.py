@@ -5,8 +5,8 @@ import json
 import pytest
 from packed import tree
 
-from retinanet.data.files import disk_full, home, megabytes, new_folder, sha256_of, write_json, write_text
 from retinanet.errors import RetinanetError
+from retinanet.files import disk_full, home, megabytes, new_folder, sha256_of, write_json, write_text
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dvc.cli.parser import get_main_parser
 from pydantic import BaseModel
 
 from retinanet.cli import _parser
-from retinanet.params import Params
+from retinanet.settings import Params
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "RetinaNet_v1.ipynb"

@@ -1,10 +1,12 @@
+import shutil
+from difflib import ndiff
 from pathlib import Path
 
 import pytest
 import yaml
 
 from retinanet.errors import ParamsError
-from retinanet.params import load_params
+from retinanet.params import load_params, with_values, write_params
 
 GOOD = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -74,3 +76,40 @@ def test_a_file_that_is_no_mapping(tmp_path, content, says):
 def test_no_file_says_where_to_stand(tmp_path):
     with pytest.raises(ParamsError, match="run from the repository's root"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_only_the_named_values_change(tmp_path):
+    path = Path(shutil.copy("params.yaml", tmp_path))
+    before = path.read_text(encoding="utf-8").splitlines()
+    write_params(path, {"model.anchors.sizes": [16, 32, 64, 128.5, 256], "train.optimizer": "sgd"})
+    changes = [line for line in ndiff(before, path.read_text(encoding="utf-8").splitlines()) if line[0] in "+-"]
+    assert [line[1:].partition("#")[0].strip() for line in changes if line[0] == "+"] == [
+        "sizes: [16, 32, 64, 128.5, 256]",
+        "optimizer: sgd",
+    ]
+    assert len(changes) == 4
+    assert load_params(path).model.anchors.sizes == [16, 32, 64, 128.5, 256]
+
+
+def test_comments_and_odd_layouts_stay():
+    text = "# top\na:\n    b: [1, 2]   # why\n    c: 'x'       # that\n    d:\n    - 1\n    - 2 # two\n# end\n"
+    assert (
+        with_values(text, {"a.b": [3], "a.c": "no", "a.d": [7, 8]}, Path("p.yaml"))
+        == "# top\na:\n    b: [3]   # why\n    c: 'no'       # that\n    d:\n      [7, 8] # two\n# end\n"
+    )
+
+
+@pytest.mark.parametrize(("text", "key"), [("a: 1\n", "b"), ("a: 1\n", "a.b"), ("a: [\n", "a"), ("", "a")])
+def test_what_cannot_be_changed_is_said(text, key):
+    with pytest.raises(ParamsError, match=r"p\.yaml: cannot be changed"):
+        with_values(text, {key: 3}, Path("p.yaml"))
+
+
+@pytest.mark.parametrize("values", [{"train.epochs": 0}, {"train.epoch": 3}])
+def test_a_file_that_would_not_be_valid_stays_as_it_was(tmp_path, values):
+    path = Path(shutil.copy("params.yaml", tmp_path))
+    before = path.read_bytes()
+    with pytest.raises(ParamsError):
+        write_params(path, values)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["params.yaml"]

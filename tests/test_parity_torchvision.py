@@ -10,7 +10,7 @@ from retinanet.model.decode import decode
 from retinanet.model.losses import detection_losses
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import from_torchvision
-from retinanet.params import Model
+from retinanet.settings import Model
 
 CLASSES = 5
 VERSIONS = ("v1", "v2")

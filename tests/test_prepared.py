@@ -7,11 +7,11 @@ from PIL import Image
 
 from retinanet.data.annotated import AnnotatedPicture, AnnotatedSet, Box
 from retinanet.data.checks import CheckedPicture
-from retinanet.data.files import sha256_of
 from retinanet.data.images import inspect_picture
 from retinanet.data.placement import Part
 from retinanet.data.prepared import numbered_categories, split_datasets, split_figures, store_tiles
 from retinanet.data.tiles import Region
+from retinanet.files import sha256_of
 
 CAT, DOG = Box("cat", (1.0, 2.0, 30.0, 40.0)), Box("dog", (0.0, 0.0, 64.0, 48.0), iscrowd=True, area=99.0)
 

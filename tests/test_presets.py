@@ -10,8 +10,9 @@ import torch
 from retinanet import cli
 from retinanet.errors import ParamsError
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Params, load_params
+from retinanet.params import load_params
 from retinanet.presets.apply import preset_changes, preset_names, write_preset
+from retinanet.settings import Params
 
 OWN = Path("params.yaml")
 ALL = ("torchvision_v1", "torchvision_v2", "detectron2")

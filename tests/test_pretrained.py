@@ -15,7 +15,7 @@ from retinanet.errors import WeightsError
 from retinanet.model.pretrained import load_weights
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import save_model
-from retinanet.params import Model
+from retinanet.settings import Model
 
 DETECTOR = torchvision.models.detection.retinanet_resnet50_fpn
 

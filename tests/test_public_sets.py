@@ -15,7 +15,7 @@ from served import serving
 
 from retinanet.data import downloads
 from retinanet.data.public_sets import PUBLIC_SETS, public_sets_text
-from retinanet.params import Download
+from retinanet.settings import Download
 from stages import download, prepare
 
 

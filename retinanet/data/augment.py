@@ -8,7 +8,7 @@ import albumentations as A
 import numpy as np
 
 from retinanet.data.preprocess import fit_scale, resize
-from retinanet.params import Augment
+from retinanet.settings import Augment
 
 # A box of which a crop leaves less than this share is no longer an example of its class.
 MIN_VISIBLE = 0.3

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from retinanet.data.files import write_text
 from retinanet.data.paths import check_class_name, check_file_name
 from retinanet.detections import Detections
 from retinanet.errors import AnnotationError
+from retinanet.files import write_text
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from retinanet.data.files import sha256_of
 from retinanet.errors import PictureError
+from retinanet.files import sha256_of
 
 # What Pillow decodes by itself: its other formats start programs (EPS) or hold no photographs.
 EXTENSIONS = {

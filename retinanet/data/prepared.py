@@ -15,9 +15,9 @@ from tqdm import tqdm
 from retinanet.data.annotated import SPLITS, AnnotatedSet, Box
 from retinanet.data.checks import CheckedPicture
 from retinanet.data.coco import CocoDataset, Objects, Picture
-from retinanet.data.files import sha256_of
 from retinanet.data.images import read_picture
 from retinanet.data.placement import Part
+from retinanet.files import sha256_of
 
 # Bytes of a file's name that its tiles' names can hold, with their places added to it.
 LONGEST_STEM = 150

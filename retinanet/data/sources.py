@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from retinanet.data.downloads import Pinned, download_file, find_fault, shown
-from retinanet.data.files import home, megabytes, sha256_of
 from retinanet.errors import DownloadError
+from retinanet.files import home, megabytes, sha256_of
 
 AT_ONCE = 4
 

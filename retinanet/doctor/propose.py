@@ -6,7 +6,7 @@ from typing import NamedTuple
 from retinanet.data.coco import read_coco
 from retinanet.doctor.anchor_fit import fit_anchors
 from retinanet.doctor.coverage import THRESHOLDS, AnchorSettings, best_ious, coverage_by_class, training_boxes
-from retinanet.doctor.params_edit import write_params
+from retinanet.params import write_params
 
 
 class Proposal(NamedTuple):

@@ -11,7 +11,7 @@ from retinanet.model.backbones import build_backbone
 from retinanet.model.heads import box_subnet, classification_subnet
 from retinanet.model.places import meta_twin
 from retinanet.model.pyramid import FeaturePyramid
-from retinanet.params import Model as ModelSettings
+from retinanet.settings import Model as ModelSettings
 
 
 class RetinaNet(nn.Module):

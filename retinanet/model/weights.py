@@ -13,7 +13,7 @@ from torch import Tensor
 
 from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Model as ModelSettings
+from retinanet.settings import Model as ModelSettings
 
 
 class Loaded(NamedTuple):

@@ -1,15 +1,13 @@
 """A preset put into params.yaml, which keeps its comments."""
 
 import difflib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+import yaml
 
 from retinanet.errors import ParamsError
-from retinanet.params import load_params
+from retinanet.params import load_params, write_params
 
 PRESETS = Path(__file__).parent
 
@@ -26,24 +24,7 @@ def preset_changes(name: str, path: Path) -> list[tuple[str, object, object]]:
 
 def write_preset(name: str, path: Path) -> None:
     """Put the preset into the params file. Raises ParamsError and leaves the file where the outcome can't be."""
-    preset = _read(name)
-    yaml = _yaml()
-    content = yaml.load(path.read_text(encoding="utf-8"))
-    for keys, _, new in list(_changes(preset, content)):
-        section = content
-        for key in keys[:-1]:
-            section = section[key]
-        section[keys[-1]] = _on_one_line(new) if isinstance(new, list) else new
-    text = io.StringIO()
-    yaml.dump(content, text)
-    part = path.with_suffix(".part")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    try:
-        load_params(part)
-    except ParamsError:
-        part.unlink()
-        raise
-    part.rename(path)
+    write_params(path, {key: new for key, _, new in preset_changes(name, path)})
 
 
 def _read(name: str) -> dict:
@@ -51,7 +32,7 @@ def _read(name: str) -> dict:
         near = difflib.get_close_matches(name, preset_names(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(preset_names())}"
         raise ParamsError(f"there is no preset {name!r}; {hint}")
-    return YAML(typ="safe").load(PRESETS / f"{name}.yaml")
+    return yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _changes(preset: Mapping, content: Mapping, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple, object, object]]:
@@ -62,17 +43,3 @@ def _changes(preset: Mapping, content: Mapping, above: tuple[str, ...] = ()) -> 
             yield from _changes(new, old, (*above, key))
         elif new != old:
             yield (*above, key), old, new
-
-
-def _yaml() -> YAML:
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 200
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def _on_one_line(values: list) -> CommentedSeq:
-    line = CommentedSeq(values)
-    line.fa.set_flow_style()
-    return line

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from retinanet.data.files import sha256_of
+from retinanet.files import sha256_of
 
 CODE = ("retinanet", "stages", "dvc.yaml", "params.yaml")
 # These say what to do with a model, not how it is made.

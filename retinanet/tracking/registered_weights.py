@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retinanet.data.files import sha256_of
 from retinanet.errors import TrackingError
+from retinanet.files import sha256_of
 from retinanet.tracking.registry import at_alias, find_version
 from retinanet.tracking.store import open_client, patience, tracking_uri
 

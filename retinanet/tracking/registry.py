@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 import retinanet
-from retinanet.data.files import sha256_of
 from retinanet.errors import TrackingError
+from retinanet.files import sha256_of
 from retinanet.tracking.provenance import provenance_tags
 from retinanet.tracking.store import lock_path, open_client, patience, tracking_uri, unreachable
 

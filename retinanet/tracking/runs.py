@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from retinanet.data.files import home, write_text
 from retinanet.errors import TrackingError
+from retinanet.files import home, write_text
 from retinanet.tracking.entries import carry_out
 from retinanet.tracking.provenance import provenance_tags
 from retinanet.tracking.store import answers, open_client, quiet, tracking_uri, unreachable

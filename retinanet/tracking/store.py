@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock
 
-from retinanet.data.files import home
 from retinanet.errors import TrackingError
+from retinanet.files import home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,7 +18,7 @@ from retinanet.detector import DecodeSettings
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Train
+from retinanet.settings import Train
 from retinanet.training.step import Learner, NotFiniteError, train_step
 from retinanet.training.validate import validate
 

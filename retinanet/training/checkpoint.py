@@ -10,8 +10,8 @@ from typing import Any
 import filelock
 import torch
 
-from retinanet.data.files import sha256_of
 from retinanet.errors import TrainingError
+from retinanet.files import sha256_of
 
 KEPT = 2
 

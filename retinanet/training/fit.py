@@ -20,7 +20,7 @@ from retinanet.detector import DecodeSettings
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Train
+from retinanet.settings import Train
 from retinanet.training import distributed
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
 from retinanet.training.process import StopSignal, ignore_signals

@@ -9,7 +9,7 @@ import torch
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Model, Train
+from retinanet.settings import Model, Train
 from retinanet.training.process import best_device
 from retinanet.training.step import Blame, Learner, explain_step
 

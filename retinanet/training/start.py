@@ -7,7 +7,7 @@ import torch
 from retinanet.model.backbones import freeze_stages
 from retinanet.model.pretrained import load_weights
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Params
+from retinanet.settings import Params
 
 WEIGHTS = Path("data/weights")
 

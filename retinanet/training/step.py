@@ -11,7 +11,7 @@ from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.losses import Losses, detection_losses
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import Train
+from retinanet.settings import Train
 from retinanet.training import distributed
 from retinanet.training.normaliser import MovingCount, class_weights
 from retinanet.training.optim import average_weights, build_optimiser, build_schedule, compute_type

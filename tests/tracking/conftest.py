@@ -9,7 +9,7 @@ import onnx.helper
 import onnx.parser
 import pytest
 
-from retinanet.data.files import sha256_of
+from retinanet.files import sha256_of
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from retinanet.data.files import sha256_of
 from retinanet.errors import TrackingError
+from retinanet.files import sha256_of
 from retinanet.tracking.registered_weights import ARTIFACT, weights_at_hand
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
