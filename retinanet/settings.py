@@ -195,6 +195,7 @@ class Train(Section):
     validate_every: Count
     checkpoint_minutes: Positive
     workers: CountOrZero
+    cache_pictures: bool
     augment: Augment
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from retinanet.data.augment import Augmentation, resize_with_boxes
+from retinanet.data.augment import Augmentation
+from retinanet.data.preprocess import resize
 from retinanet.settings import Augment
 
 PADDING = (128, 128, 128)
@@ -32,9 +33,15 @@ def picture_with(boxes) -> np.ndarray:
     return picture
 
 
+def augmented(augmentation: Augmentation, canvas: int, picture, boxes, labels, seed: list[int]):
+    """The sample of that seed, the picture being brought to its scale first."""
+    scale = augmentation.scale(*picture.shape[:2], seed, canvas)
+    return augmentation(resize(picture, scale), boxes * np.float32(scale), labels, seed, canvas)
+
+
 def test_nothing_set_changes_nothing():
     augmentation = Augmentation(settings(), 100, 100, PADDING)
-    picture, boxes, labels = augmentation(picture_with(BOXES), BOXES, LABELS, [0])
+    picture, boxes, labels = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
     np.testing.assert_array_equal(picture, picture_with(BOXES))
     np.testing.assert_allclose(boxes, BOXES, rtol=1e-6)
     assert labels.tolist() == [3, 5]
@@ -42,7 +49,7 @@ def test_nothing_set_changes_nothing():
 
 def test_flip_takes_the_boxes_along():
     augmentation = Augmentation(settings(flip_horizontal=1), 100, 100, PADDING)
-    _, boxes, _ = augmentation(picture_with(BOXES), BOXES, LABELS, [0])
+    _, boxes, _ = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
     np.testing.assert_allclose(boxes, [[70, 20, 90, 40], [40, 50, 50, 60]], rtol=1e-6)
 
 
@@ -51,7 +58,7 @@ def test_boxes_stay_on_their_objects_through_everything(seed):
     augmentation = Augmentation(
         settings(flip_horizontal=0.5, flip_vertical=0.5, quarter_turns=True, scale=[0.5, 2.0]), 96, 96, (0, 0, 0)
     )
-    picture, boxes, _ = augmentation(picture_with(BOXES), BOXES, LABELS, [seed])
+    picture, boxes, _ = augmented(augmentation, 96, picture_with(BOXES), BOXES, LABELS, [seed])
     assert picture.shape == (96, 96, 3)
     for x1, y1, x2, y2 in boxes.round().astype(int):
         assert picture[y1:y2, x1:x2].mean() > 200
@@ -61,7 +68,7 @@ def test_boxes_stay_on_their_objects_through_everything(seed):
 
 def test_the_same_seed_gives_the_same_sample():
     augmentation = Augmentation(settings(scale=[0.5, 2.0], brightness=0.5, hue=0.1), 96, 96, PADDING)
-    runs = [augmentation(picture_with(BOXES), BOXES, LABELS, seed) for seed in ([1, 2], [9, 9], [1, 2])]
+    runs = [augmented(augmentation, 96, picture_with(BOXES), BOXES, LABELS, seed) for seed in ([1, 2], [9, 9], [1, 2])]
     assert np.array_equal(runs[0][0], runs[2][0]) and np.array_equal(runs[0][1], runs[2][1])
     assert not np.array_equal(runs[0][0], runs[1][0])
 
@@ -69,11 +76,16 @@ def test_the_same_seed_gives_the_same_sample():
 def test_picture_without_objects():
     augmentation = Augmentation(settings(), 64, 64, PADDING)
     _, boxes, labels = augmentation(
-        np.zeros((50, 80, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int), [0]
+        np.zeros((40, 64, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int), [0], 64
     )
     assert boxes.shape == (0, 4) and labels.shape == (0,)
 
 
-def test_resized_boxes_end_at_the_pictures_edge():
-    picture, boxes = resize_with_boxes(np.zeros((33, 50, 3), np.uint8), np.array([[0, 0, 50, 33]], np.float32), 0.5)
-    assert picture.shape == (16, 25, 3) and boxes.tolist() == [[0, 0, 25, 16]]
+def test_the_scale_follows_seed_canvas_and_the_pictures_size():
+    augmentation = Augmentation(settings(scale=[0.5, 2.0], multi_scale=[0.5, 1.5]), 100, 100, PADDING)
+    scales = [augmentation.scale(50, 50, [seed], 100) for seed in range(200)]
+    assert len(set(scales)) == 200
+    assert 1.0 <= min(scales) < 1.1 and 3.8 < max(scales) <= 4.0
+    assert augmentation.scale(50, 50, [7], 50) == scales[7] / 2
+    assert augmentation.scale(100, 200, [7], 100) == pytest.approx(scales[7] / 4)
+    assert augmentation.largest_scale(50, 50) == 6.0

@@ -5,6 +5,7 @@ from PIL import Image
 from retinanet.data.augment import Augmentation
 from retinanet.data.coco import CocoDataset, Objects, Picture
 from retinanet.data.dataset import EpochBatches, Key, PlainPictures, TrainingPictures, collate
+from retinanet.data.picture_cache import PictureCache
 from retinanet.params import load_params
 
 
@@ -25,6 +26,33 @@ def test_pictures_come_at_inference_size_without_crowds(dataset, tmp_path):
     sample = PlainPictures(dataset, tmp_path, 80, 200)[0]
     assert sample.picture.shape == (80, 120, 3)
     assert sample.boxes.tolist() == [[20, 20, 40, 40]] and sample.labels.tolist() == [0]
+
+
+def test_boxes_end_at_the_edge_of_whole_pixels(dataset, tmp_path):
+    sample = PlainPictures(dataset, tmp_path, 31, 100)[0]
+    assert sample.picture.shape == (31, 46, 3)
+    np.testing.assert_allclose(sample.boxes, [[10 * 46 / 60, 10 * 31 / 40, 20 * 46 / 60, 20 * 31 / 40]], rtol=1e-6)
+
+
+def test_a_large_jpeg_read_smaller_is_the_same_sample(tmp_path):
+    """Decoded at a quarter, from the cache or whole: the same boxes, nearly the same picture."""
+    y, x = np.mgrid[:480, :640]
+    smooth = np.stack([x * 255 // 640, y * 255 // 480, (x + y) % 256 // 2 + 60], axis=2).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95, subsampling=0)
+    objects = Objects(np.array([[100, 50, 400, 300]], np.float32), np.array([0]), np.array([False]))
+    dataset = CocoDataset((Picture(1, "a.jpg", 640, 480),), ("cell",), (1,), {1: objects})
+    settings = load_params().train.augment.model_copy(
+        update={"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
+    )
+    augmentation = Augmentation(settings, 96, 96, (0, 0, 0))
+    read = TrainingPictures(dataset, tmp_path, augmentation, 0)
+    cached = TrainingPictures(dataset, tmp_path, augmentation, 0, PictureCache(tmp_path / "cache"))
+    for epoch in range(4):
+        one, first, again = (pictures[Key(epoch, 0, 96)] for pictures in (read, cached, cached))
+        assert one.boxes.tolist() == first.boxes.tolist() == again.boxes.tolist()
+        np.testing.assert_array_equal(first.picture, again.picture)
+        assert np.abs(one.picture.astype(int) - first.picture).mean() < 3
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_training_sample_follows_from_seed_epoch_and_row(dataset, tmp_path):

@@ -145,3 +145,16 @@ def test_names_may_have_any_characters(tmp_path):
     path = save(tmp_path / "ä b\nc.png")
     shutil.copy(path, tmp_path / "d.png")
     assert inspect_picture(path).sha256 == inspect_picture(tmp_path / "d.png").sha256
+
+
+@pytest.mark.parametrize(("scale", "side"), [(1.0, 160), (0.6, 160), (0.5, 80), (0.3, 80), (0.25, 40), (0.01, 20)])
+def test_a_jpeg_is_decoded_no_larger_than_needed(tmp_path, scale, side):
+    Image.new("RGB", (160, 160), (200, 30, 30)).save(tmp_path / "a.jpg")
+    picture = read_picture(tmp_path / "a.jpg", scale=scale)
+    assert picture.shape == (side, side, 3)
+    assert np.abs(picture.astype(int) - (200, 30, 30)).max() < 6
+
+
+def test_other_formats_come_whole(tmp_path):
+    Image.new("RGB", (160, 160)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png", scale=0.1).shape == (160, 160, 3)

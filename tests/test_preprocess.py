@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
+from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize, resize_to
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,14 @@ def test_short_side_unless_the_long_one_is_too_long(height, width, scale):
 
 def test_a_strip_keeps_at_least_one_pixel():
     assert resize(np.zeros((3, 2000, 3), np.uint8), 0.1).shape == (1, 200, 3)
+
+
+def test_no_pixel_is_left_out_when_shrinking():
+    """White lines, one in eight: their share of the light stays whichever pixels they stand on."""
+    for first in range(8):
+        picture = np.zeros((64, 64, 3), np.uint8)
+        picture[first::8] = 255
+        assert resize_to(picture, (8, 16)).mean() == pytest.approx(255 / 8, abs=0.6)
 
 
 def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():

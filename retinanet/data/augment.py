@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import albumentations as A
 import numpy as np
 
-from retinanet.data.preprocess import fit_scale, resize
+from retinanet.data.preprocess import fit_scale
 from retinanet.settings import Augment
 
 # A box of which a crop leaves less than this share is no longer an example of its class.
@@ -17,19 +17,26 @@ MIN_VISIBLE = 0.3
 class Augmentation:
     """Random scale, crop, flips, turns, colours and mosaics on a square canvas; the same for the same seed.
 
-    Call it with picture (H, W, 3) uint8, boxes (G, 4) xyxy float32 and labels (G,): it returns the three for a canvas
-    of `canvas` pixels (`side` when None), on which pictures have the size that inference gives them, times canvas /
-    side, times a factor out of settings.scale. others (three such triples) fill the rest of a mosaic.
+    On a canvas of `side` pixels, pictures have the size that inference gives them, times a factor out of
+    settings.scale; on another canvas they are larger or smaller by as much.
     """
 
     def __init__(self, settings: Augment, side: int, long_side: int, padding: tuple[int, int, int]):
         self.settings, self.side, self.long_side, self.padding = settings, side, long_side, padding
-        self.log_scale = [math.log(s) for s in settings.scale]
         self.compose_for = functools.cache(self._compose)
 
     def wants_mosaic(self, seed: list[int]) -> bool:
         """Whether the sample of this seed is a mosaic, so that its other three pictures need be read."""
         return self.settings.mosaic > 0 and np.random.default_rng([*seed, 1]).random() < self.settings.mosaic
+
+    def scale(self, height: int, width: int, seed: list[int], canvas: int) -> float:
+        """How much a picture of that size is to be enlarged for the sample of this seed."""
+        return self._draw(seed)[0] * canvas / self.side * fit_scale(height, width, self.side, self.long_side)
+
+    def largest_scale(self, height: int, width: int) -> float:
+        """The largest that `scale` can be."""
+        largest = self.settings.scale[1] * max(self.settings.multi_scale)
+        return largest * fit_scale(height, width, self.side, self.long_side)
 
     def __call__(
         self,
@@ -37,21 +44,22 @@ class Augmentation:
         boxes: np.ndarray,
         labels: np.ndarray,
         seed: list[int],
-        canvas: int | None = None,
+        canvas: int,
         others: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]] = (),
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        canvas = canvas or self.side
-        rng = np.random.default_rng(seed)
-        factor = math.exp(rng.uniform(*self.log_scale)) * canvas / self.side
-        picture, boxes = resize_with_boxes(
-            picture, boxes, factor * fit_scale(*picture.shape[:2], self.side, self.long_side)
-        )
+        """picture (H, W, 3) uint8 at the scale of this seed, boxes (G, 4) xyxy float32 in its pixels and labels (G,):
+        the three as they are on the canvas. others (three such triples) fill the rest of a mosaic."""
         compose = self.compose_for(canvas, bool(others))
-        compose.set_random_seed(int(rng.integers(2**31)))
+        compose.set_random_seed(self._draw(seed)[1])
         rest = [{"image": p, "bboxes": b, "labels": x} for p, b, x in others]
         out = compose(image=picture, bboxes=boxes, labels=labels, **({"others": rest} if rest else {}))
         boxes = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
         return out["image"], boxes, np.asarray(out["labels"], np.int64).reshape(-1)
+
+    def _draw(self, seed: list[int]) -> tuple[float, int]:
+        """The factor of the scale, and the seed of all else."""
+        rng = np.random.default_rng(seed)
+        return math.exp(rng.uniform(*map(math.log, self.settings.scale))), int(rng.integers(2**31))
 
     def _compose(self, canvas: int, mosaic: bool) -> A.Compose:
         settings = self.settings
@@ -71,11 +79,3 @@ class Augmentation:
             ],
             bbox_params=A.BboxParams("pascal_voc", ["labels"], min_visibility=MIN_VISIBLE, min_area=4),
         )
-
-
-def resize_with_boxes(picture: np.ndarray, boxes: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Picture and boxes (G, 4) xyxy at another scale; boxes follow the whole pixels that the picture really got."""
-    resized = resize(picture, scale)
-    ratio = np.array([resized.shape[1] / picture.shape[1], resized.shape[0] / picture.shape[0]] * 2, np.float32)
-    limit = np.array([resized.shape[1], resized.shape[0]] * 2, np.float32)
-    return resized, np.clip(boxes * ratio, 0, limit).astype(np.float32)

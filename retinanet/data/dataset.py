@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from retinanet.data.augment import Augmentation, resize_with_boxes
+from retinanet.data.augment import Augmentation
 from retinanet.data.coco import CocoDataset
 from retinanet.data.images import read_picture
-from retinanet.data.preprocess import fit_scale, pad_batch
+from retinanet.data.picture_cache import PictureCache
+from retinanet.data.preprocess import fit_scale, pad_batch, resize_to, scaled_size
 
 
 class Sample(NamedTuple):
@@ -46,25 +47,44 @@ class Key(NamedTuple):
 class TrainingPictures(Dataset):
     """Augmented samples: each follows from its key and the seed alone, in any process."""
 
-    def __init__(self, dataset: CocoDataset, root: Path, augmentation: Augmentation, seed: int):
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        root: Path,
+        augmentation: Augmentation,
+        seed: int,
+        cache: PictureCache | None = None,
+    ):
         self.dataset, self.root, self.augmentation, self.seed = dataset, root, augmentation, seed
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.dataset.pictures)
 
     def __getitem__(self, key: Key) -> Sample:
         seed = [self.seed, key.epoch, key.row]
-        rows = []
+        others = []
         if self.augmentation.wants_mosaic(seed):
-            rows = np.random.default_rng([*seed, 2]).integers(len(self), size=3)
-        picture = _read(self.dataset, self.root, key.row)
-        others = [_read(self.dataset, self.root, int(row)) for row in rows]
-        sample = self.augmentation(*picture, seed, key.canvas, others)
-        return Sample(*sample, self.dataset.pictures[key.row].id)
+            for row in np.random.default_rng([*seed, 2]).integers(len(self), size=3):
+                info = self.dataset.pictures[row]
+                others.append(self._read(int(row), min(1.0, key.canvas / max(info.height, info.width))))
+        info = self.dataset.pictures[key.row]
+        picture = self._read(key.row, self.augmentation.scale(info.height, info.width, seed, key.canvas))
+        return Sample(*self.augmentation(*picture, seed, key.canvas, others), info.id)
+
+    def _read(self, row: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        info = self.dataset.pictures[row]
+        path = self.root / info.file_name
+        if self.cache:
+            size = info.height, info.width
+            picture = self.cache.read(path, size, self.augmentation.largest_scale(*size))
+        else:
+            picture = read_picture(path, scale=scale)
+        return _at_scale(picture, self.dataset, row, scale)
 
 
 class PlainPictures(Dataset):
-    """Samples at the size that inference gives them. A key is a row."""
+    """Samples at the size that inference gives them, read as it reads them. A key is a row."""
 
     def __init__(self, dataset: CocoDataset, root: Path, short_side: int, long_side: int):
         self.dataset, self.root, self.sides = dataset, root, (short_side, long_side)
@@ -73,9 +93,10 @@ class PlainPictures(Dataset):
         return len(self.dataset.pictures)
 
     def __getitem__(self, row: int) -> Sample:
-        picture, boxes, labels = _read(self.dataset, self.root, row)
-        picture, boxes = resize_with_boxes(picture, boxes, fit_scale(*picture.shape[:2], *self.sides))
-        return Sample(picture, boxes, labels, self.dataset.pictures[row].id)
+        info = self.dataset.pictures[row]
+        scale = fit_scale(info.height, info.width, *self.sides)
+        picture = read_picture(self.root / info.file_name)
+        return Sample(*_at_scale(picture, self.dataset, row, scale), info.id)
 
 
 class EpochBatches(Sampler):
@@ -129,9 +150,18 @@ def collate(samples: list[Sample], padding: tuple[int, int, int]) -> Batch:
     )
 
 
-def _read(dataset: CocoDataset, root: Path, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _at_scale(
+    picture: np.ndarray, dataset: CocoDataset, row: int, scale: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The picture of that row, which may be decoded smaller than it is, at a scale of its own size; its boxes, labels.
+
+    Boxes follow the whole pixels that the picture really gets.
+    """
     info = dataset.pictures[row]
     objects = dataset.objects[info.id]
     # A crowd region is no example of one object; evaluation knows how to ignore it.
     single = ~objects.iscrowd
-    return read_picture(root / info.file_name), objects.boxes_xyxy[single], objects.labels[single]
+    height, width = scaled_size(info.height, info.width, scale)
+    ratio = np.array([width / info.width, height / info.height] * 2, np.float32)
+    boxes = np.clip(objects.boxes_xyxy[single] * ratio, 0, np.array([width, height] * 2, np.float32))
+    return resize_to(picture, (height, width)), boxes.astype(np.float32), objects.labels[single]

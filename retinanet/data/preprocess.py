@@ -14,10 +14,22 @@ def fit_scale(height: int, width: int, short_side: int, long_side: int) -> float
     return min(short_side / min(height, width), long_side / max(height, width))
 
 
+def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """(height, width) at another scale, each side at least one pixel."""
+    return max(1, int(height * scale)), max(1, int(width * scale))
+
+
 def resize(picture: np.ndarray, scale: float) -> np.ndarray:
-    """Picture (H, W, 3) uint8 at another scale, each side at least one pixel."""
-    size = (max(1, int(picture.shape[1] * scale)), max(1, int(picture.shape[0] * scale)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    """Picture (H, W, 3) uint8 at another scale."""
+    return resize_to(picture, scaled_size(*picture.shape[:2], scale))
+
+
+def resize_to(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Picture (H, W, 3) uint8 with the size (height, width)."""
+    # Linear interpolation looks at two pixels a side: shrinking further, it would leave some out.
+    leaves_some_out = size[0] * 2 < picture.shape[0] or size[1] * 2 < picture.shape[1]
+    how = cv2.INTER_AREA if leaves_some_out else cv2.INTER_LINEAR
+    return cv2.resize(picture, size[::-1], interpolation=how)
 
 
 def pad_batch(pictures: Sequence[np.ndarray], colour: Sequence[int]) -> np.ndarray:
@@ -25,9 +37,10 @@ def pad_batch(pictures: Sequence[np.ndarray], colour: Sequence[int]) -> np.ndarr
     height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
     shape = (len(pictures), -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE, 3)
     batch = np.empty(shape, np.uint8)
-    batch[:] = np.asarray(colour, np.uint8)
     for row, picture in zip(batch, pictures, strict=True):
-        row[: picture.shape[0], : picture.shape[1]] = picture
+        height, width = picture.shape[:2]
+        row[:height, :width] = picture
+        row[:height, width:] = row[height:] = np.asarray(colour, np.uint8)
     return batch
 
 

@@ -15,10 +15,12 @@ from tqdm import tqdm
 from retinanet.data.augment import Augmentation
 from retinanet.data.coco import CocoDataset
 from retinanet.data.dataset import EpochBatches, TrainingPictures, collate
+from retinanet.data.picture_cache import PictureCache
 from retinanet.data.preprocess import padding_colour
 from retinanet.detector import DecodeSettings
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.files import home
 from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Train
 from retinanet.training import distributed
@@ -132,9 +134,9 @@ def _loader(model, train_set, root, settings: Train, device) -> tuple[DataLoader
     here = distributed.world()
     padding = padding_colour(model.backbone.mean)
     side, long_side = model.settings.short_side, model.settings.long_side
-    pictures = TrainingPictures(
-        train_set, root, Augmentation(settings.augment, side, long_side, padding), settings.seed
-    )
+    augmentation = Augmentation(settings.augment, side, long_side, padding)
+    cache = PictureCache(home() / ".cache" / "pictures") if settings.cache_pictures else None
+    pictures = TrainingPictures(train_set, root, augmentation, settings.seed, cache)
     canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
     if settings.augment.multi_scale == [1.0]:
         canvases = [side]
