@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,6 +63,16 @@ def test_a_training_sample_follows_from_seed_epoch_and_row(dataset, tmp_path):
     first[Key(1, 1, 64)], first[Key(2, 0, 64)]  # what was asked before must not matter
     np.testing.assert_array_equal(first[Key(1, 0, 64)].boxes, again[Key(1, 0, 64)].boxes)
     assert any(not np.array_equal(first[Key(1, 0, 64)].boxes, again[Key(epoch, 0, 64)].boxes) for epoch in range(2, 6))
+
+
+def test_workers_that_are_spawned_give_the_same_samples(dataset, tmp_path):
+    """As on macOS and Windows, where the pictures are pickled for each worker."""
+    augmentation = Augmentation(load_params().train.augment, 64, 64, (0, 0, 0))
+    here = TrainingPictures(dataset, tmp_path, augmentation, 0, PictureCache(tmp_path / "cache"))
+    sample = here[Key(1, 0, 64)]
+    there = pickle.loads(pickle.dumps(here))[Key(1, 0, 64)]
+    np.testing.assert_array_equal(sample.picture, there.picture)
+    np.testing.assert_array_equal(sample.boxes, there.boxes)
 
 
 def test_batch_of_unequal_pictures_one_without_objects(dataset, tmp_path):

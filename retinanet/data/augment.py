@@ -1,6 +1,5 @@
 """What training does to a picture before the network sees it, by albumentations."""
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -23,7 +22,7 @@ class Augmentation:
 
     def __init__(self, settings: Augment, side: int, long_side: int, padding: tuple[int, int, int]):
         self.settings, self.side, self.long_side, self.padding = settings, side, long_side, padding
-        self.compose_for = functools.cache(self._compose)
+        self._composes: dict[tuple[int, bool], A.Compose] = {}
 
     def wants_mosaic(self, seed: list[int]) -> bool:
         """Whether the sample of this seed is a mosaic, so that its other three pictures need be read."""
@@ -49,7 +48,10 @@ class Augmentation:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """picture (H, W, 3) uint8 at the scale of this seed, boxes (G, 4) xyxy float32 in its pixels and labels (G,):
         the three as they are on the canvas. others (three such triples) fill the rest of a mosaic."""
-        compose = self.compose_for(canvas, bool(others))
+        kind = canvas, bool(others)
+        if kind not in self._composes:
+            self._composes[kind] = self._compose(*kind)
+        compose = self._composes[kind]
         compose.set_random_seed(self._draw(seed)[1])
         rest = [{"image": p, "bboxes": b, "labels": x} for p, b, x in others]
         out = compose(image=picture, bboxes=boxes, labels=labels, **({"others": rest} if rest else {}))
