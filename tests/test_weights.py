@@ -28,6 +28,14 @@ def test_a_saved_model_comes_back_with_its_classes(model, saved):
     assert (loaded.class_names, loaded.category_ids) == (("cat", "dog"), (1, 7))
 
 
+def test_the_same_model_gives_the_same_bytes(model, saved):
+    """So that its hash tells whether it is the same."""
+    for _ in range(8):
+        again = saved.with_name("again.safetensors")
+        save_model(again, model, model.state_dict(), {1: "cat", 7: "dog"})
+        assert again.read_bytes() == saved.read_bytes()
+
+
 def test_a_damaged_file_is_named(saved):
     saved.write_bytes(saved.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"model\.safetensors is damaged"):

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import check_finite, from_torchvision, is_torchvisions, read_metadata, read_state_dict
+from retinanet.model.weights import check_finite, from_torchvision, is_torchvisions, read_about, read_state_dict
 
 # torchvision's detectors by name, and the preset that builds the same network.
 COCO_DETECTORS = {
@@ -180,8 +179,8 @@ def _checked(weights: str) -> Path:
 def _differences(model: RetinaNet, source: Path | str, preset: str | None) -> str:
     if preset:
         return f"`retinanet preset {preset} --write` puts the settings that fit into params.yaml"
-    theirs = json.loads(read_metadata(Path(source)).get("settings", "{}"))
-    ours = json.loads(model.settings.model_dump_json())
+    theirs = read_about(Path(source)).get("settings", {})
+    ours = model.settings.model_dump()
     shaping = ("backbone", "pyramid_width", "p6_from", "head_width", "head_depth", "head_norm")
     different = [f"model.{key}: {theirs[key]}" for key in shaping if key in theirs and theirs[key] != ours[key]]
     return f"it was trained with {', '.join(different)}" if different else "set section model as it was trained"

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -15,6 +15,8 @@ from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Model as ModelSettings
 
+ABOUT = "retinanet"  # the entry of a .safetensors file's metadata
+
 
 class Loaded(NamedTuple):
     model: RetinaNet
@@ -23,12 +25,17 @@ class Loaded(NamedTuple):
 
 
 def save_model(path: Path, model: RetinaNet, state: Mapping[str, Tensor], classes: Mapping[int, str]) -> None:
-    """Write weights with all that is needed to use them: the model's settings and {category_id: class name}."""
-    metadata = {
-        "settings": model.settings.model_dump_json(),
-        "class_names": json.dumps(list(classes.values())),
-        "category_ids": json.dumps(list(classes)),
+    """Write weights with all that is needed to use them: the model's settings and {category_id: class name}.
+
+    The same model gives the same bytes.
+    """
+    about = {
+        "settings": model.settings.model_dump(),
+        "class_names": list(classes.values()),
+        "category_ids": list(classes),
     }
+    # In one entry: safetensors writes several in an order that differs from process to process.
+    metadata = {ABOUT: json.dumps(about)}
     part = path.with_suffix(".part")
     safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, part, metadata)
     part.rename(path)
@@ -38,24 +45,24 @@ def load_model(path: Path) -> Loaded:
     """Read what save_model wrote; the model is in eval mode. Raises WeightsError."""
     if not path.exists():
         raise WeightsError(f"{path} does not exist; `dvc repro train` makes it, `dvc pull` fetches it")
-    metadata = read_metadata(path)
+    about = read_about(path)
     state = _safetensors(path)
-    if "settings" not in metadata:
+    if not about:
         raise WeightsError(f"{path} does not say what network it is of; it was not written by this project")
     check_finite(path, state)
-    class_names = tuple(json.loads(metadata["class_names"]))
-    model = RetinaNet(ModelSettings.model_validate_json(metadata["settings"]), len(class_names)).eval()
+    class_names = tuple(about["class_names"])
+    model = RetinaNet(ModelSettings.model_validate(about["settings"]), len(class_names)).eval()
     model.load_state_dict(state)
-    return Loaded(model, class_names, tuple(json.loads(metadata["category_ids"])))
+    return Loaded(model, class_names, tuple(about["category_ids"]))
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """What a .safetensors file says about itself; nothing in a file of another kind. Raises WeightsError."""
+def read_about(path: Path) -> dict[str, Any]:
+    """What save_model wrote beside the tensors; nothing where another program wrote the file. Raises WeightsError."""
     if path.suffix != ".safetensors":
         return {}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            return json.loads((file.metadata() or {}).get(ABOUT, "{}"))
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
 

@@ -41,12 +41,13 @@ class Epoch(NamedTuple):
 
 
 class _Standing(NamedTuple):
-    """How far training is: epochs done, steps done of the next one and the sums of their figures, the best AP on val
-    and the validations since."""
+    """How far training is: epochs done, steps done of the next one, the sums of their figures and the seconds that
+    they took, the best AP on val and the validations since."""
 
     epoch: int = 0
     step: int = 0
     sums: tuple[float, ...] = (0.0,) * len(FIGURES)
+    seconds: float = 0.0
     best: float = -math.inf
     validations_since: int = 0
 
@@ -79,9 +80,9 @@ def fit(
             save_checkpoint(folder, position, {"learner": learner.state_dict(), "standing": list(reached)})
 
     while standing.epoch < settings.epochs and not _gave_up(standing, settings):
-        number, started, resumed_at = standing.epoch + 1, time.perf_counter(), standing.step
+        number = standing.epoch + 1
         batches.epoch, batches.first = number, standing.step
-        saved = time.monotonic()
+        ended = saved = time.monotonic()
         model.train()
         name = f"epoch {number}/{settings.epochs}"
         quiet = True if here.rank else None
@@ -100,7 +101,8 @@ def fit(
                     "train.learning_rate or set train.precision: fp32"
                 ) from error
             sums = tuple(a + b for a, b in zip(standing.sums, figures.tolist(), strict=True))
-            standing = standing._replace(step=standing.step + 1, sums=sums)
+            began, ended = ended, time.monotonic()
+            standing = standing._replace(step=standing.step + 1, sums=sums, seconds=standing.seconds + ended - began)
             bar.update()
             if signal := distributed.highest(stop.number):
                 save(standing)
@@ -109,13 +111,12 @@ def fit(
                 save(standing)
                 saved = time.monotonic()
         bar.close()
-        trained = time.perf_counter() - started
         metrics = dict(
             zip(FIGURES, distributed.mean(torch.tensor(standing.sums) / batches.steps).tolist(), strict=True)
         )
         metrics |= {
             "learning_rate": learner.schedule.get_last_lr()[-1],
-            "pictures_per_second": (batches.steps - resumed_at) * settings.batch_size / trained,
+            "pictures_per_second": batches.steps * settings.batch_size / standing.seconds,
         }
         is_best, best, since = False, standing.best, standing.validations_since
         if number % settings.validate_every == 0 or number == settings.epochs:
@@ -123,7 +124,7 @@ def fit(
                 metrics |= _validation_metrics(learner, val_set, root, decoding, settings)
             is_best = metrics["val/AP"] >= best
             best, since = (metrics["val/AP"], 0) if is_best else (best, since + 1)
-        metrics["seconds"] = time.perf_counter() - started
+        metrics["seconds"] = standing.seconds + time.monotonic() - ended
         yield Epoch(number, metrics, is_best, learner.deployed.state_dict())
         # After the caller kept what it wants of the epoch: a crash between the two repeats its end, losing nothing.
         standing = _Standing(epoch=number, best=best, validations_since=since)
@@ -175,8 +176,9 @@ def _resume(folder: Path, learner: Learner) -> _Standing:
     if state is None:
         return _Standing()
     learner.load_state_dict(state["learner"])
-    epoch, step, sums, best, since = state["standing"]
+    standing = _Standing(*state["standing"])
+    epoch, step = standing.epoch, standing.step
     where = f"epoch {epoch}" + (f" and {step} steps" if step else "")
     if distributed.world().rank == 0:
         print(f"train: going on after {where}, from {folder}", flush=True)
-    return _Standing(epoch, step, tuple(sums), best, since)
+    return standing._replace(sums=tuple(standing.sums))
