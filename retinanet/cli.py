@@ -85,7 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(parsers, run: Callable[[argparse.Namespace], int], what: str, example: str) -> argparse.ArgumentParser:
+def _command(
+    parsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    run: Callable[[argparse.Namespace], int],
+    what: str,
+    example: str,
+) -> argparse.ArgumentParser:
     name = run.__name__.replace("_", "-")
     parser = parsers.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"e.g. {example}")
     parser.set_defaults(command=run)

@@ -7,12 +7,17 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
 from retinanet.detections import Detections
 from retinanet.errors import WeightsError
+
+if TYPE_CHECKING:
+    from retinanet.model.retinanet import RetinaNet
 
 # What runs a network: (pictures (N, H, W, 3) uint8, sizes (N, 2) int64) -> N Detections in input pixels.
 Runtime = Callable[[np.ndarray, np.ndarray], list[Detections]]
@@ -40,7 +45,7 @@ class Detector:
     padding: tuple[int, int, int]
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
-        scales = [fit_scale(*p.shape[:2], self.short_side, self.long_side) for p in pictures]
+        scales = [fit_scale(p.shape[0], p.shape[1], self.short_side, self.long_side) for p in pictures]
         resized = [resize(p, scale) for p, scale in zip(pictures, scales, strict=True)]
         found: list[Detections] = [Detections.none()] * len(pictures)
         # Only pictures of one size share a batch: what stands beside a picture must not change its detections.
@@ -67,25 +72,31 @@ def load_detector(path: Path, settings: DecodeSettings | None = None, device: st
     raise WeightsError(f"{path}: a model is a .safetensors or an .onnx file")
 
 
-def torch_detector(model, class_names, category_ids, settings: DecodeSettings, device: str = "cpu") -> Detector:
+def torch_detector(
+    model: "RetinaNet",
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    settings: DecodeSettings,
+    device: str = "cpu",
+) -> Detector:
     """A Detector of a RetinaNet in memory; the model is put in eval mode each time it runs."""
     import torch
 
     from retinanet.model.decode import decode
 
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def run(pictures: np.ndarray, sizes: np.ndarray) -> list[Detections]:
         model.eval()
         logits, deltas = model(model.normalise(torch.from_numpy(pictures).to(device)))
-        size = pictures.shape[1:3]
+        size = pictures.shape[1], pictures.shape[2]
         decoded = decode(
             logits,
             deltas,
             model.anchors(*size),
             model.level_sizes(*size),
-            [tuple(s) for s in sizes.tolist()],
+            [(height, width) for height, width in sizes.tolist()],
             settings.score_threshold,
             settings.nms_iou,
             settings.candidates_per_level,
@@ -125,7 +136,7 @@ def _onnx_detector(path: Path) -> Detector:
     )
 
 
-def _providers(onnxruntime) -> list[str]:
+def _providers(onnxruntime: ModuleType) -> list[str]:
     # TensorRT is listed where the wheel knows of it, installed or not; the two below run wherever they are listed.
     return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]
 

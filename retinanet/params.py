@@ -7,6 +7,8 @@ from typing import get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from retinanet.errors import ParamsError
 from retinanet.files import write_text
@@ -74,8 +76,8 @@ def _value_node(node: yaml.Node | None, key: str) -> yaml.Node:
     for name in key.split("."):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((value for word, value in pairs if word.value == name), None)
-        if node is None:
-            raise KeyError(f"it has no {key}")
+    if node is None:
+        raise KeyError(f"it has no {key}")
     return node
 
 
@@ -87,7 +89,7 @@ def _end(node: yaml.Node) -> int:
     return last.end_mark.index
 
 
-def _mistake(error: dict) -> str:
+def _mistake(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "the file"
     match error["type"]:
         case "extra_forbidden":
@@ -102,7 +104,12 @@ def _mistake(error: dict) -> str:
 
 
 def _keys_at(location: tuple) -> list[str]:
-    section: type[BaseModel] = Params
+    section: object = Params
     for part in location:
-        section = get_args(section)[0] if isinstance(part, int) else section.model_fields[part].annotation
-    return list(section.model_fields)
+        # A number is the place in a list of sections.
+        section = get_args(section)[0] if isinstance(part, int) else _fields(section)[part].annotation
+    return list(_fields(section))
+
+
+def _fields(section: object) -> dict[str, FieldInfo]:
+    return section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}

@@ -40,7 +40,8 @@ def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
             wheel = fetch_wheel(package.name, package.version, package.sha256, cache)
             return unpack_wheel(wheel, package.members, folder)
         case "archive":
-            parts = [Pinned(part.url, part.sha256) for part in (params.archive, *params.archive.more)]
+            first = params.archive
+            parts = [Pinned(first.url, first.sha256), *(Pinned(part.url, part.sha256) for part in first.more)]
             archives = fetch_archives(parts, cache)
             return unpack_archives(archives, folder, limits, checked=all(part.sha256 for part in parts))
         case "folder":

@@ -83,7 +83,8 @@ def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: Sto
         table = progress.table()
         validated = table[table["val/AP50"].notna()]
         with new_folder(REPORT) as report:
-            table[[c for c in table if not c.startswith("val/")]].to_csv(report / "history.csv", index=False)
+            trained = [column for column in table.columns if not column.startswith("val/")]
+            table[trained].to_csv(report / "history.csv", index=False)
             validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
         run.log_artifacts(REPORT, "train")
     best = validated["val/AP50"].max()

@@ -78,3 +78,9 @@ def test_a_pattern_or_column_that_fits_nothing_is_said(tmp_path):
         read_source(tmp_path, group_pattern=r"(patient \d)")
     with pytest.raises(AnnotationError, match=r"no picture has 'patient', which prepare\.group_column names"):
         read_source(tmp_path, group_column="patient")
+
+
+def test_a_pattern_is_no_mistake_where_every_picture_is_missing(tmp_path):
+    (tmp_path / "boxes.csv").write_text("gone.png,1,2,3,4,bird\n")
+    source = read_source(tmp_path, group_pattern=r"(v\d+)_f")
+    assert (source.pictures, [one.file for one in source.skipped]) == ([], ["gone.png"])

@@ -54,8 +54,9 @@ def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
     [
         ({"conv.weight": torch.tensor([1.0, torch.inf])}, r"w\.pth: conv\.weight has NaN or infinite weights"),
         ([1, 2], r"w\.pth holds a list, not named weights"),
+        ({"model": "resnet50", "epoch": 3}, r"w\.pth holds a str, not named weights"),
     ],
-    ids=["infinite", "list"],
+    ids=["infinite", "list", "model"],
 )
 def test_what_are_no_weights_is_named(content, says, tmp_path):
     torch.save(content, tmp_path / "w.pth")

@@ -68,18 +68,18 @@ class AnnotatedSet:
         return used | self.category_ids.keys() | set(self.class_names)
 
 
-def take_listed(found: AnnotatedSet, listed_in: dict[Path, str], file: Path | None, name: str, who: str) -> bool:
-    """Whether the picture that an annotation file names is there; a missing one goes to what was skipped.
+def take_listed(found: AnnotatedSet, listed_in: dict[Path, str], file: Path | None, name: str, who: str) -> Path | None:
+    """The picture that an annotation file names, if it is there; a missing one goes to what was skipped.
 
     listed_in says where each picture was named, and is filled. Raises AnnotationError for one that was named before.
     """
     if file is None:
         found.skipped.append(Finding(name, f"named by {who}, but the picture is missing"))
-        return False
+        return None
     if file in listed_in:
         raise AnnotationError(f"{who}: {name!r} is listed twice, first in {listed_in[file]}")
     listed_in[file] = who
-    return True
+    return file
 
 
 def rename_classes(source: AnnotatedSet, names: dict[str, str]) -> AnnotatedSet:

@@ -159,8 +159,8 @@ def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
         for info in opened:
             if info.isdir():
                 yield Member(info.name, None)
-            elif info.isreg():
-                with opened.extractfile(info) as content:
+            elif info.isreg() and (content := opened.extractfile(info)) is not None:
+                with content:
                     yield Member(info.name, content)
             else:
                 raise DownloadError(f"{archive}: {info.name!r} is a link or device; only files are unpacked")

@@ -61,7 +61,8 @@ class Augmentation:
     def _draw(self, seed: list[int]) -> tuple[float, int]:
         """The factor of the scale, and the seed of all else."""
         rng = np.random.default_rng(seed)
-        return math.exp(rng.uniform(*map(math.log, self.settings.scale))), int(rng.integers(2**31))
+        low, high = (math.log(factor) for factor in self.settings.scale)
+        return math.exp(rng.uniform(low, high)), int(rng.integers(2**31))
 
     def _compose(self, canvas: int, mosaic: bool) -> A.Compose:
         settings = self.settings

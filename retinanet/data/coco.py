@@ -1,8 +1,9 @@
 """The one annotation format on disk: COCO JSON, read with every check and written always the same."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -33,10 +34,10 @@ class Objects:
     boxes_xyxy: np.ndarray
     labels: np.ndarray
     iscrowd: np.ndarray
-    areas: np.ndarray | None = None
+    areas: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
-        if self.areas is None:
+        if not len(self.areas):
             sides = self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]
             object.__setattr__(self, "areas", sides[:, 0] * sides[:, 1])
 
@@ -81,7 +82,8 @@ def read_coco(path: Path | str) -> CocoDataset:
 
 def write_coco(dataset: CocoDataset, path: Path | str) -> None:
     """Write a split file in one step; the same dataset gives the same bytes. Boxes are rounded to 1/1000 px."""
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for picture in dataset.pictures:
         image = {"id": picture.id, "file_name": picture.file_name, "width": picture.width, "height": picture.height}
         images.append(image)
@@ -125,8 +127,10 @@ def coco_results(picture_id: int, detections: Detections, category_ids: tuple[in
 def read_coco_content(path: Path) -> dict:
     """A COCO file's sections, checked for what no reader can mend: ids, references and paths, but not the boxes."""
     content = read_json(path)
+    if not isinstance(content, dict):
+        content = {}  # has no section, which the first one's check says
     for section in ("images", "annotations", "categories"):
-        rows = content.get(section) if isinstance(content, dict) else None
+        rows = content.get(section)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise AnnotationError(
                 f'{path}: "{section}" is no list of objects; a COCO file needs images, annotations and categories'
@@ -170,7 +174,7 @@ def read_json(path: Path) -> object:
         raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether JSON says a number that a float can hold; NaN and inf are left to the check of boxes."""
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
 

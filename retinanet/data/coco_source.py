@@ -35,16 +35,19 @@ def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> A
         for annotation in content["annotations"]:
             boxes[annotation["image_id"]].append(_box(annotation, names))
         for image in content["images"]:
-            file = _locate(image["file_name"], path, root)
-            if not take_listed(found, listed_in, file, image["file_name"], str(path)):
+            there = _locate(image["file_name"], path, root)
+            file = take_listed(found, listed_in, there, image["file_name"], str(path))
+            if file is None:
                 continue
-            size = (image.get("width"), image.get("height"))
-            if not all(isinstance(side, int) and side > 0 for side in size):
-                size = None
             group = image.get(group_column)
             found.pictures.append(
                 AnnotatedPicture(
-                    file, tuple(boxes[image["id"]]), size, split, image["id"], None if group is None else str(group)
+                    file,
+                    tuple(boxes[image["id"]]),
+                    _size(image),
+                    split,
+                    image["id"],
+                    None if group is None else str(group),
                 )
             )
     return found
@@ -79,6 +82,13 @@ def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -
                 f"{category_ids.get(name)} for it and {names.get(category_id)!r} for the id; make them agree"
             )
     category_ids |= own
+
+
+def _size(image: dict) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    return None
 
 
 def _box(annotation: dict, names: dict[int, str]) -> Box:

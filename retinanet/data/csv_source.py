@@ -136,7 +136,8 @@ def _box(row: Row, class_names: list[str]) -> Box | None:
     check_class_name(name, row.who)
     if class_names and name not in class_names:
         raise AnnotationError(f"{row.who} has class {name!r}; classes.csv knows {', '.join(class_names)}")
-    return Box(name, tuple(float(side) for side in sides))
+    left, top, right, bottom = (float(side) for side in sides)
+    return Box(name, (left, top, right, bottom))
 
 
 def _is_number(text: str) -> bool:

@@ -76,11 +76,12 @@ def _other_formats(root: Path) -> Iterator[str]:
 def _grouped(source: AnnotatedSet, root: Path, column: str, pattern: str) -> AnnotatedSet:
     if column and source.pictures and all(picture.group is None for picture in source.pictures):
         raise AnnotationError(f"{root}: no picture has {column!r}, which prepare.group_column names")
+    paths = [picture.file.relative_to(root).as_posix() for picture in source.pictures]
     pictures = []
-    for picture in source.pictures:
-        path = picture.file.relative_to(root).as_posix()
+    for picture, path in zip(source.pictures, paths, strict=True):
         match = re.search(pattern, path) if pattern and picture.group is None else None
         pictures.append(replace(picture, group=picture.group or (match and match[1]) or path))
-    if pattern and not any(picture.group != picture.file.relative_to(root).as_posix() for picture in pictures):
-        raise AnnotationError(f"{root}: prepare.group_pattern {pattern!r} fits no path, as {path!r}")
+    # A source may name none but missing pictures, which is for the stage to say.
+    if pattern and paths and all(picture.group == path for picture, path in zip(pictures, paths, strict=True)):
+        raise AnnotationError(f"{root}: prepare.group_pattern {pattern!r} fits no path, as {paths[-1]!r}")
     return replace(source, pictures=pictures)

@@ -128,7 +128,7 @@ def _traits(image: Image.Image, suffix: str) -> tuple[str, ...]:
         traits.append("animated")
     if image.getexif().get(ORIENTATION, 1) in range(2, 9):
         traits.append("EXIF-rotated")
-    if suffix and suffix not in EXTENSIONS[image.format]:
+    if suffix and image.format and suffix not in EXTENSIONS[image.format]:
         traits.append("wrong extension")
     return tuple(traits)
 

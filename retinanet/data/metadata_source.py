@@ -29,8 +29,9 @@ def read_metadata_source(root: Path, files: list[Path], group_column: str = "") 
             who = f"{path}: line {number}"
             row = _parse(line, who)
             check_file_name(row.get("file_name"), who)
-            file = find_file([path.parent], row["file_name"])
-            if not take_listed(found, listed_in, file, row["file_name"], who):
+            there = find_file([path.parent], row["file_name"])
+            file = take_listed(found, listed_in, there, row["file_name"], who)
+            if file is None:
                 continue
             split = split_of_folders(file.parent.relative_to(root).parts)
             group = row.get(group_column)
@@ -58,7 +59,7 @@ def _boxes(row: dict, who: str) -> tuple[Box, ...]:
     if not isinstance(objects, dict):
         raise AnnotationError(f"{who} has objects {objects!r}; they need bbox and categories")
     boxes = objects.get("bbox", [])
-    names = next((objects[key] for key in CATEGORY_KEYS if key in objects), [])
+    names: object = next((objects[key] for key in CATEGORY_KEYS if key in objects), [])
     if not isinstance(boxes, list) or not isinstance(names, list) or len(boxes) != len(names):
         raise AnnotationError(f"{who} has bbox and categories of different lengths; each object needs both")
     found = []

@@ -29,7 +29,7 @@ def settle_official_splits(
     Without a test split val serves as test, without val a share of train does; splits that leave one without training
     or evaluation data are forgotten. together: pictures that are not divided where the split is ours.
     """
-    present = {picture.source.split for picture in pictures} - {None}
+    present = {picture.source.split for picture in pictures if picture.source.split is not None}
     if not present:
         return pictures, []
     if TRAIN not in present or len(present) == 1:
@@ -71,8 +71,9 @@ def assign_splits(
     for picture in pictures:
         if large[_name(picture)]:
             width, height = picture.facts.width, picture.facts.height
-            whole = {picture.source.split: Region(0, 0, width, height)}
-            areas = whole if picture.source.split else bands(width, height, val_share, test_share)
+            official = picture.source.split
+            whole = Region(0, 0, width, height)
+            areas = {official: whole} if official else bands(width, height, val_share, test_share)
             cut[_name(picture)] = [
                 Part(picture, split, boxes_inside(picture.boxes, tile, min_visible), tile)
                 for split, area in areas.items()
@@ -83,10 +84,10 @@ def assign_splits(
         served[part.split].update(box.class_name for box in part.boxes)
     ours = [p for p in pictures if p.source.split is None and not large[_name(p)]]
     chosen = _draw(ours, together, val_share, test_share, seed, served)
-    parts = []
+    parts: list[Part] = []
     for picture in pictures:
-        whole = Part(picture, picture.source.split or chosen.get(_name(picture), TRAIN), picture.boxes)
-        parts += cut.get(_name(picture), [whole])
+        uncut = Part(picture, picture.source.split or chosen.get(_name(picture), TRAIN), picture.boxes)
+        parts += cut.get(_name(picture), [uncut])
     return parts
 
 

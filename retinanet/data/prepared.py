@@ -42,7 +42,8 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
 
     def store(of_picture: list[Part]) -> list[Stored]:
         picture = of_picture[0].picture
-        if of_picture[0].region is None:
+        tiles = [(part, part.region) for part in of_picture if part.region is not None]
+        if not tiles:
             return [Stored(part, _name(picture), picture.facts.sha256) for part in of_picture]
         pixels = read_picture(picture.source.file, picture.facts.width * picture.facts.height)
         stem = picture.source.file.stem
@@ -50,14 +51,13 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
             digest = hashlib.sha256(os.fsencode(_name(picture))).hexdigest()
             stem = f"{stem[:30]}-{digest[:8]}"
         stored = []
-        for part in of_picture:
-            left, top, right, bottom = part.region
+        for part, (left, top, right, bottom) in tiles:
             name = f"{stem}_{part.split}_{left:05}_{top:05}.png"
             Image.fromarray(pixels[top:bottom, left:right]).save(folder / name)
             stored.append(Stored(part, (final / name).as_posix(), sha256_of(folder / name)))
         return stored
 
-    with ThreadPoolExecutor(min(4, os.cpu_count())) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         results = pool.map(store, by_picture.values())
         bar = tqdm(results, "cutting", len(by_picture), disable=None)
         return [stored for of_picture in bar for stored in of_picture]
@@ -71,9 +71,9 @@ def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[s
     stored = sorted(stored, key=lambda one: one.file_name)
     names = sorted(category_ids, key=category_ids.__getitem__)
     label_of = {name: label for label, name in enumerate(names)}
-    source_ids = [one.part.picture.source.source_id for one in stored]
-    keep_ids = None not in source_ids and len(set(source_ids)) == len(source_ids)
-    picture_ids = source_ids if keep_ids else range(1, len(stored) + 1)
+    sources = [one.part.picture.source for one in stored]
+    source_ids = [source.source_id for source in sources if source.source_id is not None]
+    picture_ids = source_ids if len(set(source_ids)) == len(stored) else range(1, len(stored) + 1)
     pictures: dict[str, list[Picture]] = {split: [] for split in SPLITS}
     objects: dict[str, dict[int, Objects]] = {split: {} for split in SPLITS}
     for picture_id, one in zip(picture_ids, stored, strict=True):

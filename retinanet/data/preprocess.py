@@ -21,7 +21,8 @@ def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
 
 def resize(picture: np.ndarray, scale: float) -> np.ndarray:
     """Picture (H, W, 3) uint8 at another scale."""
-    return resize_to(picture, scaled_size(*picture.shape[:2], scale))
+    height, width = picture.shape[:2]
+    return resize_to(picture, scaled_size(height, width, scale))
 
 
 def resize_to(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -46,4 +47,5 @@ def pad_batch(pictures: Sequence[np.ndarray], colour: Sequence[int]) -> np.ndarr
 
 def padding_colour(mean: Sequence[float]) -> tuple[int, int, int]:
     """The colour that is nothing once normalised, so that padding looks like no object."""
-    return tuple(round(float(m) * 255) for m in mean)
+    red, green, blue = (round(float(m) * 255) for m in mean)
+    return red, green, blue

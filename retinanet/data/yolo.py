@@ -45,18 +45,19 @@ def read_yolo(root: Path) -> AnnotatedSet:
     found = AnnotatedSet("yolo", class_names=names)
     split_of = _official_splits(class_file, root)
     pictures = sorted(split_of) or sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-    used, bare = set(), 0
+    used: set[Path] = set()
+    bare = 0
     for picture in pictures:
         split = split_of.get(picture) or split_of_folders(picture.parent.relative_to(root).parts)
         if not picture.is_file():
             found.skipped.append(Finding(str(picture), "named by a list of pictures, but missing"))
             continue
         label = _label_file(picture, root)
-        size, boxes = upright_size(picture), ()
+        boxes: tuple[Box, ...] = ()
         if label:
             used.add(label)
             # Without a size the picture can't be read, which its check will say.
-            boxes = _boxes(label, names, size or (1, 1))
+            boxes = _boxes(label, names, upright_size(picture) or (1, 1))
         bare += label is None
         found.pictures.append(AnnotatedPicture(picture, boxes, split=split))
     if bare:
@@ -67,22 +68,24 @@ def read_yolo(root: Path) -> AnnotatedSet:
     return found
 
 
-def _load(path: Path) -> object:
+def _load(path: Path) -> dict:
+    """The keys of a YAML file; none where it holds something else."""
     try:
-        return yaml.safe_load("\n".join(read_lines(path)))
+        content = yaml.safe_load("\n".join(read_lines(path)))
     # Besides YAMLError: dates that are none, numbers of too many digits.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: broken YAML ({' '.join(str(error).split())}); write it again") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _has_names(path: Path) -> bool:
     if not path.is_file() or not re.search(rb"^\s*[\"']?names[\"']?\s*:", path.read_bytes(), re.MULTILINE):
         return False
-    content = _load(path)
-    return isinstance(content, dict) and "names" in content
+    return "names" in _load(path)
 
 
 def _names(path: Path) -> list[str]:
+    names: object
     if path.name in NAME_LISTS:
         names = [line.strip() for line in read_lines(path) if line.strip()]
     else:
@@ -107,7 +110,8 @@ def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
     base = content.get("path")
     splits: dict[Path, str] = {}
     for split in SPLITS:
-        entries = next((content[key] for key, value in SPLIT_NAMES.items() if value == split and content.get(key)), [])
+        named = (content[key] for key, value in SPLIT_NAMES.items() if value == split and content.get(key))
+        entries: object = next(named, [])
         for entry in entries if isinstance(entries, list) else [entries]:
             for picture in _pictures_at(entry, base, class_file, root):
                 if splits.setdefault(picture, split) != split:
@@ -172,8 +176,8 @@ def _boxes(label: Path, names: list[str], size: tuple[int, int]) -> tuple[Box, .
         else:
             raise AnnotationError(f"{who} has {len(sides)} numbers after the class; it needs four, or an outline's")
         digits = max(len(word.partition(".")[2].partition("e")[0]) for word in words[1:])
-        xyxy = tuple(_pixel(share, side, digits) for share, side in zip(shares, size * 2, strict=True))
-        boxes.append(Box(names[int(category)], xyxy))
+        left, top, right, bottom = (_pixel(share, side, digits) for share, side in zip(shares, size * 2, strict=True))
+        boxes.append(Box(names[int(category)], (left, top, right, bottom)))
     return tuple(boxes)
 
 

@@ -46,12 +46,12 @@ def kmeans_on_iou(shapes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     """
     order = np.argsort(shapes.prod(axis=1), kind="stable")
     centres = np.unique(shapes[order[np.linspace(0, len(order) - 1, count).astype(int)]], axis=0)
-    nearest = None
+    nearest = np.full(len(shapes), -1)
     for _ in range(ROUNDS):
         shared = np.minimum(shapes[:, None], centres[None]).prod(axis=2)
         ious = shared / (shapes.prod(axis=1)[:, None] + centres.prod(axis=1) - shared)
         previous, nearest = nearest, ious.argmax(axis=1)
-        if previous is not None and (previous == nearest).all():
+        if (previous == nearest).all():
             break
         used = np.unique(nearest)
         centres = np.stack([np.exp(np.log(shapes[nearest == k]).mean(axis=0)) for k in used])

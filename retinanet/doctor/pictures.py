@@ -28,15 +28,15 @@ def look(path: Path | str, xyxy: Xyxy | None = None) -> bytes | None:
     if xyxy is None or not all(isfinite(side) for side in xyxy):
         return jpeg(_fit(picture, THUMB_SIDE)[0])
     height, width = picture.shape[:2]
-    xyxy = np.clip(xyxy, -1e6, 1e6)  # whatever was written has to be computed with
-    inside = np.clip(xyxy, 0, [width, height, width, height])
+    box = np.clip(xyxy, -1e6, 1e6)  # whatever was written has to be computed with
+    inside = np.clip(box, 0, [width, height, width, height])
     centre = (inside[:2] + inside[2:]) / 2
     reach = max(80.0, 0.8 * float((inside[2:] - inside[:2]).max()))
     left, top = (int(side) for side in np.maximum(0, centre - reach))
     right, bottom = (int(side) for side in np.minimum([width, height], np.ceil(centre + reach)))
     crop, scale = _fit(picture[top : max(bottom, top + 1), left : max(right, left + 1)], THUMB_SIDE)
-    low = np.clip((xyxy[:2] - (left, top)) * scale, -10, crop.shape[1::-1])
-    high = np.clip((xyxy[2:] - (left, top)) * scale, -10, crop.shape[1::-1])
+    low = np.clip((box[:2] - (left, top)) * scale, -10, crop.shape[1::-1])
+    high = np.clip((box[2:] - (left, top)) * scale, -10, crop.shape[1::-1])
     # A box without a size is shown as a small one around its place.
     low, high = np.minimum(low, high - 8), np.maximum(high, low + 8)
     return jpeg(draw_boxes(crop, np.array([[*low, *high]]), [""], COLOURS[2]))

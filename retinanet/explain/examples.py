@@ -55,19 +55,20 @@ def explain_picture(
 
     model is in eval mode.
     """
-    scale = fit_scale(*picture.shape[:2], model.settings.short_side, model.settings.long_side)
+    height, width = picture.shape[:2]
+    scale = fit_scale(height, width, model.settings.short_side, model.settings.long_side)
     resized = resize(picture, scale)
     batch = torch.from_numpy(pad_batch([resized], padding_colour(model.backbone.mean)))
     with torch.no_grad():
         image = model.normalise(batch.to(next(model.parameters()).device))
         logits, deltas = model(image)
-    size = tuple(image.shape[-2:])
+    size = image.shape[-2], image.shape[-1]
     found = decode(
         logits,
         deltas,
         model.anchors(*size),
         model.level_sizes(*size),
-        [resized.shape[:2]],
+        [(resized.shape[0], resized.shape[1])],
         settings.score_threshold,
         settings.nms_iou,
         settings.candidates_per_level,

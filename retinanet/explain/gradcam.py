@@ -39,9 +39,10 @@ def grad_cam(model: RetinaNet, image: Tensor, targets: Sequence[tuple[int, int]]
         features = model.features(image)
     features = [feature.detach().requires_grad_() for feature in features]
     logits, _ = model.heads(features)
+    grid_sizes = [(f.shape[-2], f.shape[-1]) for f in features]
     heats = []
     for anchor_index, label in targets:
-        level, row, column = anchor_cell(anchor_index, [tuple(f.shape[-2:]) for f in features], model.anchors_per_cell)
+        level, row, column = anchor_cell(anchor_index, grid_sizes, model.anchors_per_cell)
         feature = features[level]
         (gradient,) = torch.autograd.grad(logits[0, anchor_index, label], feature, retain_graph=True)
         heat = (gradient * feature.detach()).sum(dim=1)[0].relu()

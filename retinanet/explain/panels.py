@@ -95,12 +95,13 @@ def _boxes_by_colour(picture: np.ndarray, boxes_xyxy: np.ndarray, captions: list
 def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
     """top, bottom, left, right of a square around the box, pushed into the picture and cut where that is smaller."""
     side = max(2.5 * float(max(box[2] - box[0], box[3] - box[1])), LEAST_CROP)
-    edges = []
+    edges: list[int] = []
     for low, high, length in ((box[1], box[3], height), (box[0], box[2], width)):
         span = min(round(side), length)
         start = min(max(round(float(low + high) / 2 - span / 2), 0), length - span)
         edges += [start, start + span]
-    return tuple(edges)
+    top, bottom, left, right = edges
+    return top, bottom, left, right
 
 
 def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:

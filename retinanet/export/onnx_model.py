@@ -77,7 +77,7 @@ class _Candidates(nn.Module):
     def _level(self, level: int, feature: Tensor, image_size: tuple, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         # Level by level: one tensor over all levels has a length that takes the exporter hours to reason about.
         logits, deltas = self.model.heads([feature])
-        anchors = self.model.anchors_on(level, feature.shape[-2:], image_size)
+        anchors = self.model.anchors_on(level, (feature.shape[-2], feature.shape[-1]), image_size)
         K = self.model.num_classes
         # Padded, so that the number asked for is constant even where a level has fewer.
         best = F.pad(logits.flatten(1), (0, self.per_level), value=-1e4).topk(self.per_level, dim=1)
@@ -108,6 +108,7 @@ def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelPro
             dynamo=True,
             verbose=False,
         )
+    assert program is not None  # None is what the exporter without dynamo returns
     return program.model_proto
 
 

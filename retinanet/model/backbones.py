@@ -15,6 +15,7 @@ import timm
 import torch
 import torchvision
 from timm.layers import Conv2dSame
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from retinanet.errors import WeightsError
@@ -68,6 +69,14 @@ def build_backbone(name: str) -> Backbone:
     return _from_timm(name.removeprefix("timm/")) if name.startswith("timm/") else _from_torchvision(name)
 
 
+def feature_info(network: nn.Module) -> FeatureInfo:
+    """What timm tells of the maps of a network that it made with features_only."""
+    info = network.feature_info
+    if not isinstance(info, FeatureInfo):
+        raise TypeError(f"timm tells of a network's maps in a {type(info).__name__}, no longer in a FeatureInfo")
+    return info
+
+
 def freeze_stages(backbone: Backbone, count: int) -> None:
     """Stop the gradients of all parameters that the first `count` strides (2, 4, 8, ...) depend on."""
     reached = [i for i, feature in enumerate(backbone.features) if feature.stride <= 2**count]
@@ -113,12 +122,13 @@ def _from_timm(name: str) -> Backbone:
         network = timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AssertionError, ValueError, AttributeError, IndexError) as error:
         raise WeightsError(f"model.backbone: timm/{name} gives no feature pyramid: {_first_line(error)}") from error
-    reductions = network.feature_info.reduction()
+    info = feature_info(network)
+    reductions = info.reduction()
     # The last of each stride; what timm gives beyond stride 32 is left out.
     wanted = {stride: i for i, stride in enumerate(reductions) if stride <= STRIDES[-1]}
     _check_strides(f"timm/{name}", wanted)
     if len(wanted) < len(reductions):
-        indices = [network.feature_info.out_indices[i] for i in wanted.values()]
+        indices = [info.out_indices[i] for i in wanted.values()]
         network = timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
     twin = meta_twin(network)
     try:
@@ -129,7 +139,7 @@ def _from_timm(name: str) -> Backbone:
     even = _even_sides_suffice(twin, maps)
     if even:
         network = _with_constant_padding(network)
-    channels = network.feature_info.channels()
+    channels = feature_info(network).channels()
     channels_last = [shape[3] for shape in maps] == channels != [shape[1] for shape in maps]
     strides = [nearest_stride(PROBE_SIDES[0], shape[1 if channels_last else 2]) for shape in maps]
     _check_strides(f"timm/{name}", strides)
@@ -173,13 +183,24 @@ def _with_constant_padding(network: nn.Module) -> nn.Module:
     for parent in list(network.modules()):
         for name, conv in parent.named_children():
             if isinstance(conv, Conv2dSame):
-                options = {"stride": conv.stride, "dilation": conv.dilation, "groups": conv.groups}
-                channels = conv.in_channels, conv.out_channels
-                options |= {"bias": conv.bias is not None, "device": conv.weight.device}
-                even = _EvenConv2dSame(*channels, conv.kernel_size, **options)
+                even = _EvenConv2dSame(
+                    conv.in_channels,
+                    conv.out_channels,
+                    _pair(conv.kernel_size),
+                    stride=_pair(conv.stride),
+                    dilation=_pair(conv.dilation),
+                    groups=conv.groups,
+                    bias=conv.bias is not None,
+                    device=conv.weight.device,
+                )
                 even.load_state_dict(conv.state_dict())
                 setattr(parent, name, even)
     return network
+
+
+def _pair(sides: tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = sides
+    return rows, columns
 
 
 @torch.no_grad()

@@ -54,15 +54,15 @@ def decode(
 
 
 def _decode_image(
-    logits,
-    deltas,
-    anchors,
-    level_sizes,
-    image_size,
-    score_threshold,
-    nms_iou,
-    candidates_per_level,
-    detections_per_image,
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    level_sizes: list[int],
+    image_size: tuple[int, int],
+    score_threshold: float,
+    nms_iou: float,
+    candidates_per_level: int,
+    detections_per_image: int,
 ) -> Decoded:
     K = logits.shape[1]
     # Threshold the logits: a sigmoid of the few that pass is cheaper than of all.

@@ -40,15 +40,17 @@ class Subnet(nn.Module):
         return torch.cat(flat, dim=1)
 
 
-def classification_subnet(*args, num_classes: int) -> Subnet:
-    subnet = Subnet(*args, outputs=num_classes)
+def classification_subnet(
+    in_channels: int, width: int, depth: int, norm: str, anchors_per_cell: int, num_classes: int
+) -> Subnet:
+    subnet = Subnet(in_channels, width, depth, norm, anchors_per_cell, num_classes)
     # Objects are rare: start every anchor at p = 0.01, or background swamps the first steps.
-    nn.init.constant_(subnet.last.bias, -math.log((1 - PRIOR) / PRIOR))
+    nn.init.constant_(subnet.get_parameter("last.bias"), -math.log((1 - PRIOR) / PRIOR))
     return subnet
 
 
-def box_subnet(*args) -> Subnet:
-    return Subnet(*args, outputs=4)
+def box_subnet(in_channels: int, width: int, depth: int, norm: str, anchors_per_cell: int) -> Subnet:
+    return Subnet(in_channels, width, depth, norm, anchors_per_cell, outputs=4)
 
 
 def _he(conv: nn.Conv2d) -> float:

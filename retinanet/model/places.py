@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -37,7 +38,7 @@ def find_places(network: nn.Module, side: int) -> list[Place | None]:
 
 def meta_twin(network: nn.Module) -> nn.Module:
     """The same network in eval mode with shapes instead of numbers, made without copying these."""
-    shapes = {id(p): nn.Parameter(p.detach().to("meta")) for p in network.parameters()}
+    shapes: dict[int, Tensor] = {id(p): nn.Parameter(p.detach().to("meta")) for p in network.parameters()}
     shapes |= {id(b): b.to("meta") for b in network.buffers()}
     return copy.deepcopy(network, shapes).eval()
 
@@ -53,7 +54,9 @@ class _Places(TorchDispatchMode):
     def of(self, tensor: Tensor) -> Place | None:
         return self.known.get(id(tensor), (tensor, None))[1]
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> object:
         out = func(*args, **(kwargs or {}))
         sources = [t for t in tree_leaves(args) if isinstance(t, Tensor) and id(t) in self.known]
         if sources:
@@ -64,7 +67,7 @@ class _Places(TorchDispatchMode):
         return out
 
 
-def _moved(place: Place | None, func, args: Sequence, source: Tensor, result: Tensor) -> Place | None:
+def _moved(place: Place | None, func: OpOverload, args: Sequence, source: Tensor, result: Tensor) -> Place | None:
     if place is None or source.ndim != 4:
         return place
     match func.overloadpacket.__name__:

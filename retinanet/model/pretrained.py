@@ -14,6 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor
 
 from retinanet.errors import WeightsError
+from retinanet.model.backbones import feature_info
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import check_finite, from_torchvision, is_torchvisions, read_about, read_state_dict
 
@@ -112,9 +113,10 @@ def _published(model: RetinaNet, name: str) -> dict[str, Tensor]:
     try:
         if name.startswith("timm/"):
             _ask_hub(name.removeprefix("timm/"))
-            indices = list(model.backbone.network.feature_info.out_indices)
-            options = {"features_only": True, "out_indices": indices}
-            network = timm.create_model(name.removeprefix("timm/"), pretrained=True, **options)
+            indices = list(feature_info(model.backbone.network).out_indices)
+            network = timm.create_model(
+                name.removeprefix("timm/"), pretrained=True, features_only=True, out_indices=indices
+            )
             return dict(network.state_dict())
         weights = torchvision.models.get_model_weights(name).DEFAULT
         return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
@@ -149,13 +151,15 @@ def _coco_detector(model: RetinaNet, weights: str) -> dict[str, Tensor]:
     state = from_torchvision(state)
     if weights == "torchvision/retinanet_resnet50_fpn" and model.settings.frozen_norm:
         # torchvision computes with these weights' norms without the small number that keeps others from dividing by 0.
-        eps = {f"backbone.network.{name}.running_var": module.eps for name, module in _norms(model)}
+        eps = _epsilons(model)
         state = {name: tensor - eps.get(name, 0) for name, tensor in state.items()}
     return state
 
 
-def _norms(model: RetinaNet):
-    return [(name, m) for name, m in model.backbone.network.named_modules() if hasattr(m, "running_var")]
+def _epsilons(model: RetinaNet) -> dict[str, float]:
+    """What each norm of the backbone adds to a variance, by the variance's name."""
+    norms = [(name, m) for name, m in model.backbone.network.named_modules() if hasattr(m, "running_var")]
+    return {f"backbone.network.{name}.running_var": m.eps for name, m in norms if isinstance(m.eps, float)}
 
 
 def _unreachable(what: str, error: Exception) -> WeightsError:

@@ -1,6 +1,7 @@
 """RetinaNet: a classification network, a feature pyramid and two subnets (Lin et al. 2017, Focal Loss)."""
 
 import functools
+from collections.abc import Callable
 
 import torch
 from timm.layers import freeze_batch_norm_2d
@@ -20,6 +21,9 @@ class RetinaNet(nn.Module):
     The R anchors run over the levels P3 to P7, then rows, columns, and the A anchors of a cell. H and W are multiples
     of 32. The K classes have no background among them.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, settings: ModelSettings, num_classes: int):
         super().__init__()
@@ -77,12 +81,13 @@ class RetinaNet(nn.Module):
         return [rows * columns * self.anchors_per_cell for rows, columns in self.grid_sizes(height, width)]
 
     @functools.cached_property
-    def _grid_sizes(self):
+    def _grid_sizes(self) -> Callable[[int, int], list[tuple[int, int]]]:
         probe = nn.Sequential(meta_twin(self.backbone), meta_twin(self.pyramid))
 
         @functools.cache
         def measure(height: int, width: int) -> list[tuple[int, int]]:
             with torch.no_grad():
-                return [tuple(f.shape[-2:]) for f in probe(torch.empty(1, 3, height, width, device="meta"))]
+                maps = probe(torch.empty(1, 3, height, width, device="meta"))
+            return [(f.shape[-2], f.shape[-1]) for f in maps]
 
         return measure

@@ -40,7 +40,7 @@ def find_taps(network: nn.Module) -> dict[int, Tap]:
         small, large = (run.get(node) for run in shapes)
         name = tracer.node_to_qualname.get(node, CLASSIFIER)
         # SqueezeNet's classifier is a convolution.
-        if name.startswith(CLASSIFIER) or not small or len(small) != 4 or small[-1] == large[-1]:
+        if name.startswith(CLASSIFIER) or not small or not large or len(small) != 4 or small[-1] == large[-1]:
             continue
         strides = {nearest_stride(side, s[-1]) for side, s in zip(PROBE_SIDES, (small, large), strict=True)}
         if len(strides) == 1 and 2 <= (stride := strides.pop()) <= 32:
@@ -71,7 +71,7 @@ class _Shapes(torch.fx.Interpreter):
         with torch.no_grad():
             self.run(torch.empty(1, 3, side, side, device="meta"))
 
-    def run_node(self, n: torch.fx.Node):
+    def run_node(self, n: torch.fx.Node) -> object:
         output = super().run_node(n)
         if isinstance(output, Tensor):
             self.shapes[n] = output.shape

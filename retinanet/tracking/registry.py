@@ -189,7 +189,8 @@ def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str)
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array
 
-    onnx_path = shutil.copy(onnx_path, folder / "model.onnx")  # under this name in every version
+    model = folder / "model.onnx"  # under this name in every version
+    shutil.copy(onnx_path, model)
     code = folder / "retinanet"
     shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     numbers = Array(DataType.double)
@@ -212,7 +213,7 @@ def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(PACKAGE / "tracking" / "served_model.py"),
-            artifacts={"model": str(onnx_path)},
+            artifacts={"model": str(model)},
             code_paths=[str(code)],
             signature=signature,
             pip_requirements=[f"{name}=={installed(name)}" for name in SERVED_WITH],

@@ -18,6 +18,7 @@ from retinanet.tracking.store import answers, open_client, quiet, tracking_uri, 
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 RETRY_AFTER_S = 30.0
 AWAY_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR")
@@ -78,7 +79,7 @@ class Run:
         self.tracking_uri = tracking_uri()
         self._ends = ends
         self._client: MlflowClient | None = None
-        self._monitor = None
+        self._monitor: SystemMetricsMonitor | None = None
         self._away_until = 0.0
         self._said = False
         self._spool = _spool(run_id)

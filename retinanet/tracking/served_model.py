@@ -14,6 +14,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from retinanet.data.images import read_picture
 from retinanet.detections import Detections
@@ -25,16 +26,18 @@ MAX_PIXELS = 50_000_000
 MAX_PICTURES = 64
 
 
-class ServedModel(mlflow.pyfunc.PythonModel):
+class ServedModel(PythonModel):
     """What `mlflow.pyfunc.load_model` gives; it opens the artifact "model"."""
 
     def __init__(self, load: Callable[[Path], Detector] = load_detector):
         self._load = load
 
-    def load_context(self, context) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         self.detector = self._load(Path(context.artifacts["model"]))
 
-    def predict(self, context, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
+    ) -> pd.DataFrame:
         threshold = float((params or {}).get("score_threshold", 0.0))
         rows = _images(model_input)
         answers = [answer(image, self.detector, threshold) for image in rows[:MAX_PICTURES]]

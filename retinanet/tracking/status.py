@@ -1,9 +1,13 @@
 """What is in production, and what could be, as a small table."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, metric_of, versions
 from retinanet.tracking.store import open_client, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 LATEST = 10
 
@@ -35,5 +39,5 @@ def status_text(model_name: str, metric: str, workspace_version: int | None) -> 
     return "\n".join([*lines, "", f"pages: uv run mlflow ui --backend-store-uri {tracking_uri()}"])
 
 
-def _number(version) -> int | None:
+def _number(version: "ModelVersion | None") -> int | None:
     return int(version.version) if version else None

@@ -131,7 +131,9 @@ def fit(
         save(standing)
 
 
-def _loader(model, train_set, root, settings: Train, device) -> tuple[DataLoader, EpochBatches]:
+def _loader(
+    model: RetinaNet, train_set: CocoDataset, root: Path, settings: Train, device: torch.device
+) -> tuple[DataLoader, EpochBatches]:
     here = distributed.world()
     padding = padding_colour(model.backbone.mean)
     side, long_side = model.settings.short_side, model.settings.long_side
@@ -160,7 +162,9 @@ def _gave_up(standing: _Standing, settings: Train) -> bool:
     return bool(settings.patience) and standing.validations_since >= settings.patience
 
 
-def _validation_metrics(learner: Learner, val_set, root, decoding, settings: Train) -> dict[str, float]:
+def _validation_metrics(
+    learner: Learner, val_set: CocoDataset, root: Path, decoding: DecodeSettings, settings: Train
+) -> dict[str, float]:
     compared = settings.box_loss, settings.smooth_l1_beta
     found = validate(learner.deployed, val_set, root, decoding, learner.device, *compared, settings.workers)
     metrics = coco_metrics(val_set, found.results)

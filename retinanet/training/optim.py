@@ -12,6 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 from retinanet.errors import TrainingError
 from retinanet.model.retinanet import RetinaNet
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+
 
 def build_optimiser(
     model: RetinaNet, kind: str, learning_rate: float, backbone_rate: float, weight_decay: float
@@ -41,7 +43,7 @@ def build_schedule(optimiser: Optimizer, kind: str, steps: int, warmup_steps: in
 def average_weights(model: nn.Module, steps: int) -> AveragedModel:
     """An exponential moving average that looks `steps` steps back, fewer at the start; buffers included."""
 
-    def update(averaged: list, current: list, count: torch.Tensor | int) -> None:
+    def update(averaged: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
         decay = min(1 - 1 / steps, (1 + int(count)) / (10 + int(count)))
         if averaged[0].is_floating_point():
             torch._foreach_lerp_(averaged, current, 1 - decay)

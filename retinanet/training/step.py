@@ -1,11 +1,11 @@
 """One optimisation step, and all that it changes."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
@@ -35,7 +35,7 @@ class Learner:
     def __init__(
         self, model: RetinaNet, settings: Train, steps: int, device: torch.device, class_names: Sequence[str] = ()
     ):
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
         self.settings, self.device, self.class_names = settings, device, tuple(class_names)
         weights = class_weights(settings.class_weights, class_names)
         self.class_weights = weights if weights is None else weights.to(device)
@@ -49,14 +49,15 @@ class Learner:
         self.compute_type = compute_type(settings.precision, device)
         # float16 alone has too narrow a range for gradients.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.compute_type == torch.float16)
-        self._network: nn.Module = distributed.data_parallel(model, device)
+        self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = distributed.data_parallel(model, device)
         if settings.compile:
             self._network = torch.compile(self._network)
 
     @property
     def deployed(self) -> RetinaNet:
         """The network whose weights count."""
-        return self.averaged.module if self.averaged else self.model
+        # Of what it averages, torch's annotations say only that it is a Module.
+        return cast(RetinaNet, self.averaged.module) if self.averaged else self.model
 
     def losses(self, batch: Batch) -> Losses:
         """Of one batch, in float32, in the graph."""

@@ -83,7 +83,7 @@ def validate(
         )
         results += coco_results(picture.id, Detections(boxes, scores, labels.numpy()), dataset.category_ids)
     totals = distributed.total(totals) / max(1, len(dataset.pictures))
-    return Validation(*totals.tolist(), distributed.gathered(results))
+    return Validation(totals[0].item(), totals[1].item(), distributed.gathered(results))
 
 
 def _with_progress(loader: DataLoader, rank: int) -> Iterator[Batch]:

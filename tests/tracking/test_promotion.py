@@ -80,6 +80,13 @@ def test_a_run_that_did_not_finish_or_is_gone(make_version):
     assert in_production() is None
 
 
+def test_a_version_made_by_hand_has_no_run(root):
+    client = open_client()
+    client.create_registered_model(MODEL)
+    version = client.create_model_version(MODEL, str(root))
+    assert "is missing, not FINISHED" in promote(MODEL, int(version.version), GATE).reason
+
+
 def test_code_in_no_commit_is_refused_until_it_is_committed(make_version, commit_all):
     Path("dvc.yaml").write_text("stages: {changed: {cmd: ls}}\n")
     version = make_version()
