@@ -45,8 +45,9 @@ def test_ctrl_c_is_no_traceback(capsys):
 
 def test_a_reader_that_has_enough_is_no_traceback():
     code = "from retinanet.errors import exit_on_error\nexit_on_error(lambda: print('x\\n' * 100_000))()"
-    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    program.stdout.readline()
-    program.stdout.close()
-    assert program.stderr.read() == ""
-    assert program.wait(20) == 141
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as program:
+        program.stdout.readline()
+        program.stdout.close()
+        assert program.stderr.read() == ""
+        assert program.wait(20) == 141

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from retinanet.model.retinanet import RetinaNet
-from retinanet.training.optim import average_weights, build_optimiser, build_schedule
+from retinanet.training.optim import average_weights, build_optimiser, build_schedule, fast_memory_format
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -47,3 +47,14 @@ def test_average_of_weights_and_buffers():
         averaged.update_parameters(model)
     # The first update copies; at the second, (1 + 1) / (10 + 1) of the old stays.
     assert averaged.module.running_mean.item() == pytest.approx(1 * 2 / 11 + 2 * 9 / 11)
+
+
+def test_channels_last_where_convolutions_are_faster_with_it(monkeypatch):
+    full = nn.Sequential(nn.Conv2d(4, 4, 3))
+    depthwise = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 1))
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for capability, of_full in (("AVX2", torch.contiguous_format), ("AVX512", torch.channels_last)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda said=capability: said)
+        assert fast_memory_format(full, cpu) == of_full
+        assert fast_memory_format(depthwise, cpu) == torch.channels_last
+        assert fast_memory_format(full, gpu) == torch.channels_last

@@ -41,19 +41,19 @@ with stop.at_once(lambda: print("saved", flush=True)):
 @pytest.mark.parametrize("code", [WORKING, VALIDATING])
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_is_answered_between_steps_and_at_once_while_validating(code, sent, exit_code):
-    process = program(code)
-    process.send_signal(sent)
-    assert process.stdout.read() == "saved\n"
-    assert process.wait(10) == exit_code
+    with program(code) as process:
+        process.send_signal(sent)
+        assert process.stdout.read() == "saved\n"
+        assert process.wait(10) == exit_code
 
 
 def test_a_second_signal_ends_it_there():
-    process = program('stop = StopSignal()\nprint("ready", flush=True)\ntime.sleep(3)\nprint("still here")')
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
-    assert process.stdout.read() == ""
+    with program('stop = StopSignal()\nprint("ready", flush=True)\ntime.sleep(3)\nprint("still here")') as process:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stdout.read() == ""
 
 
 def test_without_signals_nothing_is_caught():
@@ -67,12 +67,11 @@ def test_training_ends_with_the_dvc_that_started_it(tmp_path):
     dvc = tmp_path / "dvc"
     trainer = OWN + 'stop_with_dvc(0.05)\nprint("ready", os.getpid(), flush=True)\ntime.sleep(30)'
     dvc.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {trainer!r}])\n")
-    parent = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(dvc)], stdout=subprocess.PIPE, text=True, env=os.environ | {"DVC_STAGE": "train"}
-    )
-    child = psutil.Process(int(parent.stdout.readline().split()[1]))
-    parent.kill()
-    parent.wait()
+    ) as parent:
+        child = psutil.Process(int(parent.stdout.readline().split()[1]))
+        parent.kill()
     assert child.wait(10) in (None, -signal.SIGTERM)
 
 

@@ -74,6 +74,17 @@ def computes_in_bf16(device: torch.device) -> bool:
     return capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
 
 
+def fast_memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """The order of a map's numbers in which the network's convolutions are faster.
+
+    Channels last, except for a network of full convolutions on a processor without AVX-512: there a step of ResNet-50
+    at 512 px took 1.17 times as long with it, and one of EfficientNet-Lite0, which is depthwise, 0.85 times.
+    """
+    is_wide = device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    is_depthwise = any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in model.modules())
+    return torch.channels_last if is_wide or is_depthwise else torch.contiguous_format
+
+
 def _factor(kind: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
     def factor(step: int) -> float:
         if step < warmup_steps:

@@ -14,7 +14,7 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Train
 from retinanet.training import distributed
 from retinanet.training.normaliser import MovingCount, class_weights
-from retinanet.training.optim import average_weights, build_optimiser, build_schedule, compute_type
+from retinanet.training.optim import average_weights, build_optimiser, build_schedule, compute_type, fast_memory_format
 
 FIGURES = ("train/loss", "train/classification_loss", "train/box_loss", "train/gradient_norm")
 
@@ -35,7 +35,8 @@ class Learner:
     def __init__(
         self, model: RetinaNet, settings: Train, steps: int, device: torch.device, class_names: Sequence[str] = ()
     ):
-        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.memory_format = fast_memory_format(model, device)
+        self.model = model.to(device).to(memory_format=self.memory_format)
         self.settings, self.device, self.class_names = settings, device, tuple(class_names)
         weights = class_weights(settings.class_weights, class_names)
         self.class_weights = weights if weights is None else weights.to(device)
@@ -62,6 +63,7 @@ class Learner:
     def losses(self, batch: Batch) -> Losses:
         """Of one batch, in float32, in the graph."""
         images = self.model.normalise(batch.pictures.to(self.device, non_blocking=True))
+        images = images.contiguous(memory_format=self.memory_format)
         mixed = self.compute_type != torch.float32
         with torch.autocast(self.device.type, self.compute_type, enabled=mixed):
             logits, deltas = self._network(images)
