@@ -35,9 +35,7 @@ def with_values(text: str, values: Mapping[str, object], path: Path) -> str:
     try:
         for key, value in values.items():
             node = _value_node(yaml.compose(text, yaml.SafeLoader), key)
-            # What stands on lines of its own has to be further in than its key.
-            indent = "  " if isinstance(node, yaml.CollectionNode) and not node.flow_style else ""
-            text = text[: node.start_mark.index] + indent + _on_one_line(value) + text[_end(node) :]
+            text = text[: node.start_mark.index] + _written_as(node, value) + text[_end(node) :]
     except (ValueError, yaml.YAMLError, KeyError) as error:
         raise ParamsError(f"{path}: cannot be changed ({' '.join(str(error).split())})") from error
     return text
@@ -66,6 +64,16 @@ def _checked(text: str, path: Path) -> Params:
         return Params.model_validate(content)
     except ValidationError as error:
         raise ParamsError(f"{path}: " + "; ".join(_mistake(e) for e in error.errors())) from error
+
+
+def _written_as(node: yaml.Node, value: object) -> str:
+    """The new value in the old one's layout: in one line, or a line for each item."""
+    if not isinstance(node, yaml.CollectionNode) or node.flow_style:
+        return _on_one_line(value)
+    if isinstance(node, yaml.SequenceNode) and isinstance(value, list) and value:
+        return f"\n{' ' * node.start_mark.column}".join(f"- {_on_one_line(item)}" for item in value)
+    # What stands on a line of its own has to be further in than its key.
+    return "  " + _on_one_line(value)
 
 
 def _on_one_line(value: object) -> str:

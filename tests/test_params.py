@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
 from retinanet.errors import ParamsError
 from retinanet.params import load_params, with_values, write_params
@@ -84,18 +85,31 @@ def test_only_the_named_values_change(tmp_path):
     write_params(path, {"model.anchors.sizes": [16, 32, 64, 128.5, 256], "train.optimizer": "sgd"})
     changes = [line for line in ndiff(before, path.read_text(encoding="utf-8").splitlines()) if line[0] in "+-"]
     assert [line[1:].partition("#")[0].strip() for line in changes if line[0] == "+"] == [
-        "sizes: [16, 32, 64, 128.5, 256]",
+        "- 16",
+        "- 128.5",
         "optimizer: sgd",
     ]
-    assert len(changes) == 4
+    assert [line[1:].partition("#")[0].strip() for line in changes if line[0] == "-"] == [
+        "- 128",
+        "- 512",
+        "optimizer: adamw",
+    ]
     assert load_params(path).model.anchors.sizes == [16, 32, 64, 128.5, 256]
 
 
+def test_an_experiment_changes_only_the_line_it_names(tmp_path):
+    path = Path(shutil.copy("params.yaml", tmp_path))
+    apply_overrides(str(path), ["train.epochs=3"])  # what `dvc exp run -S` does
+    before = Path("params.yaml").read_text(encoding="utf-8").splitlines()
+    changes = [line for line in ndiff(before, path.read_text(encoding="utf-8").splitlines()) if line[0] in "+-"]
+    assert changes == ["-   epochs: 20", "+   epochs: 3"]
+
+
 def test_comments_and_odd_layouts_stay():
-    text = "# top\na:\n    b: [1, 2]   # why\n    c: 'x'       # that\n    d:\n    - 1\n    - 2 # two\n# end\n"
+    text = "# top\na:\n  b: [1, 2]   # why\n  c: 'x'       # that\n  d:\n  - 1\n  - 2 # two\n  e:\n  - 3\n# end\n"
     assert (
-        with_values(text, {"a.b": [3], "a.c": "no", "a.d": [7, 8]}, Path("p.yaml"))
-        == "# top\na:\n    b: [3]   # why\n    c: 'no'       # that\n    d:\n      [7, 8] # two\n# end\n"
+        with_values(text, {"a.b": [3], "a.c": "no", "a.d": [7, 8], "a.e": []}, Path("p.yaml"))
+        == "# top\na:\n  b: [3]   # why\n  c: 'no'       # that\n  d:\n  - 7\n  - 8 # two\n  e:\n    []\n# end\n"
     )
 
 
