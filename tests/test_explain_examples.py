@@ -8,7 +8,7 @@ from torch import nn
 from retinanet.data.coco import Objects
 from retinanet.detector import DecodeSettings
 from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALISATION
-from retinanet.explain.examples import explain_picture, telling
+from retinanet.explain.examples import explain_picture, spread, telling
 from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors
 
 
@@ -23,6 +23,7 @@ class SeesRed(nn.Module):
         self.scale = nn.Parameter(torch.ones(1))
         self.backbone = nn.Module()
         self.backbone.mean = (0, 0, 0)
+        self.origin = lambda level: 0
 
     def forward(self, images):
         return self.heads(self.features(images))
@@ -78,8 +79,25 @@ def test_a_red_spot_is_found_and_the_heat_lies_on_it():
     (explained,) = example.explained
     assert (explained.level, explained.stride, explained.heat.shape) == (3, 8, (32, 32))
     row, column = np.unravel_index(explained.heat.argmax(), (32, 32))
-    assert 12 <= row < 16
-    assert 20 <= column < 24
+    assert 11 <= row <= 12
+    assert 19 <= column <= 20
+
+
+@pytest.mark.parametrize(("origin", "peak"), [(0, 8), (7, 15)])
+def test_heat_is_spread_from_where_the_cells_look(origin, peak):
+    cells = np.array([[0, 1, 0.5]], np.float32)
+    heat = spread(cells, 8, origin, resized=(16, 32, 3), picture=(16, 32, 3))
+    assert heat.shape == (16, 32)
+    np.testing.assert_allclose(heat, heat[:1].repeat(16, axis=0))
+    assert heat[0].argmax() == peak
+    assert heat[0, [peak - 4, peak + 4, peak + 8]].tolist() == [0.5, 0.75, 0.5]
+
+
+def test_heat_is_spread_over_a_picture_of_another_size():
+    cells = np.array([[0, 1, 0, 0]], np.float32)
+    heat = spread(cells, 8, 3.5, resized=(32, 32, 3), picture=(64, 64, 3))
+    # The middle of pixels 8 to 15 of the input, whose second cell is centred on 11.5, is that of 16 to 31.
+    np.testing.assert_allclose(heat[0, :48], heat[0, 47::-1], atol=0.02)
 
 
 def test_a_picture_without_detections_explains_nothing():

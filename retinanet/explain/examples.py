@@ -81,17 +81,12 @@ def explain_picture(
     judgement = judge(detections, objects)
     chosen = telling(judgement.outcomes, most)
     heats = grad_cam(model, image, [(int(found.anchor_index[row]), int(found.labels[row])) for row, _ in chosen])
-    explained = tuple(
-        Explained(
-            row,
-            why,
-            _on_picture(heat.cells, size, resized.shape, picture.shape),
-            heat.level,
-            STRIDES[heat.level - FIRST_LEVEL],
-        )
-        for (row, why), heat in zip(chosen, heats, strict=True)
-    )
-    return Example(name, picture, detections, objects, judgement, explained)
+    explained = []
+    for (row, why), heat in zip(chosen, heats, strict=True):
+        level = heat.level - FIRST_LEVEL
+        on_picture = spread(heat.cells, STRIDES[level], model.origin(level), resized.shape, picture.shape)
+        explained.append(Explained(row, why, on_picture, heat.level, STRIDES[level]))
+    return Example(name, picture, detections, objects, judgement, tuple(explained))
 
 
 def telling(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
@@ -111,10 +106,17 @@ def telling(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
     return list(chosen.items())[:most]
 
 
-def _on_picture(
-    cells: np.ndarray, input_size: tuple[int, int], resized: tuple[int, ...], picture: tuple[int, ...]
+def spread(
+    cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], picture: Sequence[int]
 ) -> np.ndarray:
-    """From the cells of a padded network input to the pixels of the picture that fills its top left corner."""
-    on_input = cv2.resize(cells, input_size[::-1], interpolation=cv2.INTER_LINEAR)
-    inside = on_input[: resized[0], : resized[1]]
-    return cv2.resize(inside, (picture[1], picture[0]), interpolation=cv2.INTER_LINEAR)
+    """(H, W) of a picture from the cells of a map: each value where the cell looks, linear in between.
+
+    Cells lie `stride` pixels of the network's input apart, the first on pixel `origin`; the picture fills the top left
+    (rows, columns) `resized` of the input and has those of `picture` itself.
+    """
+    inverse = np.zeros((2, 3))
+    for axis, side in ((0, 1), (1, 0)):  # x runs over columns
+        ratio = resized[side] / picture[side]
+        inverse[axis, axis], inverse[axis, 2] = ratio / stride, ((ratio - 1) / 2 - origin) / stride
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(cells, inverse, (picture[1], picture[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)

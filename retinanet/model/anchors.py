@@ -4,8 +4,9 @@ Two conventions. `exact`: sizes and centres are the numbers that the settings sa
 strides of 8 to 128 apart (detectron2's numbers). `torchvision`: sizes are truncated and corners rounded to whole
 pixels, the stride is the image's side divided by the grid's, as its published weights were trained.
 
-In both, the first cell's anchors are centred on what the cell sees: on pixel 0 for networks that pad each convolution,
-as ResNets do, and further inside for the others, whose grids then are smaller than the picture and tell no stride.
+In both, the first cell's anchors are centred on what the cell sees: on pixel 0 for networks that pad each convolution
+all around, as ResNets do; almost a stride further inside for those that pad as TensorFlow does, to the right and below;
+and inside, too, for those without padding, whose grids then are smaller than the picture and tell no stride.
 """
 
 import torch

@@ -143,9 +143,8 @@ def _from_timm(name: str) -> Backbone:
     channels_last = [shape[3] for shape in maps] == channels != [shape[1] for shape in maps]
     strides = [nearest_stride(PROBE_SIDES[0], shape[1 if channels_last else 2]) for shape in maps]
     _check_strides(f"timm/{name}", strides)
-    # TensorFlow's padding lies to the right and below alone. Its networks' cells are taken to be where padding all
-    # around would put them, up to a stride to the upper left of what they see.
-    places = [None] * len(maps) if even else find_places(twin, PROBE_SIDES[0])
+    # What timm computes from a picture's size cannot be followed, so the network is looked at as it will run.
+    places = find_places(meta_twin(network), PROBE_SIDES[0])
     origins = [_origin(stride, place) for stride, place in zip(strides, places, strict=True)]
     features = [Feature(*feature) for feature in zip(strides, channels, origins, strict=True)]
     config = timm.get_pretrained_cfg(name)

@@ -67,10 +67,14 @@ class RetinaNet(nn.Module):
     def anchors_on(self, level: int, grid_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
         """One level's anchors, when the size of its map is known, as in a graph being traced."""
         cell = self.get_buffer(f"cell_anchors_{level}")
+        convention = self.settings.anchors.convention
+        return level_anchors(cell, grid_size, STRIDES[level], image_size, convention, self.origin(level))
+
+    def origin(self, level: int) -> float:
+        """The pixel of the input on which the first cell of a level's map is centred."""
         # The levels that the pyramid adds keep the place of the network's last.
         origins = self.backbone.origins
-        origin = origins[min(level, len(origins) - 1)]
-        return level_anchors(cell, grid_size, STRIDES[level], image_size, self.settings.anchors.convention, origin)
+        return origins[min(level, len(origins) - 1)]
 
     def grid_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """(rows, columns) of each pyramid level for an input of this size, measured once, without computing."""
