@@ -1,5 +1,6 @@
 """The whole pipeline on a small setting, as a user runs it."""
 
+import pandas as pd
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workspace")]
@@ -67,6 +68,16 @@ def test_an_experiment_in_a_temporary_folder_writes_to_this_store(workspace):
     runs, versions = workspace.counts()
     workspace.run("dvc", "exp", "run", "--temp", "-S", "train.seed=8")
     assert workspace.counts() == (runs + 1, versions + 1)
+
+
+def test_two_processes_learn_what_one_does(workspace):
+    def losses() -> list[float]:
+        return pd.read_csv(workspace.folder / "reports/train/history.csv")["train/loss"].to_list()
+
+    alone, (runs, versions) = losses(), workspace.counts()
+    workspace.run("dvc", "exp", "run", "-S", "train.processes=2")
+    assert workspace.counts() == (runs + 1, versions + 1)
+    assert losses() == pytest.approx(alone, rel=0.01)
 
 
 def test_mistakes_get_one_line(workspace):

@@ -106,9 +106,7 @@ def telling(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
     return list(chosen.items())[:most]
 
 
-def spread(
-    cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], picture: Sequence[int]
-) -> np.ndarray:
+def spread(cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], picture: Sequence[int]) -> np.ndarray:
     """(H, W) of a picture from the cells of a map: each value where the cell looks, linear in between.
 
     Cells lie `stride` pixels of the network's input apart, the first on pixel `origin`; the picture fills the top left
