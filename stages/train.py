@@ -45,10 +45,10 @@ def main() -> int | None:
     stop = StopSignal()
     keep_freed_memory()
     sets = Sets(*(read_coco(PREPARED / f"{split}.json") for split in ("train", "val")))
-    folder = home() / ".cache/training" / _fingerprint(params)
     with distributed.joined() as here:
         with weights_at_hand(params.model.weights) as weights:
             model, said = starting_model(params, len(sets.train.class_names), weights)
+        folder = home() / ".cache/training" / _fingerprint(params, model)
         if here.rank:
             for _ in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
                 pass
@@ -123,10 +123,11 @@ class Progress:
         pd.DataFrame(rows).to_csv(self.history, index=False)
 
 
-def _fingerprint(params: Params) -> str:
+def _fingerprint(params: Params, model: RetinaNet) -> str:
     code = [path for room in ("data", "model", "training") for path in (CODE / room).glob("*.py")]
     data = [PREPARED / "train.json", PREPARED / "val.json", PREPARED / "index.json"]
-    return fingerprint({"model": params.model.model_dump(), "train": params.train.model_dump()}, code + data)
+    settings = {"model": params.model.model_dump(), "train": params.train.model_dump()}
+    return fingerprint(settings, code + data, model.state_dict())
 
 
 def _describe(run: Run, params: Params, sets: Sets) -> None:

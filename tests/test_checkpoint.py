@@ -48,11 +48,13 @@ def test_a_second_trainer_is_told(tmp_path):
         lock_folder(tmp_path, wait_s=0)
 
 
-def test_fingerprint_changes_with_settings_and_content(tmp_path):
+def test_fingerprint_changes_with_settings_content_and_weights(tmp_path):
     path = tmp_path / "train.json"
     path.write_text("a")
-    one = fingerprint({"epochs": 3}, [path])
-    assert fingerprint({"epochs": 3}, [path]) == one
-    assert fingerprint({"epochs": 4}, [path]) != one
+    weights = state(1)["model"]
+    one = fingerprint({"epochs": 3}, [path], weights)
+    assert fingerprint({"epochs": 3}, [path], weights) == one
+    assert fingerprint({"epochs": 4}, [path], weights) != one
+    assert fingerprint({"epochs": 3}, [path], state(2)["model"]) != one
     path.write_text("b")
-    assert fingerprint({"epochs": 3}, [path]) != one
+    assert fingerprint({"epochs": 3}, [path], weights) != one

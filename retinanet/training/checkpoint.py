@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,16 @@ from retinanet.files import sha256_of
 KEPT = 2
 
 
-def fingerprint(settings: dict, files: Iterable[Path]) -> str:
-    """16 hex digits that change with the settings (JSON values) or the content of the files."""
+def fingerprint(settings: dict, files: Iterable[Path], weights: Mapping[str, torch.Tensor]) -> str:
+    """16 hex digits that change with the settings (JSON values), the content of the files or the first weights.
+
+    These tell what a name in the settings stood for: an alias moves, and a host that was away comes back.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in sorted(files):
         digest.update(str(path).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for name, tensor in weights.items():
+        digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
