@@ -4,11 +4,11 @@ import functools
 from collections.abc import Callable
 
 import torch
-from timm.layers import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors, level_sizes
 from retinanet.model.backbones import build_backbone
+from retinanet.model.frozen_norm import freeze_norms
 from retinanet.model.heads import box_subnet, classification_subnet
 from retinanet.model.places import meta_twin
 from retinanet.model.pyramid import FeaturePyramid
@@ -32,7 +32,7 @@ class RetinaNet(nn.Module):
         self.anchors_per_cell = anchors.scales_per_octave * len(anchors.ratios)
         self.backbone = build_backbone(settings.backbone)
         if settings.frozen_norm:
-            self.backbone = freeze_batch_norm_2d(self.backbone)
+            freeze_norms(self.backbone)
         self.pyramid = FeaturePyramid(self.backbone.channels, settings.pyramid_width, settings.p6_from)
         tower = (settings.pyramid_width, settings.head_width, settings.head_depth, settings.head_norm)
         self.classification = classification_subnet(*tower, self.anchors_per_cell, num_classes=num_classes)
