@@ -78,8 +78,8 @@ def _said_of(copies: Copies, near_duplicates: str) -> list[str]:
     if not copies.same and not alike:
         return []
     return [
-        f"{len(copies.same)} pictures lie there under several names; {alike} groups of others look the same: "
-        "each shares a split where the split is ours"
+        f"pictures under several names: {len(copies.same)}; groups of others that look the same: {alike}; each group "
+        "shares a split where the split is ours"
     ]
 
 

@@ -87,8 +87,9 @@ def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: Sto
             table[trained].to_csv(report / "history.csv", index=False)
             validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
         run.log_artifacts(REPORT, "train")
-    best = validated["val/AP50"].max()
-    print(f"train: {MODELS / 'model.safetensors'} made, best val AP50 {best:.3f}; curves in {REPORT}")
+    best = validated.loc[validated["val/AP"].idxmax()]
+    figures = f"epoch {best['epoch']:.0f} with val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}"
+    print(f"train: {MODELS / 'model.safetensors'} made, {figures}; curves in {REPORT}")
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_copies_and_look_alikes_share_a_split_of_ours(workspace):
         return [n for n in range(10) if split_of[f"p{n:03}.png"] != split_of[f"p{n + 50:03}.png"]]
 
     said = workspace.works()
-    assert "5 pictures lie there under several names; 5 groups of others look the same: each shares a split" in said
+    assert "pictures under several names: 5; groups of others that look the same: 5; each group shares a split" in said
     assert divided() == []
     figures = workspace.figures()
     assert (len(figures["same_bytes"]), len(figures["near_duplicates"])) == (5, 5)
