@@ -31,7 +31,16 @@ def test_only_pictures_of_one_size_share_a_batch():
         return [Detections.none()] * len(pictures)
 
     detector_of(note)([np.zeros((h, w, 3), np.uint8) for h, w in [(64, 64), (64, 100), (64, 64)]])
-    assert seen == [(2, 64, 64, 3), (1, 64, 128, 3)]
+    assert seen == [(2, 96, 96, 3), (1, 96, 128, 3)]
+
+
+def test_a_thin_picture_is_no_trouble_to_a_network_without_padding(small_settings):
+    torch.manual_seed(0)
+    model = RetinaNet(small_settings.model_copy(update={"backbone": "inception_v3"}), 1).eval()
+    (found,) = torch_detector(model, ["square"], [1], DecodeSettings(score_threshold=0.0))(
+        [np.zeros((10, 300, 3), np.uint8)]
+    )
+    assert len(found.scores)
 
 
 def test_a_picture_has_the_same_detections_whatever_stands_beside_it(small_settings):

@@ -25,10 +25,14 @@ def test_no_pixel_is_left_out_when_shrinking():
 
 
 def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():
-    batch = pad_batch([np.full((40, 20, 3), 9, np.uint8), np.full((10, 50, 3), 7, np.uint8)], (1, 2, 3))
-    assert batch.shape == (2, 64, 64, 3)
-    assert batch[0, 39, 19].tolist() == [9, 9, 9] and batch[0, 40, 0].tolist() == [1, 2, 3]
-    assert batch[1, 9, 49].tolist() == [7, 7, 7] and batch[1, 9, 50].tolist() == [1, 2, 3]
+    batch = pad_batch([np.full((140, 20, 3), 9, np.uint8), np.full((10, 150, 3), 7, np.uint8)], (1, 2, 3))
+    assert batch.shape == (2, 160, 160, 3)
+    assert batch[0, 139, 19].tolist() == [9, 9, 9] and batch[0, 140, 0].tolist() == [1, 2, 3]
+    assert batch[1, 9, 149].tolist() == [7, 7, 7] and batch[1, 9, 150].tolist() == [1, 2, 3]
+
+
+def test_a_thin_picture_is_padded_to_a_side_that_every_network_takes():
+    assert pad_batch([np.zeros((20, 200, 3), np.uint8)], (1, 2, 3)).shape == (1, 96, 224, 3)
 
 
 def test_padding_is_the_mean_colour():

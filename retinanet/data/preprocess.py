@@ -7,6 +7,8 @@ import numpy as np
 
 # Sides are padded to multiples of the last backbone stride, as torchvision and detectron2 do.
 MULTIPLE = 32
+# The Inceptions' unpadded convolutions leave nothing of a picture under 75 px.
+LEAST_SIDE = 96
 
 
 def fit_scale(height: int, width: int, short_side: int, long_side: int) -> float:
@@ -33,11 +35,16 @@ def resize_to(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size[::-1], interpolation=how)
 
 
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) of the network's input for a resized picture: multiples of 32, at least 96 each."""
+    height, width = (-(-max(LEAST_SIDE, side) // MULTIPLE) * MULTIPLE for side in (height, width))
+    return height, width
+
+
 def pad_batch(pictures: Sequence[np.ndarray], colour: Sequence[int]) -> np.ndarray:
-    """(N, H, W, 3) uint8: the pictures in the top left corners, H and W multiples of 32, the rest in one colour."""
-    height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
-    shape = (len(pictures), -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE, 3)
-    batch = np.empty(shape, np.uint8)
+    """(N, H, W, 3) uint8: the pictures in the top left corners, the rest in one colour."""
+    sides = padded_size(max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures))
+    batch = np.empty((len(pictures), *sides, 3), np.uint8)
     for row, picture in zip(batch, pictures, strict=True):
         height, width = picture.shape[:2]
         row[:height, :width] = picture

@@ -2,7 +2,7 @@
 
 An anchor learns an object from an IoU of 0.5 on and ignores it down to 0.4; an object below has its one best anchor
 alone. The grid here is that of networks that pad their convolutions, as ResNets do: cells lie a stride apart from
-pixel 0 of the picture, which is resized for training and padded to multiples of 32, on its own.
+pixel 0 of the picture, which is resized for training and padded on its own.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retinanet.data.coco import CocoDataset
-from retinanet.data.preprocess import MULTIPLE, fit_scale
+from retinanet.data.preprocess import fit_scale, padded_size, scaled_size
 
 STRIDES = (8, 16, 32, 64, 128)
 THRESHOLDS = (0.5, 0.4)
@@ -44,7 +44,7 @@ def training_boxes(dataset: CocoDataset, short_side: int, long_side: int) -> Tra
         objects = dataset.objects[picture.id]
         single = ~objects.iscrowd
         scale = fit_scale(picture.height, picture.width, short_side, long_side)
-        padded = [-(-max(1, int(side * scale)) // MULTIPLE) * MULTIPLE for side in (picture.height, picture.width)]
+        padded = padded_size(*scaled_size(picture.height, picture.width, scale))
         boxes.append(objects.boxes_xyxy[single] * scale)
         sizes.append(np.tile(padded, (int(single.sum()), 1)))
         labels.append(objects.labels[single])
