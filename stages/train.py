@@ -87,7 +87,7 @@ def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: Sto
             table[trained].to_csv(report / "history.csv", index=False)
             validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
         run.log_artifacts(REPORT, "train")
-    best = validated.loc[validated["val/AP"].idxmax()]
+    best = validated.sort_values("val/AP", kind="stable").iloc[-1]  # the later of equals is kept
     figures = f"epoch {best['epoch']:.0f} with val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}"
     print(f"train: {MODELS / 'model.safetensors'} made, {figures}; curves in {REPORT}")
 
