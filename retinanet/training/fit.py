@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from retinanet.data.augment import Augmentation
 from retinanet.data.coco import CocoDataset
-from retinanet.data.dataset import EpochBatches, TrainingPictures, collate
+from retinanet.data.dataset import EpochBatches, TrainingPictures
 from retinanet.data.picture_cache import PictureCache
 from retinanet.data.preprocess import padding_colour
 from retinanet.detector import DecodeSettings
@@ -25,7 +25,8 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Train
 from retinanet.training import distributed
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
-from retinanet.training.process import StopSignal, ignore_signals
+from retinanet.training.loading import batches_of, loader_of
+from retinanet.training.process import StopSignal
 from retinanet.training.replay import keep_step
 from retinanet.training.step import FIGURES, Learner, NotFiniteError, train_step
 from retinanet.training.validate import validate
@@ -87,7 +88,7 @@ def fit(
         name = f"epoch {number}/{settings.epochs}"
         quiet = True if here.rank else None
         bar = tqdm(desc=name, initial=standing.step, total=batches.steps, unit="step", disable=quiet, leave=False)
-        parts = iter(loader)
+        parts = batches_of(loader)
         while standing.step < batches.steps:
             # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well.
             torch.manual_seed(((settings.seed * 10_007 + number) * 1_000_003 + standing.step) * 101 + here.rank)
@@ -146,14 +147,13 @@ def _loader(
     batches = EpochBatches(
         len(pictures), settings.batch_size, settings.seed, canvases, settings.accumulate, here.rank, here.size
     )
-    loader = DataLoader(
+    loader = loader_of(
         pictures,
+        settings.workers,
+        padding,
         batch_sampler=batches,
-        num_workers=settings.workers,
-        collate_fn=partial(collate, padding=padding),
         persistent_workers=settings.workers > 0,
         pin_memory=device.type == "cuda",
-        worker_init_fn=ignore_signals,
     )
     return loader, batches
 

@@ -50,12 +50,6 @@ class StopSignal:
         self.number = number
 
 
-def ignore_signals(worker: int) -> None:
-    """For a process that loads pictures: Ctrl-C reaches it too, and its parent decides when it ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
 def stop_with_dvc(poll_s: float = 0.5) -> None:
     """Send this process SIGTERM when the `dvc` that started it is gone: DVC does not do so when it is killed."""
     if "DVC_STAGE" not in os.environ:

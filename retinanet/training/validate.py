@@ -1,7 +1,6 @@
 """How good a model is on a data set, while it trains and after: losses and COCO results in one pass."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from retinanet.data.coco import CocoDataset, coco_results
-from retinanet.data.dataset import Batch, PlainPictures, collate
+from retinanet.data.dataset import Batch, PlainPictures
 from retinanet.data.preprocess import padding_colour
 from retinanet.detections import Detections
 from retinanet.detector import DecodeSettings
@@ -18,7 +17,7 @@ from retinanet.model.decode import decode
 from retinanet.model.losses import detection_losses
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training import distributed
-from retinanet.training.process import ignore_signals
+from retinanet.training.loading import batches_of, loader_of
 
 
 class Validation(NamedTuple):
@@ -50,12 +49,8 @@ def validate(
     totals = torch.zeros(2)
     results: list[dict] = []
     sides = model.settings.short_side, model.settings.long_side
-    loader = DataLoader(
-        Subset(PlainPictures(dataset, root, *sides), rows),
-        num_workers=workers,
-        collate_fn=partial(collate, padding=padding_colour(model.backbone.mean)),
-        worker_init_fn=ignore_signals,
-    )
+    pictures = Subset(PlainPictures(dataset, root, *sides), rows)
+    loader = loader_of(pictures, workers, padding_colour(model.backbone.mean))
     for row, batch in zip(rows, _with_progress(loader, here.rank), strict=True):
         logits, deltas = model(model.normalise(batch.pictures.to(device)))
         size = batch.pictures.shape[1:3]
@@ -87,4 +82,5 @@ def validate(
 
 
 def _with_progress(loader: DataLoader, rank: int) -> Iterator[Batch]:
-    return iter(tqdm(loader, desc="validating", leave=False, disable=True if rank else None))
+    batches = batches_of(loader)
+    return iter(tqdm(batches, total=len(loader), desc="validating", leave=False, disable=True if rank else None))
