@@ -172,7 +172,11 @@ def test_a_wrong_checksum_is_found(unpack, tmp_path, pack):
     refused(lambda: unpack(bytes(content)), tmp_path, "damaged")
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", zip_bytes()[:-30], b"\x1f\x8b" + bytes(50)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>not found</html>", zip_bytes()[:-30], b"\x1f\x8b" + bytes(50)],
+    ids=["empty", "a page", "short zip", "no gzip"],
+)
 def test_what_is_no_archive_is_refused(unpack, tmp_path, content):
     refused(lambda: unpack(content), tmp_path, "neither a tar nor a zip")
 

@@ -60,7 +60,9 @@ def test_the_limits_of_params(repository, run):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\x1f\x8bno", ZIP[:-50], tar_bytes()[:700], tar_bytes(compression="xz")[:90], tar_bytes({})]
+    "content",
+    [b"", b"\x1f\x8bno", ZIP[:-50], tar_bytes()[:700], tar_bytes(compression="xz")[:90], tar_bytes({})],
+    ids=["empty", "no gzip", "short zip", "short tar", "short xz", "no files"],
 )
 def test_a_damaged_or_empty_archive(repository, run, content):
     from_file(repository, content)
