@@ -1,19 +1,19 @@
 """Training steps of this trainer beside torchvision's RetinaNet with its reference recipe, on the same pictures.
 
-    uv run python -m benchmarks.training [--rounds 3] [--steps 6]
+    uv run python -m benchmarks.training [--steps 20]
 
 Both get the network of torchvision's `retinanet_resnet50_fpn` (256 wide, four layers a subnet, frozen norms, stem and
-first stage frozen, SGD), with ResNet-18 at 320 px and batch 8, then ResNet-50 at 512 px and batch 4. Each side runs in
-processes of its own, by turns, so that what else the machine does falls on both.
+first stage frozen, SGD), with ResNet-18 at 320 px and batch 8, then ResNet-50 at 512 px and batch 4. Each side has a
+process of its own, and they take their steps by turns, so that what else the machine does falls on both. The ratio is
+the median over pairs of steps, and between which two a half of them lie.
 """
 
 import argparse
-import json
+import multiprocessing
 import resource
 import statistics
-import subprocess
-import sys
 import time
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import torch
@@ -38,54 +38,60 @@ class Case(NamedTuple):
     batch_size: int
 
 
-CASES = {"resnet18": Case("resnet18", 320, 8), "resnet50": Case("resnet50", 512, 4)}
-SIDES = ("ours", "torchvision")
+CASES = Case("resnet18", 320, 8), Case("resnet50", 512, 4)
+SIDES = "ours", "torchvision"
+WARM_UP = 2  # the first steps choose algorithms and fill allocators
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "PRECISION"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        side, case, precision = arguments.worker
-        print(json.dumps(_work(side, CASES[case], precision, arguments.steps)))
-        return
+    parser.add_argument("--steps", type=int, default=20)
+    steps = parser.parse_args().steps
     device = best_device()
     fastest = str(compute_type("auto", device)).removeprefix("torch.")
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}; auto precision is {fastest}\n")
     print("| network | precision | ours, pictures/s | torchvision fp32 | ratio | memory, ours / theirs | losses |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, case in CASES.items():
+    for case in CASES:
         for precision in ("fp32",) if fastest == "float32" else ("fp32", "auto"):
-            rounds = [
-                {side: _worker(side, name, precision, arguments.steps) for side in SIDES}
-                for _ in range(arguments.rounds)
-            ]
-            print(_row(case, precision, rounds), flush=True)
+            print(_row(case, precision, *_by_turns(case, precision, steps)), flush=True)
 
 
-def _row(case: Case, precision: str, rounds: list[dict]) -> str:
-    speed = {side: case.batch_size / statistics.median(s for r in rounds for s in r[side]["seconds"]) for side in SIDES}
-    ratios = sorted(
-        statistics.median(r["torchvision"]["seconds"]) / statistics.median(r["ours"]["seconds"]) for r in rounds
-    )
-    memory = {side: max(r[side]["megabytes"] for r in rounds) for side in SIDES}
-    share = statistics.median(r["ours"]["loss_share"] for r in rounds)
-    return (
-        f"| {case.backbone}, {case.side} px, batch {case.batch_size} | {precision} | {speed['ours']:.2f} | "
-        f"{speed['torchvision']:.2f} | {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | "
-        f"{memory['ours']:.0f} / {memory['torchvision']:.0f} MB | {share:.1%} |"
-    )
+def _row(case: Case, precision: str, ours: dict, theirs: dict) -> str:
+    ratios = [their_s / our_s for our_s, their_s in zip(ours["seconds"], theirs["seconds"], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    speeds = [case.batch_size / statistics.median(side["seconds"]) for side in (ours, theirs)]
+    cells = [
+        f"{case.backbone}, {case.side} px, batch {case.batch_size}",
+        precision,
+        *(f"{speed:.2f}" for speed in speeds),
+        f"{middle:.2f} ({low:.2f} to {high:.2f})",
+        f"{ours['megabytes']:.0f} / {theirs['megabytes']:.0f} MB",
+        f"{ours['loss_share']:.1%}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def _worker(side: str, case: str, precision: str, steps: int) -> dict:
-    command = [sys.executable, "-m", "benchmarks.training", "--steps", str(steps), "--worker", side, case, precision]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+def _by_turns(case: Case, precision: str, steps: int) -> list[dict]:
+    """What each side measured: a step of one, then a step of the other, each in a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    links = []
+    for side in SIDES:
+        here, there = spawn.Pipe()
+        spawn.Process(target=_work, args=(there, side, case, precision), daemon=True).start()
+        there.close()
+        links.append(here)
+    for number in range(WARM_UP + steps):
+        for link in links:
+            link.send(number < WARM_UP)
+            link.recv()
+    for link in links:
+        link.send(None)
+    return [link.recv() for link in links]
 
 
-def _work(side: str, case: Case, precision: str, steps: int) -> dict:
+def _work(link: Connection, side: str, case: Case, precision: str) -> None:
+    """A step for each word that comes over the link, and the figures when None comes."""
     torch.manual_seed(0)
     device = best_device()
     pictures = torch.randint(0, 255, (case.batch_size, case.side, case.side, 3), dtype=torch.uint8)
@@ -93,16 +99,17 @@ def _work(side: str, case: Case, precision: str, steps: int) -> dict:
     boxes = torch.cat([corner, corner + 16 + torch.rand(case.batch_size, OBJECTS, 2) * case.side * 0.25], 2)
     labels = torch.randint(0, CLASSES, (case.batch_size, OBJECTS))
     step, loss_share = (_ours if side == "ours" else _theirs)(case, precision, device, pictures, boxes, labels)
-    seconds = []
-    for number in range(steps + 2):
+    seconds: list[float] = []
+    while (warming_up := link.recv()) is not None:
         started = time.perf_counter()
         step()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        if number >= 2:  # the first ones choose algorithms and fill allocators
+        if not warming_up:
             seconds.append(time.perf_counter() - started)
+        link.send(None)
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else _peak_megabytes()
-    return {"seconds": seconds, "megabytes": peak, "loss_share": loss_share(statistics.median(seconds))}
+    link.send({"seconds": seconds, "megabytes": peak, "loss_share": loss_share(statistics.median(seconds))})
 
 
 def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, labels: Tensor):
