@@ -40,7 +40,8 @@ def main() -> None:
         gate = params.export
         require_agreement(agreement, gate.min_matched, gate.min_iou, gate.score_tolerance)
     path = EXPORT / "model.onnx"
-    figures = {"pictures": count, **agreement._asdict(), "megabytes": round(path.stat().st_size / 1e6, 1)}
+    size = sum(file.stat().st_size for file in EXPORT.iterdir())
+    figures = {"pictures": count, **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
     write_json(REPORT, figures)
     metrics, digest = (json.loads((EVALUATION / name).read_text()) for name in ("metrics.json", "evaluation.json"))
     with resume_run(RUN) as run:

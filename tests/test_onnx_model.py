@@ -5,6 +5,7 @@ import torch
 
 from retinanet.detector import DecodeSettings, load_detector, torch_detector
 from retinanet.errors import ExportError
+from retinanet.export import onnx_model
 from retinanet.export.gate import compare, require_agreement
 from retinanet.export.onnx_model import export_onnx
 from retinanet.model.retinanet import RetinaNet
@@ -15,16 +16,22 @@ SETTINGS = DecodeSettings(score_threshold=0.05, nms_iou=0.5, candidates_per_leve
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """A network with scattered scores, and its ONNX file."""
+def network():
+    """A network with scattered scores."""
     torch.manual_seed(0)
     settings = load_params().model.model_copy(update={"short_side": 96, "long_side": 160})
     model = RetinaNet(settings, len(NAMES)).eval()
     torch.nn.init.normal_(model.classification.last.weight, std=0.1)
     torch.nn.init.constant_(model.classification.last.bias, -4.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def pair(network, tmp_path_factory):
+    """The network as a detector, and its ONNX file."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(model, path, SETTINGS, NAMES, IDS)
-    return torch_detector(model, NAMES, IDS, SETTINGS), path
+    export_onnx(network, path, SETTINGS, NAMES, IDS)
+    return torch_detector(network, NAMES, IDS, SETTINGS), path
 
 
 def pictures(*shapes):
@@ -47,6 +54,18 @@ def test_the_file_is_valid_and_says_how_to_use_it(pair):
     detector = load_detector(pair[1])
     assert (detector.class_names, detector.category_ids) == (NAMES, IDS)
     assert (detector.short_side, detector.long_side) == (96, 160)
+
+
+def test_weights_that_one_file_cannot_hold_lie_beside_it(network, pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_model, "ONE_FILE_BYTES", 1_000_000)
+    (tmp_path / "model.onnx.data").write_bytes(b"of an earlier model")
+    export_onnx(network, tmp_path / "model.onnx", SETTINGS, NAMES, IDS)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {"model.onnx", "model.onnx.data"}
+    assert sizes["model.onnx"] < 1_000_000 < sizes["model.onnx.data"] < pair[1].stat().st_size
+    some = pictures((60, 80), (90, 50))
+    agreement = compare(load_detector(pair[1]), load_detector(tmp_path / "model.onnx"), some, score_tolerance=1e-6)
+    require_agreement(agreement, min_matched=1.0, min_iou=0.9999, score_tolerance=1e-6)
 
 
 def test_a_picture_on_which_nothing_is_found(pair):

@@ -23,6 +23,7 @@ from retinanet.model import boxes as box_ops
 from retinanet.model.retinanet import RetinaNet
 
 OPSET = 20
+ONE_FILE_BYTES = 2_000_000_000  # a protobuf message holds less than 2 GiB
 
 
 def export_onnx(
@@ -32,13 +33,11 @@ def export_onnx(
     class_names: Sequence[str],
     category_ids: Sequence[int],
 ) -> None:
-    """Write the model to path, checked by ONNX's own checker."""
-    candidates = _export_network(model, settings)
-    selection = _selection(settings, model.num_classes)
-    selection.ir_version = candidates.ir_version
-    whole = onnx.compose.merge_models(
-        candidates, selection, io_map=[(name, name) for name in ("boxes_in", "scores_in", "labels_in")]
-    )
+    """Write the model to path, checked by ONNX's own checker.
+
+    Weights of more than ONE_FILE_BYTES lie beside it, in a file that is called as path with ".data" after it.
+    """
+    whole = _joined(_export_network(model, settings), _selection(settings, model.num_classes))
     about = {
         "class_names": list(class_names),
         "category_ids": list(category_ids),
@@ -51,10 +50,13 @@ def export_onnx(
         # Where in Python a node came from, in another order each time: the same model shall be the same bytes.
         node.ClearField("metadata_props")
     onnx.helper.set_model_props(whole, {"retinanet": json.dumps(about)})
-    onnx.checker.check_model(whole, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    onnx.save(whole, part)
+    part, data = path.with_suffix(".part"), path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)
+    beside = sum(len(tensor.raw_data) for tensor in whole.graph.initializer) > ONE_FILE_BYTES
+    onnx.save(whole, part, save_as_external_data=beside, location=data.name)
+    # The file, not what is in memory: the checker would make one message of it, weights and all.
+    onnx.checker.check_model(part, full_check=True)
     part.rename(path)
 
 
@@ -110,6 +112,13 @@ def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelPro
         )
     assert program is not None  # None is what the exporter without dynamo returns
     return program.model_proto
+
+
+def _joined(candidates: onnx.ModelProto, selection: onnx.ModelProto) -> onnx.ModelProto:
+    # As onnx.compose.merge_models, which cannot check what is larger than one message.
+    io_map = [(name, name) for name in ("boxes_in", "scores_in", "labels_in")]
+    graph = onnx.compose.merge_graphs(candidates.graph, selection.graph, io_map)
+    return onnx.helper.make_model(graph, opset_imports=candidates.opset_import, ir_version=candidates.ir_version)
 
 
 def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:

@@ -189,8 +189,10 @@ def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str)
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array
 
-    model = folder / "model.onnx"  # under this name in every version
-    shutil.copy(onnx_path, model)
+    artifacts = {"model": shutil.copy(onnx_path, folder / "model.onnx")}  # under this name in every version
+    weights = onnx_path.with_name(f"{onnx_path.name}.data")
+    if weights.exists():  # more than one ONNX file holds; it knows them by their name
+        artifacts["weights"] = weights
     code = folder / "retinanet"
     shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     numbers = Array(DataType.double)
@@ -213,7 +215,7 @@ def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(PACKAGE / "tracking" / "served_model.py"),
-            artifacts={"model": str(model)},
+            artifacts={name: str(file) for name, file in artifacts.items()},
             code_paths=[str(code)],
             signature=signature,
             pip_requirements=[f"{name}=={installed(name)}" for name in SERVED_WITH],

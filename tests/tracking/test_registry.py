@@ -52,6 +52,14 @@ def test_a_version_holds_files_only_and_pins_what_serves_it(make_version):
     ]
 
 
+def test_weights_beside_the_model_are_in_the_version(make_version, root):
+    (root / "0.5-today.onnx.data").write_bytes(b"weights")
+    client = open_client()
+    with model_files(client, find_version(client, MODEL, make_version())) as folder:
+        assert (folder / "artifacts" / "0.5-today.onnx.data").read_bytes() == b"weights"
+        assert (folder / "artifacts" / "model.onnx").exists()
+
+
 def test_changed_and_lost_files_are_told(make_version):
     client = open_client()
     version = find_version(client, MODEL, make_version())
