@@ -129,8 +129,8 @@ def _head(settings: Model) -> str:
         "# Networks that `model.backbone` takes\n\n"
         "Made by `uv run python -m benchmarks.backbones`. Parameters and GFLOPs (a multiply-add is two) are those of\n"
         f"the whole detector for one class at {SIDE} x {SIDE} px: pyramid {setting}.\n"
-        "Forward, backward and export to ONNX were tried. The command goes on where it stopped: a network without a\n"
-        "row has not been measured yet, not refused.\n\n"
+        "Forward, backward and export to ONNX were tried, for every classification CNN of torchvision and one of each\n"
+        "family of timm's. Other networks of timm's are taken as well; the command measures any by name.\n\n"
         "| name | parameters, M | GFLOPs | forward | backward | export |\n| --- | --- | --- | --- | --- | --- |\n"
     )
 
