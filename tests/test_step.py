@@ -3,7 +3,9 @@ import torch
 
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
+from retinanet.model import winograd
 from retinanet.model.retinanet import RetinaNet
+from retinanet.model.winograd import conv3x3
 from retinanet.params import load_params
 from retinanet.training import step
 from retinanet.training.step import Learner, NotFiniteError, explain_step, train_step
@@ -87,3 +89,17 @@ def test_mixed_precision_keeps_losses_in_float32(small_settings):
     exact = learner(small_settings, precision="fp32").losses(batch())
     assert losses.classification.dtype == losses.box.dtype == torch.float32
     torch.testing.assert_close(losses.classification, exact.classification, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(("precision", "faster"), [("fp32", True), ("bf16", False)])
+def test_wide_convolutions_are_computed_the_fast_way_in_float32(small_settings, monkeypatch, precision, faster):
+    wide = small_settings.model_copy(update={"pyramid_width": 128, "head_width": 128})
+    taken = []
+
+    def noted(*inputs):
+        taken.append(inputs)
+        return conv3x3(*inputs)
+
+    monkeypatch.setattr(winograd, "conv3x3", noted)
+    learner(wide, precision=precision).losses(batch(9))
+    assert bool(taken) == faster

@@ -11,6 +11,7 @@ from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.losses import Losses, detection_losses
 from retinanet.model.retinanet import RetinaNet
+from retinanet.model.winograd import fast_convolutions
 from retinanet.settings import Train
 from retinanet.training import distributed
 from retinanet.training.normaliser import MovingCount, class_weights
@@ -65,7 +66,8 @@ class Learner:
         images = self.model.normalise(batch.pictures.to(self.device, non_blocking=True))
         images = images.contiguous(memory_format=self.memory_format)
         mixed = self.compute_type != torch.float32
-        with torch.autocast(self.device.type, self.compute_type, enabled=mixed):
+        fast = self.device.type == "cpu" and not (mixed or self.settings.compile)
+        with torch.autocast(self.device.type, self.compute_type, enabled=mixed), fast_convolutions(fast):
             logits, deltas = self._network(images)
         return detection_losses(
             logits,
