@@ -123,7 +123,8 @@ def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, l
     freeze_stages(model.backbone, 2)
     learner = Learner(model, params.train.model_copy(update=recipe), 1000, device)
     sizes = [(case.side, case.side)] * case.batch_size
-    batch = Batch(pictures, list(boxes), list(labels), sizes, list(range(case.batch_size)))
+    crowds = [torch.zeros(0, 4)] * case.batch_size
+    batch = Batch(pictures, list(boxes), list(labels), crowds, sizes, list(range(case.batch_size)))
 
     def loss_share(step_s: float) -> float:
         """What losses, matching and anchors take of a step, forward and backward."""

@@ -21,6 +21,7 @@ COLOURS: tuple[Colour, ...] = (
     (0, 255, 190),
     (255, 80, 60),
 )
+CROWD_COLOUR: Colour = (150, 150, 150)  # of regions that count neither way
 # A picture with a longer side below this many pixels is enlarged for its detections to be legible.
 LEAST_SIDE = 480
 JPEG_QUALITY = 82

@@ -192,6 +192,7 @@ class Train(Section):
     box_weight: NotNegative
     class_weights: dict[str, NotNegative]
     normaliser: Literal["image", "batch", "moving"]
+    crowds: Literal["ignored", "background"]
     validate_every: Count
     checkpoint_minutes: Positive
     workers: CountOrZero

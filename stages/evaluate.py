@@ -10,7 +10,7 @@ from retinanet.data.coco import CocoDataset, read_coco
 from retinanet.data.images import read_picture
 from retinanet.detections import Detections
 from retinanet.detector import DecodeSettings
-from retinanet.drawing import draw_boxes, draw_detections
+from retinanet.drawing import CROWD_COLOUR, draw_boxes, draw_detections
 from retinanet.errors import exit_on_error
 from retinanet.evaluation.coco_metrics import evaluate, summarise
 from retinanet.evaluation.curves import class_table, draw_precision_recall, precision_recall
@@ -76,8 +76,10 @@ def _draw_pictures(dataset: CocoDataset, shown: dict[int, Detections], count: in
         detected = draw_detections(picture, shown[info.id], dataset.class_names)
         factor = detected.shape[0] // picture.shape[0]  # small pictures come back enlarged
         enlarged = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-        names = [dataset.class_names[label] if len(dataset.class_names) > 1 else "" for label in objects.labels]
-        truth = draw_boxes(enlarged, objects.boxes_xyxy * factor, names, TRUTH)
+        names = np.array(dataset.class_names if len(dataset.class_names) > 1 else [""])[objects.labels]
+        truth = enlarged
+        for rows_drawn, colour in ((objects.iscrowd, CROWD_COLOUR), (objects.is_single, TRUTH)):
+            truth = draw_boxes(truth, objects.boxes_xyxy[rows_drawn] * factor, names[rows_drawn], colour)
         gap = np.full((detected.shape[0], 8, 3), 255, np.uint8)
         Image.fromarray(np.concatenate([truth, gap, detected], axis=1)).save(
             folder / f"{Path(info.file_name).stem}.png"

@@ -95,7 +95,7 @@ def _examine(found: Found, params: Params) -> dict:
 def _refuse_nothing(parts: list[Part]) -> None:
     for split in SPLITS:
         own = [part for part in parts if part.split == split]
-        if not any(part.boxes for part in own):
+        if all(box.iscrowd for part in own for box in part.boxes):
             raise AnnotationError(
                 f"{RAW}: {split} gets {len(own)} pictures and no object; add data, or change prepare.val_share, "
                 "test_share, split_seed or near_duplicates (`together` keeps look-alikes in one split)"
@@ -116,7 +116,11 @@ def _say(figures: dict) -> None:
     for split, of_split in figures["splits"].items():
         most = sorted(of_split["boxes"].items(), key=lambda row: -row[1])[:CLASSES_SAID]
         boxes = ", ".join(f"{count} {name}" for name, count in most) + " …" * (len(of_split["boxes"]) > len(most))
-        print(f"prepare: {split:5} {of_split['pictures']} pictures ({of_split['negatives']} without objects): {boxes}")
+        crowds = f"; {of_split['crowds']} crowds or cut-off rests" if of_split["crowds"] else ""
+        print(
+            f"prepare: {split:5} {of_split['pictures']} pictures ({of_split['negatives']} without objects): "
+            f"{boxes}{crowds}"
+        )
     print(
         f"prepare: {PREPARED} made from {figures['format']}; {len(figures['skipped_pictures'])} pictures and "
         f"{len(figures['skipped_boxes'])} boxes skipped, {len(figures['clipped_boxes'])} boxes clipped: "

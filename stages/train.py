@@ -144,7 +144,7 @@ def _describe(run: Run, params: Params, sets: Sets) -> None:
     }.get(download.source, download.source)
     for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
         path = PREPARED / f"{split}.json"
-        figures = {"pictures": len(dataset.pictures), "objects": sum(len(o) for o in dataset.objects.values())}
+        figures = {"pictures": len(dataset.pictures), "objects": sum(o.count for o in dataset.objects.values())}
         run.log_dataset(f"{Path(name).name} {split}", sha256_of(path), name, context, figures)
 
 

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from retinanet.data.augment import Augmentation
+from retinanet.data.augment import Augmentation, Marked
 from retinanet.data.preprocess import resize
 from retinanet.settings import Augment
 
 PADDING = (128, 128, 128)
 BOXES, LABELS = np.array([[10, 20, 30, 40], [50, 50, 60, 60]], np.float32), np.array([3, 5])
+NONE = np.zeros((0, 4), np.float32)
 
 
 def settings(**changed) -> Augment:
@@ -33,15 +34,15 @@ def picture_with(boxes) -> np.ndarray:
     return picture
 
 
-def augmented(augmentation: Augmentation, canvas: int, picture, boxes, labels, seed: list[int]):
+def augmented(augmentation: Augmentation, canvas: int, picture, boxes, labels, seed: list[int], crowds=NONE) -> Marked:
     """The sample of that seed, the picture being brought to its scale first."""
-    scale = augmentation.scale(*picture.shape[:2], seed, canvas)
-    return augmentation(resize(picture, scale), boxes * np.float32(scale), labels, seed, canvas)
+    scale = np.float32(augmentation.scale(*picture.shape[:2], seed, canvas))
+    return augmentation(Marked(resize(picture, scale), boxes * scale, labels, crowds * scale), seed, canvas)
 
 
 def test_nothing_set_changes_nothing():
     augmentation = Augmentation(settings(), 100, 100, PADDING)
-    picture, boxes, labels = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
+    picture, boxes, labels, _ = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
     np.testing.assert_array_equal(picture, picture_with(BOXES))
     np.testing.assert_allclose(boxes, BOXES, rtol=1e-6)
     assert labels.tolist() == [3, 5]
@@ -49,7 +50,7 @@ def test_nothing_set_changes_nothing():
 
 def test_flip_takes_the_boxes_along():
     augmentation = Augmentation(settings(flip_horizontal=1), 100, 100, PADDING)
-    _, boxes, _ = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
+    _, boxes, *_ = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
     np.testing.assert_allclose(boxes, [[70, 20, 90, 40], [40, 50, 50, 60]], rtol=1e-6)
 
 
@@ -58,7 +59,7 @@ def test_boxes_stay_on_their_objects_through_everything(seed):
     augmentation = Augmentation(
         settings(flip_horizontal=0.5, flip_vertical=0.5, quarter_turns=True, scale=[0.5, 2.0]), 96, 96, (0, 0, 0)
     )
-    picture, boxes, _ = augmented(augmentation, 96, picture_with(BOXES), BOXES, LABELS, [seed])
+    picture, boxes, *_ = augmented(augmentation, 96, picture_with(BOXES), BOXES, LABELS, [seed])
     assert picture.shape == (96, 96, 3)
     for x1, y1, x2, y2 in boxes.round().astype(int):
         assert picture[y1:y2, x1:x2].mean() > 200
@@ -75,10 +76,30 @@ def test_the_same_seed_gives_the_same_sample():
 
 def test_picture_without_objects():
     augmentation = Augmentation(settings(), 64, 64, PADDING)
-    _, boxes, labels = augmentation(
-        np.zeros((40, 64, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, int), [0], 64
-    )
-    assert boxes.shape == (0, 4) and labels.shape == (0,)
+    nothing = Marked(np.zeros((40, 64, 3), np.uint8), NONE, np.zeros(0, int), NONE)
+    _, boxes, labels, crowds = augmentation(nothing, [0], 64)
+    assert boxes.shape == crowds.shape == (0, 4) and labels.shape == (0,)
+
+
+def test_a_crowd_goes_along_and_stays_one():
+    augmentation = Augmentation(settings(flip_vertical=1), 100, 100, PADDING)
+    _, boxes, labels, crowds = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0], BOXES[:1])
+    np.testing.assert_allclose(boxes, [[10, 60, 30, 80], [50, 40, 60, 50]], rtol=1e-6)
+    np.testing.assert_allclose(crowds, [[10, 60, 30, 80]], rtol=1e-6)
+    assert labels.tolist() == [3, 5]
+
+
+def test_what_a_crop_leaves_of_an_object_is_a_crowd_when_it_is_little():
+    """An object of 50 x 10 px on a picture that is cut to the half: at least 30% of it counts, less does not."""
+    augmentation = Augmentation(settings(), 50, 50, PADDING)
+    wide = Marked(np.zeros((50, 100, 3), np.uint8), np.array([[40, 10, 90, 20]], np.float32), np.array([1]), NONE)
+    seen = set()
+    for seed in range(40):
+        _, boxes, labels, crowds = augmentation(wide, [seed], 50)
+        ((left, _, right, _),) = np.concatenate([boxes, crowds])
+        assert (len(boxes), len(labels), len(crowds)) == ((1, 1, 0) if right - left >= 15 else (0, 0, 1))
+        seen.add(len(boxes))
+    assert seen == {0, 1}
 
 
 def test_the_scale_follows_seed_canvas_and_the_pictures_size():

@@ -3,7 +3,7 @@ import math
 import torch
 from torchvision.ops import box_iou
 
-from retinanet.model.boxes import clip, decode, encode, have_area, pairwise_iou
+from retinanet.model.boxes import clip, decode, encode, have_area, pairwise_iou, share_inside
 
 
 def test_deltas_of_a_box_twice_as_large_and_moved():
@@ -38,6 +38,12 @@ def test_iou_equals_torchvisions():
 def test_iou_of_empty_boxes_is_zero():
     point = torch.tensor([[3.0, 3, 3, 3]])
     assert pairwise_iou(point, point).item() == 0
+
+
+def test_the_share_of_a_box_in_others():
+    box, point = [0.0, 0, 10, 10], [3.0, 3, 3, 3]
+    others = torch.tensor([[0.0, 0, 100, 100], [5, 5, 20, 20], [20, 20, 30, 30]])
+    assert share_inside(torch.tensor([box, point]), others).tolist() == [[1, 0.25, 0], [0, 0, 0]]
 
 
 def test_a_line_or_a_point_has_no_area():

@@ -24,10 +24,11 @@ def dataset(tmp_path):
     return CocoDataset((Picture(1, "a.png", 60, 40), Picture(2, "b.png", 30, 30)), ("cell",), (1,), objects)
 
 
-def test_pictures_come_at_inference_size_without_crowds(dataset, tmp_path):
+def test_pictures_come_at_inference_size_crowds_apart(dataset, tmp_path):
     sample = PlainPictures(dataset, tmp_path, 80, 200)[0]
     assert sample.picture.shape == (80, 120, 3)
     assert sample.boxes.tolist() == [[20, 20, 40, 40]] and sample.labels.tolist() == [0]
+    assert sample.crowds.tolist() == [[0, 0, 120, 80]]
 
 
 def test_boxes_end_at_the_edge_of_whole_pixels(dataset, tmp_path):
@@ -79,7 +80,7 @@ def test_batch_of_unequal_pictures_one_without_objects(dataset, tmp_path):
     pictures = PlainPictures(dataset, tmp_path, 40, 60)
     batch = collate([pictures[0], pictures[1]], (9, 9, 9))
     assert batch.pictures.shape == (2, 96, 96, 3)  # no network takes less
-    assert [len(boxes) for boxes in batch.boxes] == [1, 0]
+    assert [len(boxes) for boxes in batch.boxes] == [len(crowds) for crowds in batch.crowds] == [1, 0]
     assert batch.sizes == [(40, 60), (40, 40)] and batch.picture_ids == [1, 2]
 
 

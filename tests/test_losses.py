@@ -107,3 +107,11 @@ def test_a_moving_normaliser_is_what_the_divisor_makes_of_the_batch():
     losses = detection_losses(torch.zeros(2, 2, 1), deltas, ANCHORS, boxes, labels, "l1", "moving", divisor)
     assert seen == [2]  # the image without objects counts none
     assert losses.box.item() == pytest.approx(8 / 8)
+
+
+def test_background_in_a_crowd_costs_nothing():
+    crowds = [ANCHORS[:1]]
+    losses = detection_losses(
+        torch.zeros(1, 2, 1), torch.ones(1, 2, 4), ANCHORS, [NO_BOXES], [NO_LABELS], crowds=crowds
+    )
+    assert losses.classification.item() == pytest.approx(0.75 * 0.25 * math.log(2))  # of the other anchor

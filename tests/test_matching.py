@@ -25,3 +25,14 @@ def test_the_nearest_anchor_of_one_object_may_keep_another():
 def test_image_without_objects_is_all_background():
     anchors = torch.rand(5, 4)
     assert match_anchors(anchors, torch.zeros(0, 4)).tolist() == [BACKGROUND] * 5
+
+
+def test_background_of_which_a_crowd_holds_half_is_ignored():
+    anchors = torch.tensor([[0.0, 0, 10, 10], [5, 0, 15, 10], [6, 0, 16, 10]])  # of which .9, .5, .4 in the crowd
+    crowd = torch.tensor([[1.0, 0, 10, 10]])
+    assert match_anchors(anchors, torch.zeros(0, 4), crowd).tolist() == [IGNORE, IGNORE, BACKGROUND]
+
+
+def test_an_object_in_a_crowd_is_learnt():
+    box = torch.tensor([[0.0, 0, 10, 10]])
+    assert match_anchors(box, box, torch.tensor([[0.0, 0, 50, 50]])).tolist() == [0]

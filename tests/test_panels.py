@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 
 from retinanet.data.coco import Objects
 from retinanet.detections import Detections
+from retinanet.drawing import CROWD_COLOUR
 from retinanet.evaluation.errors import judge
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
@@ -51,6 +54,13 @@ def test_objects_that_were_not_found_are_red():
     panel = truth_panel(example(boxes=[box], truth=[box, other]), CLASSES)
     assert has(panel, UNFOUND_COLOUR)
     assert has(panel, class_colour(0))
+
+
+def test_a_crowd_is_grey_and_never_missed():
+    shown = example(truth=[[20, 20, 60, 60]])
+    crowd = replace(shown.objects, iscrowd=np.array([True]))
+    panel = truth_panel(shown._replace(objects=crowd, judgement=judge(shown.detections, crowd)), CLASSES)
+    assert has(panel, CROWD_COLOUR) and not has(panel, UNFOUND_COLOUR)
 
 
 def test_a_picture_with_nothing_on_it_is_drawn_as_it_is():

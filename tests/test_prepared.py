@@ -94,7 +94,11 @@ def test_categories_are_the_sources_or_numbered_by_name(tmp_path):
     assert numbered_categories(replace(source, category_ids={"dog": 18}), parts) == {"dog": 18}
 
 
-def test_figures_count_pictures_negatives_and_boxes(tmp_path):
-    parts = [Part(checked(tmp_path / "a.png"), "train", (CAT, CAT)), Part(checked(tmp_path / "b.png"), "train", ())]
+def test_figures_count_pictures_negatives_boxes_and_crowds(tmp_path):
+    crowd = DOG._replace(iscrowd=True)
+    parts = [
+        Part(checked(tmp_path / "a.png"), "train", (CAT, CAT)),
+        Part(checked(tmp_path / "b.png"), "train", (crowd,)),
+    ]
     dataset = split_datasets(stored(tmp_path, *parts), {"cat": 1, "dog": 2})["train"]
-    assert split_figures(dataset) == {"pictures": 2, "negatives": 1, "boxes": {"cat": 2, "dog": 0}}
+    assert split_figures(dataset) == {"pictures": 2, "negatives": 1, "boxes": {"cat": 2, "dog": 0}, "crowds": 1}

@@ -22,12 +22,13 @@ def learner(small_settings, **changed) -> Learner:
 
 
 def batch(count: int = 4) -> Batch:
-    """Pictures of noise, each with one object but the last."""
+    """Pictures of noise, each with one object but the last, which is a crowd all over."""
     generator = torch.Generator().manual_seed(1)
     pictures = torch.randint(0, 255, (count, 96, 96, 3), dtype=torch.uint8, generator=generator)
     boxes = [torch.tensor([[10.0 * i, 10, 10 * i + 40, 60]]) for i in range(count - 1)] + [torch.zeros(0, 4)]
     labels = [torch.tensor([i % 2]) for i in range(count - 1)] + [torch.zeros(0, dtype=torch.int64)]
-    return Batch(pictures, boxes, labels, [(96, 96)] * count, list(range(count)))
+    crowds = [torch.zeros(0, 4)] * (count - 1) + [torch.tensor([[0.0, 0, 96, 96]])]
+    return Batch(pictures, boxes, labels, crowds, [(96, 96)] * count, list(range(count)))
 
 
 def part(whole: Batch, rows: slice) -> Batch:
@@ -103,3 +104,11 @@ def test_wide_convolutions_are_computed_the_fast_way_in_float32(small_settings, 
     monkeypatch.setattr(winograd, "conv3x3", noted)
     learner(wide, precision=precision).losses(batch(9))
     assert bool(taken) == faster
+
+
+def test_crowds_teach_background_only_where_settings_say_so(small_settings):
+    last = part(batch(), slice(3, 4))
+    losses = {
+        kind: learner(small_settings, crowds=kind).losses(last).classification for kind in ("ignored", "background")
+    }
+    assert losses["ignored"] < losses["background"] / 2

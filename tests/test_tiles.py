@@ -51,8 +51,17 @@ def test_a_small_region_is_one_tile():
 def test_boxes_are_cut_and_moved():
     box = Box("cat", (90, 10, 110, 30), area=100.0)
     (inside,) = boxes_inside((box,), Region(100, 0, 200, 100), 0.5)
-    assert (inside.xyxy, inside.area) == ((0, 10, 10, 30), 50.0)
-    assert boxes_inside((box,), Region(100, 0, 200, 100), 0.51) == ()
+    assert inside == Box("cat", (0, 10, 10, 30), iscrowd=False, area=50.0)
+
+
+def test_the_rest_of_a_box_that_is_cut_too_much_is_a_crowd():
+    box = Box("cat", (90, 10, 110, 30), area=100.0)
+    (inside,) = boxes_inside((box,), Region(100, 0, 200, 100), 0.51)
+    assert inside == Box("cat", (0, 10, 10, 30), iscrowd=True, area=50.0)
+
+
+def test_a_box_outside_is_none():
+    assert boxes_inside((Box("cat", (0, 0, 10, 10)),), Region(10, 0, 20, 10), 0.0) == ()
 
 
 def test_a_sliver_is_no_box():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import albumentations as A
 import numpy as np
@@ -9,8 +10,19 @@ import numpy as np
 from retinanet.data.preprocess import fit_scale
 from retinanet.settings import Augment
 
-# A box of which a crop leaves less than this share is no longer an example of its class.
+# A box of which a crop leaves less than this share is no longer an example of its class, but a crowd.
 MIN_VISIBLE = 0.3
+CROWD = -1
+
+
+class Marked(NamedTuple):
+    """A picture (H, W, 3) uint8 with boxes (G, 4) xyxy float32 in its pixels, labels (G,) int64, and crowds (C, 4)
+    xyxy float32: regions that are no example of anything, not of background either."""
+
+    picture: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowds: np.ndarray
 
 
 class Augmentation:
@@ -37,26 +49,21 @@ class Augmentation:
         largest = self.settings.scale[1] * max(self.settings.multi_scale)
         return largest * fit_scale(height, width, self.side, self.long_side)
 
-    def __call__(
-        self,
-        picture: np.ndarray,
-        boxes: np.ndarray,
-        labels: np.ndarray,
-        seed: list[int],
-        canvas: int,
-        others: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]] = (),
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """picture (H, W, 3) uint8 at the scale of this seed, boxes (G, 4) xyxy float32 in its pixels and labels (G,):
-        the three as they are on the canvas. others (three such triples) fill the rest of a mosaic."""
+    def __call__(self, marked: Marked, seed: list[int], canvas: int, others: Sequence[Marked] = ()) -> Marked:
+        """What a picture at the scale of this seed becomes on the canvas. others (three) fill the rest of a mosaic."""
         kind = canvas, bool(others)
         if kind not in self._composes:
             self._composes[kind] = self._compose(*kind)
         compose = self._composes[kind]
         compose.set_random_seed(self._draw(seed)[1])
-        rest = [{"image": p, "bboxes": b, "labels": x} for p, b, x in others]
-        out = compose(image=picture, bboxes=boxes, labels=labels, **({"others": rest} if rest else {}))
-        boxes = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
-        return out["image"], boxes, np.asarray(out["labels"], np.int64).reshape(-1)
+        first, *rest = ({"image": one.picture, **_regions(one)} for one in (marked, *others))
+        out = compose(**first, **({"others": rest} if rest else {}))
+        regions = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
+        labels = np.asarray(out["labels"], np.int64).reshape(-1)
+        single = labels != CROWD
+        if not others:
+            single &= _areas(regions) >= MIN_VISIBLE * np.asarray(out["areas"], np.float32).reshape(-1)
+        return Marked(out["image"], regions[single], labels[single], regions[~single])
 
     def _draw(self, seed: list[int]) -> tuple[float, int]:
         """The factor of the scale, and the seed of all else."""
@@ -80,5 +87,18 @@ class Augmentation:
                 *([A.RandomRotate90(p=1)] if settings.quarter_turns else []),
                 A.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=0.8),
             ],
-            bbox_params=A.BboxParams("pascal_voc", ["labels"], min_visibility=MIN_VISIBLE, min_area=4),
+            # A mosaic changes sizes, so that areas before and after tell nothing: it drops what it cuts off.
+            bbox_params=A.BboxParams(
+                "pascal_voc", ["labels", "areas"], min_visibility=MIN_VISIBLE if mosaic else 0, min_area=4
+            ),
         )
+
+
+def _regions(marked: Marked) -> dict[str, np.ndarray]:
+    regions = np.concatenate([marked.boxes, marked.crowds])
+    labels = np.concatenate([marked.labels, np.full(len(marked.crowds), CROWD)])
+    return {"bboxes": regions, "labels": labels, "areas": _areas(regions)}
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)

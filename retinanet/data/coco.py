@@ -27,8 +27,9 @@ class Picture:
 class Objects:
     """The G objects of one picture.
 
-    boxes_xyxy (G, 4) float32 in pixels, labels (G,) int64 in 0..K-1, iscrowd (G,) bool; areas (G,) float32 in square
-    pixels are the file's (of the outline, where it had one), or the boxes' own when not given.
+    boxes_xyxy (G, 4) float32 in pixels, labels (G,) int64 in 0..K-1, iscrowd (G,) bool: regions in which objects are
+    neither to be found nor faults; areas (G,) float32 in square pixels are the file's (of the outline, where it had
+    one), or the boxes' own when not given.
     """
 
     boxes_xyxy: np.ndarray
@@ -43,6 +44,16 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def is_single(self) -> np.ndarray:
+        """(G,) bool: which are objects and no crowds."""
+        return ~self.iscrowd
+
+    @property
+    def count(self) -> int:
+        """How many there are to be found."""
+        return int(self.is_single.sum())
 
 
 @dataclass(frozen=True)

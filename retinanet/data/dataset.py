@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from retinanet.data.augment import Augmentation
+from retinanet.data.augment import Augmentation, Marked
 from retinanet.data.coco import CocoDataset
 from retinanet.data.images import read_picture
 from retinanet.data.picture_cache import PictureCache
@@ -17,21 +17,23 @@ from retinanet.data.preprocess import fit_scale, pad_batch, resize_to, scaled_si
 
 
 class Sample(NamedTuple):
-    """One picture as the network gets it: picture (H, W, 3) uint8, boxes (G, 4) xyxy in its pixels, labels (G,)."""
+    """One picture as the network gets it: the fields of Marked, and the picture's id."""
 
     picture: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+    crowds: np.ndarray
     picture_id: int
 
 
 class Batch(NamedTuple):
-    """pictures (N, H, W, 3) uint8, padded; N each of boxes (G, 4) float32, labels (G,) int64; sizes (N, 2) inside
-    the padding; picture_ids."""
+    """pictures (N, H, W, 3) uint8, padded; N each of boxes (G, 4) float32, labels (G,) int64 and crowds (C, 4) float32;
+    sizes (N, 2) inside the padding; picture_ids."""
 
     pictures: Tensor
     boxes: list[Tensor]
     labels: list[Tensor]
+    crowds: list[Tensor]
     sizes: list[tuple[int, int]]
     picture_ids: list[int]
 
@@ -70,9 +72,9 @@ class TrainingPictures(Dataset):
                 others.append(self._read(int(row), min(1.0, key.canvas / max(info.height, info.width))))
         info = self.dataset.pictures[key.row]
         picture = self._read(key.row, self.augmentation.scale(info.height, info.width, seed, key.canvas))
-        return Sample(*self.augmentation(*picture, seed, key.canvas, others), info.id)
+        return Sample(*self.augmentation(picture, seed, key.canvas, others), info.id)
 
-    def _read(self, row: int, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, row: int, scale: float) -> Marked:
         info = self.dataset.pictures[row]
         path = self.root / info.file_name
         if self.cache:
@@ -145,23 +147,21 @@ def collate(samples: list[Sample], padding: tuple[int, int, int]) -> Batch:
         torch.from_numpy(pad_batch([s.picture for s in samples], padding)),
         [torch.from_numpy(s.boxes) for s in samples],
         [torch.from_numpy(s.labels) for s in samples],
+        [torch.from_numpy(s.crowds) for s in samples],
         [s.picture.shape[:2] for s in samples],
         [s.picture_id for s in samples],
     )
 
 
-def _at_scale(
-    picture: np.ndarray, dataset: CocoDataset, row: int, scale: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The picture of that row, which may be decoded smaller than it is, at a scale of its own size; its boxes, labels.
+def _at_scale(picture: np.ndarray, dataset: CocoDataset, row: int, scale: float) -> Marked:
+    """The picture of that row, which may be decoded smaller than it is, at a scale of its own size.
 
     Boxes follow the whole pixels that the picture really gets.
     """
     info = dataset.pictures[row]
     objects = dataset.objects[info.id]
-    # A crowd region is no example of one object; evaluation knows how to ignore it.
-    single = ~objects.iscrowd
     height, width = scaled_size(info.height, info.width, scale)
     ratio = np.array([width / info.width, height / info.height] * 2, np.float32)
-    boxes = np.clip(objects.boxes_xyxy[single] * ratio, 0, np.array([width, height] * 2, np.float32))
-    return resize_to(picture, (height, width)), boxes.astype(np.float32), objects.labels[single]
+    boxes = np.clip(objects.boxes_xyxy * ratio, 0, np.array([width, height] * 2, np.float32)).astype(np.float32)
+    single = objects.is_single
+    return Marked(resize_to(picture, (height, width)), boxes[single], objects.labels[single], boxes[~single])

@@ -81,7 +81,7 @@ def assign_splits(
             ]
     served: dict[str, set[str]] = {split: set() for split in SPLITS}
     for part in (part for parts in cut.values() for part in parts):
-        served[part.split].update(box.class_name for box in part.boxes)
+        served[part.split].update(box.class_name for box in part.boxes if not box.iscrowd)
     ours = [p for p in pictures if p.source.split is None and not large[_name(p)]]
     chosen = _draw(ours, together, val_share, test_share, seed, served)
     parts: list[Part] = []

@@ -94,12 +94,14 @@ def numbered_categories(source: AnnotatedSet, parts: Iterable[Part]) -> dict[str
 
 
 def split_figures(dataset: CocoDataset) -> dict:
-    """pictures, negatives (pictures without an object), and boxes per class."""
-    counts = Counter(int(label) for objects in dataset.objects.values() for label in objects.labels)
+    """pictures, negatives (pictures without an object), boxes per class, and crowds, which are none of them."""
+    everything = dataset.objects.values()
+    counts = Counter(int(label) for objects in everything for label in objects.labels[objects.is_single])
     return {
         "pictures": len(dataset.pictures),
-        "negatives": sum(not len(objects) for objects in dataset.objects.values()),
+        "negatives": sum(not objects.count for objects in everything),
         "boxes": {name: counts[label] for label, name in enumerate(dataset.class_names)},
+        "crowds": sum(len(objects) - objects.count for objects in everything),
     }
 
 

@@ -52,7 +52,10 @@ def tiles(region: Region, size: int, overlap: float) -> list[Region]:
 
 
 def boxes_inside(boxes: tuple[Box, ...], region: Region, min_visible: float) -> tuple[Box, ...]:
-    """The boxes of which the region holds at least the share min_visible of the area, cut to it and in its pixels."""
+    """The boxes that reach into the region, cut to it and in its pixels.
+
+    One of which it holds less than the share min_visible is a crowd then: not to be found, and no fault where it is.
+    """
     kept = []
     for box in boxes:
         left, top, right, bottom = box.xyxy
@@ -61,9 +64,9 @@ def boxes_inside(boxes: tuple[Box, ...], region: Region, min_visible: float) -> 
         if width < LEAST_SIDE or height < LEAST_SIDE:
             continue
         visible = width * height / ((right - left) * (bottom - top))
-        if visible >= min_visible:
-            moved = (cut[0] - region.left, cut[1] - region.top, cut[2] - region.left, cut[3] - region.top)
-            kept.append(box._replace(xyxy=moved, area=None if box.area is None else box.area * visible))
+        moved = (cut[0] - region.left, cut[1] - region.top, cut[2] - region.left, cut[3] - region.top)
+        area = None if box.area is None else box.area * visible
+        kept.append(box._replace(xyxy=moved, area=area, iscrowd=box.iscrowd or visible < min_visible))
     return tuple(kept)
 
 

@@ -42,11 +42,11 @@ def training_boxes(dataset: CocoDataset, short_side: int, long_side: int) -> Tra
     boxes, sizes, labels = [np.zeros((0, 4))], [np.zeros((0, 2))], [np.zeros(0, np.int64)]
     for picture in dataset.pictures:
         objects = dataset.objects[picture.id]
-        single = ~objects.iscrowd
+        single = objects.is_single
         scale = fit_scale(picture.height, picture.width, short_side, long_side)
         padded = padded_size(*scaled_size(picture.height, picture.width, scale))
         boxes.append(objects.boxes_xyxy[single] * scale)
-        sizes.append(np.tile(padded, (int(single.sum()), 1)))
+        sizes.append(np.tile(padded, (objects.count, 1)))
         labels.append(objects.labels[single])
     return TrainingBoxes(np.concatenate(boxes), np.concatenate(sizes), np.concatenate(labels))
 

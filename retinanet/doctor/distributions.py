@@ -26,7 +26,7 @@ def distributions(datasets: dict[str, CocoDataset], boxes: TrainingBoxes) -> dic
     return {
         "box_sides": histogram(np.sqrt(sides.prod(axis=1)), SIDES),
         "box_ratios": histogram(sides[:, 1] / sides[:, 0], RATIOS),
-        "objects_a_picture": histogram([len(d.objects[p.id]) for d, p in everything], COUNTS, whole=True),
+        "objects_a_picture": histogram([d.objects[p.id].count for d, p in everything], COUNTS, whole=True),
         "picture_sizes": shown,
     }
 

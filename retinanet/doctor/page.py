@@ -11,7 +11,7 @@ from retinanet.data.coco import CocoDataset
 from retinanet.doctor.coverage import THRESHOLDS
 from retinanet.doctor.figures import Found
 from retinanet.doctor.pictures import look, sample
-from retinanet.drawing import COLOURS
+from retinanet.drawing import COLOURS, CROWD_COLOUR
 from retinanet.pages.render import css_colour, jpeg_url, render_page
 
 SAMPLES = 4  # of each split
@@ -34,14 +34,16 @@ def write_page(folder: Path, found: Found, figures: Mapping, where: Callable[[st
     for one in samples:
         (folder / "pictures" / one["file"]).write_bytes(one["jpeg"])
     names = found.datasets[TRAIN].class_names
-    legend = zip(names, map(css_colour, COLOURS), strict=False) if len(names) <= len(COLOURS) else ()
+    legend = list(zip(names, map(css_colour, COLOURS), strict=False)) if len(names) <= len(COLOURS) else []
+    if any(figures["splits"][split]["crowds"] for split in SPLITS):
+        legend.append(("crowd, or what a tile cut off: not counted", css_colour(CROWD_COLOUR)))
     text = render_page(
         "data",
         figures=figures,
         facts=_facts(figures),
         classes=_class_rows(figures, least),
         least=least,
-        legend=list(legend),
+        legend=legend,
         charts=[(title, _bars(figures["distributions"][key])) for key, title in CHARTS.items()],
         samples=[(one["title"], jpeg_url(one["jpeg"])) for one in samples],
         alike=_alike(figures),
@@ -55,12 +57,12 @@ def _samples(datasets: Mapping[str, CocoDataset], where: Callable[[str], Path]) 
     """Of each split, pictures with objects from all over it."""
     found = []
     for split, dataset in datasets.items():
-        rows = [picture for picture in dataset.pictures if len(dataset.objects[picture.id])]
+        rows = [picture for picture in dataset.pictures if dataset.objects[picture.id].count]
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int))
         for number, row in enumerate(chosen, start=1):
             picture = rows[row]
             content = sample(where(picture.file_name), dataset.objects[picture.id], dataset.class_names)
-            title = f"{split}: {Path(picture.file_name).name}, {len(dataset.objects[picture.id])} objects"
+            title = f"{split}: {Path(picture.file_name).name}, {dataset.objects[picture.id].count} objects"
             found.append({"file": f"{split}_{number}.jpg", "title": title, "jpeg": content})
     return found
 
@@ -71,6 +73,8 @@ def _facts(figures: Mapping) -> dict[str, str]:
     for split in SPLITS:
         boxes = sum(splits[split]["boxes"].values())
         facts[split] = f"{splits[split]['pictures']:,} pictures, {boxes:,} objects"
+    if crowds := sum(splits[split]["crowds"] for split in SPLITS):
+        facts["crowds or cut-off rests"] = f"{crowds:,}"
     for key in ("skipped_pictures", "skipped_boxes", "clipped_boxes"):
         facts[key.replace("_", " ")] = f"{len(figures[key]):,}"
     return facts

@@ -9,7 +9,7 @@ import numpy as np
 
 from retinanet.data.coco import Objects
 from retinanet.data.images import read_picture
-from retinanet.drawing import COLOURS, draw_boxes, jpeg
+from retinanet.drawing import COLOURS, CROWD_COLOUR, draw_boxes, jpeg
 from retinanet.errors import PictureError
 
 Xyxy = tuple[float, float, float, float]
@@ -43,10 +43,13 @@ def look(path: Path | str, xyxy: Xyxy | None = None) -> bytes | None:
 
 
 def sample(path: Path | str, objects: Objects, class_names: Sequence[str]) -> bytes:
-    """A JPEG of the picture with the boxes of each class in its colour, named where there are more than colours."""
+    """A JPEG of the picture with the boxes of each class in its colour, named where there are more than colours, and
+    crowds in grey."""
     picture, scale = _fit(read_picture(Path(path), MOST_PIXELS), SAMPLE_SIDE)
+    crowds = objects.boxes_xyxy[objects.iscrowd] * scale
+    picture = draw_boxes(picture, crowds, [""] * len(crowds), CROWD_COLOUR)
     for label in np.unique(objects.labels):
-        boxes = objects.boxes_xyxy[objects.labels == label] * scale
+        boxes = objects.boxes_xyxy[(objects.labels == label) & objects.is_single] * scale
         named = len(class_names) > len(COLOURS)
         captions = [class_names[label] if named else ""] * len(boxes)
         picture = draw_boxes(picture, boxes, captions, COLOURS[label % len(COLOURS)])

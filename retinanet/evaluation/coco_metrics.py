@@ -53,7 +53,7 @@ def summarise(evaluation: COCOeval, ground_truth: CocoDataset) -> dict[str, floa
 
 
 def _check(ground_truth: CocoDataset, results: Sequence[dict]) -> None:
-    if all(objects.iscrowd.all() for objects in ground_truth.objects.values()):
+    if not any(objects.count for objects in ground_truth.objects.values()):
         raise EvaluationError(
             f"none of the {len(ground_truth.pictures)} pictures has an object, so no figure is defined; check the split"
         )

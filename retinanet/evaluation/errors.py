@@ -46,7 +46,7 @@ def judge(detections: Detections, objects: Objects) -> Judgement:
     """Match detections, best first, each to the unfound object of its class that it overlaps most; name the rest."""
     ious = _ious(detections, objects)  # (D, G)
     same = detections.labels[:, None] == objects.labels[None, :]
-    single = ~objects.iscrowd
+    single = objects.is_single
     free = single.copy()
     outcomes, about = [], np.full(len(detections), NOTHING)
     for row in range(len(detections)):
@@ -80,7 +80,7 @@ def count_errors(ground_truth: CocoDataset, detections: Mapping[int, Detections]
         objects = ground_truth.objects[picture.id]
         judgement = judge(detections[picture.id], objects)
         counts.update(judgement.outcomes)
-        counts["objects"] += int((~objects.iscrowd).sum())
+        counts["objects"] += objects.count
         counts["detections"] += len(judgement.outcomes)
         counts["missed"] += len(judgement.missed)
     return {name: counts[name] for name in ("objects", "detections", *OUTCOMES, "missed")}

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from retinanet.drawing import COLOURS, draw_boxes
+from retinanet.drawing import COLOURS, CROWD_COLOUR, draw_boxes
 from retinanet.explain.examples import Example, Explained
 
 # The last of the colours is red, which here says that an object was not found.
@@ -39,16 +39,15 @@ def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarr
 
 
 def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """Objects in the colour of their class, those that no detection hits in red."""
+    """Objects in the colour of their class, those that no detection hits in red, crowds in grey."""
     objects = example.objects
-    captions = [
-        ("crowd of " if crowd else "") + class_names[label] if crowd or len(class_names) > 1 else ""
+    captions = [class_names[label] if len(class_names) > 1 else "" for label in objects.labels]
+    colours = [
+        CROWD_COLOUR if crowd else class_colour(int(label))
         for label, crowd in zip(objects.labels, objects.iscrowd, strict=True)
     ]
-    unfound = set(example.judgement.unfound)
-    colours = [
-        UNFOUND_COLOUR if row in unfound else class_colour(int(label)) for row, label in enumerate(objects.labels)
-    ]
+    for row in example.judgement.unfound:
+        colours[row] = UNFOUND_COLOUR
     return _boxes_by_colour(example.picture, objects.boxes_xyxy, captions, colours)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from retinanet.drawing import jpeg
+from retinanet.drawing import CROWD_COLOUR, jpeg
 from retinanet.evaluation.errors import HIT, NOTHING, OUTCOMES
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
@@ -28,6 +28,7 @@ def report_html(examples: Sequence[Example], class_names: tuple[str, ...], facts
         facts=facts,
         legend=[(class_names[label], css_colour(class_colour(label))) for label in seen[:CLASSES_IN_LEGEND]],
         unfound_colour=css_colour(UNFOUND_COLOUR),
+        crowd_colour=css_colour(CROWD_COLOUR) if any(e.objects.iscrowd.any() for e in examples) else None,
         sections=[_section(example, class_names) for example in examples],
     )
 
@@ -54,7 +55,7 @@ def _section(example: Example, class_names: tuple[str, ...]) -> dict:
 
 def summary(example: Example) -> str:
     """What was found on one picture, in a line."""
-    judgement, objects = example.judgement, int((~example.objects.iscrowd).sum())
+    judgement, objects = example.judgement, example.objects.count
     if not objects and not len(example.detections):
         return "No object is on this picture, and none was found."
     found = f"{len(example.detections)} detections"
@@ -71,7 +72,7 @@ _PLURAL = {
     "localisation": "badly placed",
     "class and localisation": "of a wrong class and badly placed",
     "background": "on background",
-    "ignored": "on crowds (not counted)",
+    "ignored": "on crowds or cut-off rests (not counted)",
 }
 
 

@@ -39,14 +39,31 @@ def have_area(boxes_xyxy: Tensor) -> Tensor:
 
 def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     """(G, R) intersection over union of (G, 4) and (R, 4); two empty boxes have 0."""
+    overlap = _overlap(a_xyxy, b_xyxy)
+    return _ratio(overlap, _area(a_xyxy)[:, None] + _area(b_xyxy) - overlap)
+
+
+def share_inside(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+    """(G, R) intersection over the first box's area, of (G, 4) and (R, 4); an empty first box has 0."""
+    return _ratio(_overlap(a_xyxy, b_xyxy), _area(a_xyxy)[:, None])
+
+
+def _overlap(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     # One coordinate at a time: (G, R) blocks instead of (G, R, 2) ones, half the memory traffic.
     ax1, ay1, ax2, ay2 = a_xyxy[:, None].unbind(-1)
     bx1, by1, bx2, by2 = b_xyxy[None].unbind(-1)
     width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)
     height = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_(min=0)
-    overlap = width * height
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - overlap
-    return overlap / union.clamp(min=torch.finfo(union.dtype).tiny)
+    return width * height
+
+
+def _area(boxes_xyxy: Tensor) -> Tensor:
+    x1, y1, x2, y2 = boxes_xyxy.unbind(-1)
+    return (x2 - x1) * (y2 - y1)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    return part / whole.clamp(min=torch.finfo(whole.dtype).tiny)
 
 
 def _centre_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:

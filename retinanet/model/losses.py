@@ -1,6 +1,6 @@
 """Focal loss on classes and a box loss on the anchors that have an object (Lin et al. 2017)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ def detection_losses(
     divisor: Callable[[Tensor], Tensor] = lambda count: count,
     smooth_l1_beta: float = 0.0,
     class_weights: Tensor | None = None,
+    crowds: Sequence[Tensor] | None = None,
 ) -> Losses:
     """Compare a batch of predictions with its objects, in float32 whatever came in.
 
@@ -40,11 +41,14 @@ def detection_losses(
     N times (G,), G may be 0. Sums are divided by the number of matched anchors, at least 1: of each
     image, then averaged over the images ("image", as torchvision), or of the whole batch ("batch", "moving"), of which
     `divisor` makes what several processes share or a moving average. smooth_l1_beta is what box_loss "smooth_l1"
-    takes. class_weights (K,) multiply each class's part of the classification loss, None is 1 for all.
+    takes. class_weights (K,) multiply each class's part of the classification loss, None is 1 for all. crowds, N times
+    (C, 4) xyxy, are regions in which nothing is learnt from background.
     """
     logits, deltas = logits.float(), deltas.float()
     N = len(logits)
-    matched = torch.stack([match_anchors(anchors, boxes) for boxes in gt_boxes])  # (N, R)
+    regions: Sequence[Tensor | None] = crowds or [None] * N
+    per_image = zip(gt_boxes, regions, strict=True)
+    matched = torch.stack([match_anchors(anchors, boxes, crowd) for boxes, crowd in per_image])  # (N, R)
     image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
     found = (matched >= 0).sum(dim=1)
     counts = found.clamp(min=1)

@@ -3,18 +3,29 @@
 import torch
 from torch import Tensor
 
-from retinanet.model.boxes import pairwise_iou
+from retinanet.model.boxes import pairwise_iou, share_inside
 
 BACKGROUND, IGNORE = -1, -2
 
 
-def match_anchors(anchors: Tensor, gt_boxes: Tensor, low: float = 0.4, high: float = 0.5) -> Tensor:
+def match_anchors(
+    anchors: Tensor, gt_boxes: Tensor, crowds: Tensor | None = None, low: float = 0.4, high: float = 0.5
+) -> Tensor:
     """Assign each anchor an object, background, or neither.
 
-    anchors (R, 4) and gt_boxes (G, 4) are xyxy in pixels. Returns (R,) int64: the row of gt_boxes
-    to predict, BACKGROUND (best IoU under `low`) or IGNORE (between `low` and `high`). The anchors
-    nearest to an object are never left out: they keep their own best object at any IoU.
+    anchors (R, 4), gt_boxes (G, 4) and crowds (C, 4) are xyxy in pixels. Returns (R,) int64: the row of gt_boxes
+    to predict, BACKGROUND (best IoU under `low`) or IGNORE (between `low` and `high`, or background of which a crowd
+    holds a share of `high`, at which COCO's evaluation ignores detections). The anchors nearest to an object are never
+    left out: they keep their own best object at any IoU.
     """
+    matched = _match_objects(anchors, gt_boxes, low, high)
+    if crowds is not None and len(crowds):
+        in_crowd = share_inside(anchors, crowds).amax(dim=1) >= high
+        matched[in_crowd & (matched == BACKGROUND)] = IGNORE
+    return matched
+
+
+def _match_objects(anchors: Tensor, gt_boxes: Tensor, low: float, high: float) -> Tensor:
     if len(gt_boxes) == 0:
         return torch.full((len(anchors),), BACKGROUND, device=anchors.device)
     iou = pairwise_iou(gt_boxes, anchors)  # (G, R)

@@ -100,7 +100,7 @@ def _learner(
 
 
 def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
-    rows = [row for row, picture in enumerate(dataset.pictures) if len(dataset.objects[picture.id])]
+    rows = [row for row, picture in enumerate(dataset.pictures) if dataset.objects[picture.id].count]
     if not rows:
         raise TrainingError("no training picture has an object; see reports/data")
     return [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]

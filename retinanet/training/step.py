@@ -80,7 +80,12 @@ class Learner:
             self._divisor,
             self.settings.smooth_l1_beta,
             self.class_weights,
+            self.crowds(batch),
         )
+
+    def crowds(self, batch: Batch) -> list[Tensor] | None:
+        """The regions in which background teaches nothing, where settings.crowds says so."""
+        return [crowds.to(self.device) for crowds in batch.crowds] if self.settings.crowds == "ignored" else None
 
     def state_dict(self) -> dict:
         return {name: part.state_dict() for name, part in self._stateful().items()}
@@ -166,6 +171,7 @@ def explain_step(learner: Learner, parts: Sequence[Batch]) -> Blame:
                 learner.settings.normaliser,
                 smooth_l1_beta=learner.settings.smooth_l1_beta,
                 class_weights=learner.class_weights,
+                crowds=learner.crowds(part),
             )
             before = by_level.get(f"P{number}", (0.0, 0.0))
             by_level[f"P{number}"] = (before[0] + found.classification.item(), before[1] + found.box.item())

@@ -55,8 +55,11 @@ def validate(
         logits, deltas = model(model.normalise(batch.pictures.to(device)))
         size = batch.pictures.shape[1:3]
         anchors = model.anchors(*size)
-        objects = [b.to(device) for b in batch.boxes], [x.to(device) for x in batch.labels]
-        losses = detection_losses(logits, deltas, anchors, *objects, box_loss, smooth_l1_beta=smooth_l1_beta)
+        of_batch = batch.boxes, batch.labels, batch.crowds
+        gt_boxes, gt_labels, crowds = ([marks.to(device) for marks in of_images] for of_images in of_batch)
+        losses = detection_losses(
+            logits, deltas, anchors, gt_boxes, gt_labels, box_loss, smooth_l1_beta=smooth_l1_beta, crowds=crowds
+        )
         totals += torch.stack(losses).cpu()
         found = decode(
             logits,

@@ -162,9 +162,14 @@ def test_bccd(workspace):
     out = workspace.works()
     figures = workspace.figures()
     assert figures["splits"] == {
-        "train": {"pictures": 205, "negatives": 0, "boxes": {"Platelets": 209, "RBC": 2382 - 1, "WBC": 214}},
-        "val": {"pictures": 87, "negatives": 0, "boxes": {"Platelets": 83, "RBC": 968 - 1, "WBC": 87}},
-        "test": {"pictures": 72, "negatives": 0, "boxes": {"Platelets": 69, "RBC": 805, "WBC": 71}},
+        "train": {
+            "pictures": 205,
+            "negatives": 0,
+            "boxes": {"Platelets": 209, "RBC": 2382 - 1, "WBC": 214},
+            "crowds": 0,
+        },
+        "val": {"pictures": 87, "negatives": 0, "boxes": {"Platelets": 83, "RBC": 968 - 1, "WBC": 87}, "crowds": 0},
+        "test": {"pictures": 72, "negatives": 0, "boxes": {"Platelets": 69, "RBC": 805, "WBC": 71}, "crowds": 0},
     }
     assert [(Path(one["file"]).stem, one["reason"]) for one in figures["skipped_boxes"]] == [
         ("BloodImage_00338", "RBC (504, 337, 504, 337) has no width or height"),
