@@ -6,7 +6,7 @@ over the channels are matrix products, forward and backward. Outputs differ from
 the largest, and are the same at every run.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -92,16 +92,18 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     (N, C, H, W), D = x.shape, len(weight)
     rows, columns = _count(H), _count(W)
     kernels = (FROM_KERNEL @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(PLACES, C, D)
-    windows = _windows(x, READ, 1)
     out = torch.empty((N, D, rows * WRITTEN, columns * WRITTEN), memory_format=torch.channels_last)
     written = out.permute(0, 2, 3, 1).view(N, rows, WRITTEN, columns, WRITTEN, D).permute(2, 4, 0, 1, 3, 5)
-    for chunk in _chunks(N, rows, columns):
-        tiles = FROM_INPUT @ windows[chunk].reshape(PLACES, -1)  # (36, tiles * C)
-        products = torch.bmm(tiles.view(PLACES, -1, C), kernels)  # (36, tiles, D)
-        outputs = (TO_OUTPUT @ products.view(PLACES, -1)).view(WRITTEN * WRITTEN, -1, D)
-        if bias is not None:
-            outputs += bias
-        written[chunk].copy_(outputs.view_as(written[chunk]))
+    for images, lines in _chunks(N, rows, columns):
+        windows = _windows(x[images], READ, 1)
+        for some in lines:
+            tiles = FROM_INPUT @ windows[:, :, :, some].reshape(PLACES, -1)  # (36, tiles * C)
+            products = torch.bmm(tiles.view(PLACES, -1, C), kernels)  # (36, tiles, D)
+            outputs = (TO_OUTPUT @ products.view(PLACES, -1)).view(WRITTEN * WRITTEN, -1, D)
+            if bias is not None:
+                outputs += bias
+            target = written[:, :, images, some]
+            target.copy_(outputs.view(target.shape))
     if out.shape[2:] == (H, W):
         return out
     return out[:, :, :H, :W].clone(memory_format=torch.channels_last)
@@ -110,11 +112,12 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _kernel_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     (N, C, H, W), D = x.shape, gradient.shape[1]
     total = x.new_zeros(PLACES, C, D)
-    windows, gradients = _windows(x, READ, 1), _windows(gradient, WRITTEN, 0)
-    for chunk in _chunks(N, _count(H), _count(W)):
-        tiles = FROM_INPUT @ windows[chunk].reshape(PLACES, -1)
-        outputs = TO_OUTPUT.T @ gradients[chunk].reshape(WRITTEN * WRITTEN, -1)
-        total.baddbmm_(tiles.view(PLACES, -1, C).transpose(1, 2), outputs.view(PLACES, -1, D))
+    for images, lines in _chunks(N, _count(H), _count(W)):
+        windows, gradients = _windows(x[images], READ, 1), _windows(gradient[images], WRITTEN, 0)
+        for some in lines:
+            tiles = FROM_INPUT @ windows[:, :, :, some].reshape(PLACES, -1)
+            outputs = TO_OUTPUT.T @ gradients[:, :, :, some].reshape(WRITTEN * WRITTEN, -1)
+            total.baddbmm_(tiles.view(PLACES, -1, C).transpose(1, 2), outputs.view(PLACES, -1, D))
     return (FROM_KERNEL.T @ total.view(PLACES, -1)).view(3, 3, C, D).permute(3, 2, 0, 1)
 
 
@@ -134,15 +137,11 @@ def _windows(x: Tensor, side: int, border: int) -> Tensor:
     return x.as_strided((side, side, N, rows, columns, C), strides)
 
 
-def _chunks(N: int, rows: int, columns: int) -> list[tuple[slice, ...]]:
-    """Indices into (side, side, N, rows, ...) of about CHUNK tiles each."""
-    images, lines = max(1, CHUNK // (rows * columns)), min(rows, max(1, CHUNK // columns))
-    every = slice(None)
-    return [
-        (every, every, slice(image, image + images), slice(row, row + lines))
-        for image in range(0, N, images)
-        for row in range(0, rows, lines)
-    ]
+def _chunks(N: int, rows: int, columns: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Some images at a time, and of them lines of tiles, about CHUNK tiles in each."""
+    images, lines = max(1, CHUNK // (rows * columns)), max(1, CHUNK // columns)
+    for image in range(0, N, images):
+        yield slice(image, image + images), [slice(row, row + lines) for row in range(0, rows, lines)]
 
 
 def _both_axes(rows: list[list[float]]) -> Tensor:
