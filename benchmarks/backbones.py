@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from retinanet.detector import DecodeSettings, load_detector
 from retinanet.export.onnx_model import export_onnx
 from retinanet.files import write_text
-from retinanet.model.losses import detection_losses
+from retinanet.model.losses import detection_losses, image_divisors
+from retinanet.model.matching import match_images
 from retinanet.model.places import meta_twin
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import load_params
@@ -77,7 +78,9 @@ def train_one_step(model: RetinaNet, side: int = 128) -> None:
     optimiser = torch.optim.SGD(model.parameters(), 1e-3)
     logits, deltas = model.train()(torch.randn(2, 3, side, side))
     boxes, labels = [torch.tensor([[20.0, 20, 90, 90]]), torch.zeros(0, 4)], [torch.tensor([1]), torch.zeros(0).long()]
-    losses = detection_losses(logits, deltas, model.anchors(side, side), boxes, labels)
+    anchors = model.anchors(side, side)
+    matched = match_images(anchors, boxes)
+    losses = detection_losses(logits, deltas, anchors, matched, image_divisors(matched), boxes, labels)
     (losses.classification + losses.box).backward()
     for name, parameter in model.named_parameters():
         if parameter.grad is not None and not parameter.grad.isfinite().all():

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from retinanet.data.dataset import Batch
 from retinanet.model.backbones import freeze_stages
-from retinanet.model.losses import detection_losses
+from retinanet.model.losses import detection_losses, image_divisors
+from retinanet.model.matching import match_images
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import load_params
 from retinanet.training.optim import compute_type
@@ -135,7 +136,9 @@ def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, l
         for _ in range(5):
             started = time.perf_counter()
             inputs = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
-            found = detection_losses(*inputs, model.anchors(case.side, case.side), *objects)
+            anchors = model.anchors(case.side, case.side)
+            matched = match_images(anchors, objects[0])
+            found = detection_losses(*inputs, anchors, matched, image_divisors(matched), *objects)
             (found.classification + found.box).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()

@@ -4,10 +4,25 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from retinanet.model.losses import detection_losses, focal_loss, giou_loss, l1_loss, smooth_l1_loss
+from retinanet.model.losses import (
+    Losses,
+    detection_losses,
+    focal_loss,
+    giou_loss,
+    image_divisors,
+    l1_loss,
+    smooth_l1_loss,
+)
+from retinanet.model.matching import match_images
 
 ANCHORS = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
 NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+
+
+def losses_of(logits, deltas, boxes, labels, crowds=None, **options) -> Losses:
+    """With the divisors of each image."""
+    matched = match_images(ANCHORS, boxes, crowds)
+    return detection_losses(logits, deltas, ANCHORS, matched, image_divisors(matched), boxes, labels, **options)
 
 
 def test_focal_loss_by_hand():
@@ -34,7 +49,7 @@ def test_ignored_anchors_cost_nothing():
 
 
 def test_image_without_objects_has_only_background_loss():
-    losses = detection_losses(torch.zeros(1, 2, 1), torch.ones(1, 2, 4), ANCHORS, [NO_BOXES], [NO_LABELS])
+    losses = losses_of(torch.zeros(1, 2, 1), torch.ones(1, 2, 4), [NO_BOXES], [NO_LABELS])
     assert losses.classification.item() == pytest.approx(2 * 0.75 * 0.25 * math.log(2))
     assert losses.box.item() == 0
 
@@ -42,20 +57,17 @@ def test_image_without_objects_has_only_background_loss():
 def test_box_loss_is_the_l1_distance_of_the_matched_anchor():
     # The right deltas are zero; the wrong ones of the other anchor do not count.
     deltas = torch.tensor([[[0.1, -0.2, 0.3, 0.0], [9, 9, 9, 9]]])
-    losses = detection_losses(torch.zeros(1, 2, 1), deltas, ANCHORS, [ANCHORS[:1]], [torch.tensor([0])])
+    losses = losses_of(torch.zeros(1, 2, 1), deltas, [ANCHORS[:1]], [torch.tensor([0])])
     assert losses.box.item() == pytest.approx(0.6)
 
 
-def test_normalisers_differ_when_images_have_unequal_numbers_of_objects():
+def test_each_image_is_divided_by_its_own():
     logits, deltas = torch.zeros(2, 2, 1), torch.ones(2, 2, 4)  # each matched anchor costs 4
     boxes, labels = [ANCHORS, ANCHORS[:1]], [torch.tensor([0, 0]), torch.tensor([0])]
-    for normaliser in ("image", "batch"):
-        assert detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", normaliser).box.item() == pytest.approx(4)
-    deltas[1] = 0  # image: (4 + 0) / 2; batch: 8 / 3
-    by_image, by_batch = (
-        detection_losses(logits, deltas, ANCHORS, boxes, labels, "l1", n).box for n in ("image", "batch")
-    )
-    assert (by_image.item(), by_batch.item()) == pytest.approx((2, 8 / 3))
+    assert losses_of(logits, deltas, boxes, labels).box.item() == pytest.approx((8 / 2 + 4 / 1) / 2)
+    matched = match_images(ANCHORS, boxes)
+    found = detection_losses(logits, deltas, ANCHORS, matched, torch.tensor([10.0, 20]), boxes, labels)
+    assert found.box.item() == pytest.approx(8 / 10 + 4 / 20)
 
 
 def test_perfect_boxes_cost_nothing():
@@ -65,7 +77,7 @@ def test_perfect_boxes_cost_nothing():
 
 def test_losses_are_float32_whatever_comes_in():
     logits, deltas = torch.zeros(1, 2, 1, dtype=torch.bfloat16), torch.ones(1, 2, 4, dtype=torch.bfloat16)
-    losses = detection_losses(logits, deltas, ANCHORS, [ANCHORS], [torch.tensor([0, 0])])
+    losses = losses_of(logits, deltas, [ANCHORS], [torch.tensor([0, 0])])
     assert losses.classification.dtype == losses.box.dtype == torch.float32
 
 
@@ -79,39 +91,23 @@ def test_smooth_l1_is_quadratic_under_beta():
 def test_a_loss_takes_the_beta_it_is_given():
     deltas = torch.tensor([[[0.1, 0, 0, 0], [0, 0, 0, 0]]])
     options = {"box_loss": "smooth_l1", "smooth_l1_beta": 1.0}
-    losses = detection_losses(torch.zeros(1, 2, 1), deltas, ANCHORS, [ANCHORS[:1]], [torch.tensor([0])], **options)
+    losses = losses_of(torch.zeros(1, 2, 1), deltas, [ANCHORS[:1]], [torch.tensor([0])], **options)
     assert losses.box.item() == pytest.approx(0.1**2 / 2)
 
 
 def test_class_weights_multiply_the_columns_of_their_class():
     # One anchor on an object of class 1, one on background; logit 0 costs .25^2 ln 2 times .25 or .75.
     one = 0.25 * math.log(2)
-    arguments = torch.zeros(1, 2, 2), torch.zeros(1, 2, 4), ANCHORS, [ANCHORS[:1]], [torch.tensor([1])]
-    unweighted = detection_losses(*arguments).classification.item()
+    arguments = torch.zeros(1, 2, 2), torch.zeros(1, 2, 4), [ANCHORS[:1]], [torch.tensor([1])]
+    unweighted = losses_of(*arguments).classification.item()
     assert unweighted == pytest.approx(one * (0.25 + 3 * 0.75))
-    weighted = detection_losses(*arguments, class_weights=torch.tensor([1.0, 10])).classification.item()
+    weighted = losses_of(*arguments, class_weights=torch.tensor([1.0, 10])).classification.item()
     assert weighted == pytest.approx(one * (2 * 0.75 + 10 * (0.25 + 0.75)))
-    same = detection_losses(*arguments, class_weights=torch.ones(2)).classification.item()
+    same = losses_of(*arguments, class_weights=torch.ones(2)).classification.item()
     assert same == pytest.approx(unweighted)
-
-
-def test_a_moving_normaliser_is_what_the_divisor_makes_of_the_batch():
-    deltas = torch.ones(2, 2, 4)  # each matched anchor costs 4
-    boxes, labels = [ANCHORS, NO_BOXES], [torch.tensor([0, 0]), NO_LABELS]
-    seen = []
-
-    def divisor(count):
-        seen.append(count.item())
-        return count * 4
-
-    losses = detection_losses(torch.zeros(2, 2, 1), deltas, ANCHORS, boxes, labels, "l1", "moving", divisor)
-    assert seen == [2]  # the image without objects counts none
-    assert losses.box.item() == pytest.approx(8 / 8)
 
 
 def test_background_in_a_crowd_costs_nothing():
     crowds = [ANCHORS[:1]]
-    losses = detection_losses(
-        torch.zeros(1, 2, 1), torch.ones(1, 2, 4), ANCHORS, [NO_BOXES], [NO_LABELS], crowds=crowds
-    )
+    losses = losses_of(torch.zeros(1, 2, 1), torch.ones(1, 2, 4), [NO_BOXES], [NO_LABELS], crowds)
     assert losses.classification.item() == pytest.approx(0.75 * 0.25 * math.log(2))  # of the other anchor

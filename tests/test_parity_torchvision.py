@@ -7,7 +7,8 @@ from torch import Tensor
 
 from retinanet.model.boxes import have_area
 from retinanet.model.decode import decode
-from retinanet.model.losses import detection_losses
+from retinanet.model.losses import detection_losses, image_divisors
+from retinanet.model.matching import match_images
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import from_torchvision
 from retinanet.settings import Model
@@ -100,7 +101,9 @@ def test_losses_also_of_images_without_objects(pair, batch, counts):
         {"cls_logits": logits, "bbox_regression": deltas},
         [anchors] * 2,
     )
-    found = detection_losses(logits, deltas, anchors, boxes, labels, "l1" if version == "v1" else "giou")
+    matched = match_images(anchors, boxes)
+    compared = matched, image_divisors(matched), boxes, labels, "l1" if version == "v1" else "giou"
+    found = detection_losses(logits, deltas, anchors, *compared)
     torch.testing.assert_close(found.classification, expected["classification"], rtol=1e-5, atol=0)
     torch.testing.assert_close(found.box, expected["bbox_regression"], rtol=1e-5, atol=1e-9)
 

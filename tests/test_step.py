@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
 from retinanet.model import winograd
+from retinanet.model.losses import Losses
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.winograd import conv3x3
 from retinanet.params import load_params
@@ -31,12 +34,17 @@ def batch(count: int = 4) -> Batch:
     return Batch(pictures, boxes, labels, crowds, [(96, 96)] * count, list(range(count)))
 
 
+def losses(of: Learner, batch: Batch) -> Losses:
+    return of.compare(*of.predict(batch), *of.targets([batch]), batch)
+
+
 def part(whole: Batch, rows: slice) -> Batch:
     return Batch(*(field[rows] for field in whole))
 
 
-def test_parts_of_a_batch_teach_what_the_batch_teaches(small_settings):
-    whole, parts = learner(small_settings), learner(small_settings)
+@pytest.mark.parametrize("normaliser", ["image", "batch", "moving"])
+def test_parts_of_a_batch_teach_what_the_batch_teaches(small_settings, normaliser):
+    whole, parts = learner(small_settings, normaliser=normaliser), learner(small_settings, normaliser=normaliser)
     one = train_step(whole, [batch()])
     two = train_step(parts, [part(batch(), slice(0, 2)), part(batch(), slice(2, 4))])
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
@@ -69,7 +77,11 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_explained(small_settin
 
 @pytest.mark.parametrize(
     ("changed", "way"),
-    [({"batch_size": 8}, "train.accumulate: 2"), ({"batch_size": 2, "accumulate": 2}, "lower model.short_side")],
+    [
+        ({"batch_size": 8}, "train.accumulate: 2"),
+        ({"batch_size": 10, "accumulate": 2}, "train.accumulate: 5"),  # 10 pictures do not divide by 3 or 4
+        ({"batch_size": 2, "accumulate": 2}, "lower model.short_side"),
+    ],
 )
 def test_out_of_memory_names_what_to_try(small_settings, monkeypatch, changed, way):
     def full(*_):
@@ -86,10 +98,9 @@ def test_half_precision_needs_a_gpu(small_settings):
 
 
 def test_mixed_precision_keeps_losses_in_float32(small_settings):
-    losses = learner(small_settings, precision="bf16").losses(batch())
-    exact = learner(small_settings, precision="fp32").losses(batch())
-    assert losses.classification.dtype == losses.box.dtype == torch.float32
-    torch.testing.assert_close(losses.classification, exact.classification, rtol=0.05, atol=0)
+    mixed, exact = (losses(learner(small_settings, precision=precision), batch()) for precision in ("bf16", "fp32"))
+    assert mixed.classification.dtype == mixed.box.dtype == torch.float32
+    torch.testing.assert_close(mixed.classification, exact.classification, rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize(("precision", "faster"), [("fp32", True), ("bf16", False)])
@@ -102,13 +113,38 @@ def test_wide_convolutions_are_computed_the_fast_way_in_float32(small_settings, 
         return conv3x3(*inputs)
 
     monkeypatch.setattr(winograd, "conv3x3", noted)
-    learner(wide, precision=precision).losses(batch(9))
+    losses(learner(wide, precision=precision), batch(9))
     assert bool(taken) == faster
 
 
 def test_crowds_teach_background_only_where_settings_say_so(small_settings):
     last = part(batch(), slice(3, 4))
-    losses = {
-        kind: learner(small_settings, crowds=kind).losses(last).classification for kind in ("ignored", "background")
-    }
-    assert losses["ignored"] < losses["background"] / 2
+    ignored, background = (
+        losses(learner(small_settings, crowds=kind), last).classification for kind in ("ignored", "background")
+    )
+    assert ignored < background / 2
+
+
+@pytest.mark.parametrize("normaliser", ["image", "batch", "moving"])
+def test_the_levels_of_a_step_come_to_its_losses(small_settings, normaliser):
+    parts = [part(batch(), slice(0, 2)), part(batch(), slice(2, 4))]
+    looked_into = learner(small_settings, normaliser=normaliser, box_weight=2.0)
+    blame = explain_step(looked_into, parts)
+    _, classification, box, norm = train_step(looked_into, parts).tolist()
+    assert [sum(of_level) for of_level in zip(*blame.losses.values(), strict=True)] == pytest.approx(
+        [classification, box]
+    )
+    assert math.hypot(*blame.gradient_norms.values()) == pytest.approx(norm, rel=1e-4)
+    assert [level for level, (_, box) in blame.losses.items() if box] == ["P3"]  # where objects of 40 x 50 px belong
+
+
+def test_float16_whose_gradients_are_never_numbers_stops_in_the_end(small_settings, monkeypatch):
+    """The scaler halves the scale at each of them, and would do so for ever."""
+    half = learner(small_settings)
+    half.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    train_step(half, [batch()])
+    next(half.model.box.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    for _ in range(2):
+        train_step(half, [batch()])
+    with pytest.raises(NotFiniteError, match=r"gradient_norm (nan|inf)"):
+        train_step(half, [batch()])

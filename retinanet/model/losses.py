@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 from retinanet.model.boxes import decode, encode
-from retinanet.model.matching import IGNORE, match_anchors
+from retinanet.model.matching import IGNORE
 
 ALPHA, GAMMA = 0.25, 2
 
@@ -26,46 +26,41 @@ def detection_losses(
     logits: Tensor,
     deltas: Tensor,
     anchors: Tensor,
-    gt_boxes: list[Tensor],
-    gt_labels: list[Tensor],
+    matched: Tensor,
+    divisors: Tensor,
+    gt_boxes: Sequence[Tensor],
+    gt_labels: Sequence[Tensor],
     box_loss: str = "l1",
-    normaliser: str = "image",
-    divisor: Callable[[Tensor], Tensor] = lambda count: count,
     smooth_l1_beta: float = 0.0,
     class_weights: Tensor | None = None,
-    crowds: Sequence[Tensor] | None = None,
 ) -> Losses:
     """Compare a batch of predictions with its objects, in float32 whatever came in.
 
-    logits (N, R, K), deltas (N, R, 4), anchors (R, 4); gt_boxes N times (G, 4) xyxy and gt_labels
-    N times (G,), G may be 0. Sums are divided by the number of matched anchors, at least 1: of each
-    image, then averaged over the images ("image", as torchvision), or of the whole batch ("batch", "moving"), of which
-    `divisor` makes what several processes share or a moving average. smooth_l1_beta is what box_loss "smooth_l1"
-    takes. class_weights (K,) multiply each class's part of the classification loss, None is 1 for all. crowds, N times
-    (C, 4) xyxy, are regions in which nothing is learnt from background.
+    logits (N, R, K), deltas (N, R, 4), anchors (R, 4), matched (N, R) as match_images says; gt_boxes N times (G, 4)
+    xyxy and gt_labels N times (G,), G may be 0. Each image's sums are divided by its own of divisors (N,).
+    smooth_l1_beta is what box_loss "smooth_l1" takes. class_weights (K,) multiply each class's part of the
+    classification loss, None is 1 for all.
     """
     logits, deltas = logits.float(), deltas.float()
-    N = len(logits)
-    regions: Sequence[Tensor | None] = crowds or [None] * N
-    per_image = zip(gt_boxes, regions, strict=True)
-    matched = torch.stack([match_anchors(anchors, boxes, crowd) for boxes, crowd in per_image])  # (N, R)
     image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
-    found = (matched >= 0).sum(dim=1)
-    counts = found.clamp(min=1)
-    if normaliser == "image":
-        weights = 1 / (N * counts)
-    else:
-        # detectron2's moving average counts an image without objects as none, not as one.
-        weights = (1 / divisor(counts.sum() if normaliser == "batch" else found.sum().clamp(min=1))).expand(N)
-
     offsets = torch.tensor([0, *(len(boxes) for boxes in gt_boxes)], device=logits.device).cumsum(0)
     row = matched[image, anchor] + offsets[image]
-    labels, boxes = torch.cat(gt_labels)[row], torch.cat(gt_boxes)[row].to(deltas)
+    labels, boxes = torch.cat([*gt_labels])[row], torch.cat([*gt_boxes])[row].to(deltas)
 
     classification = focal_loss(logits, matched == IGNORE, image, anchor, labels, class_weights)
     compare = partial(smooth_l1_loss, beta=smooth_l1_beta) if box_loss == "smooth_l1" else BOX_LOSSES[box_loss]
     per_box = compare(deltas[image, anchor], anchors[anchor], boxes)
-    return Losses((classification * weights).sum(), (per_box * weights[image]).sum())
+    return Losses((classification / divisors).sum(), (per_box / divisors[image]).sum())
+
+
+def count_foreground(matched: Tensor) -> Tensor:
+    """(N,) how many anchors of each image have an object."""
+    return (matched >= 0).sum(dim=1)
+
+
+def image_divisors(matched: Tensor) -> Tensor:
+    """(N,) that make the losses torchvision's: of each image over its foreground, at least 1, and of these the mean."""
+    return len(matched) * count_foreground(matched).clamp(min=1)
 
 
 def focal_loss(

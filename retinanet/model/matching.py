@@ -1,11 +1,19 @@
 """Which object each anchor has to predict."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from retinanet.model.boxes import pairwise_iou, share_inside
 
 BACKGROUND, IGNORE = -1, -2
+
+
+def match_images(anchors: Tensor, gt_boxes: Sequence[Tensor], crowds: Sequence[Tensor] | None = None) -> Tensor:
+    """(N, R) what match_anchors says of each of N images; gt_boxes and crowds are N times (G, 4) and (C, 4)."""
+    regions: Sequence[Tensor | None] = crowds or [None] * len(gt_boxes)
+    return torch.stack([match_anchors(anchors, *of_image) for of_image in zip(gt_boxes, regions, strict=True)])
 
 
 def match_anchors(

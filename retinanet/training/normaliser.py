@@ -7,23 +7,41 @@ import torch
 from torch import Tensor
 
 from retinanet.errors import ParamsError
+from retinanet.model.losses import count_foreground, image_divisors
+from retinanet.training import distributed
 
 
-class MovingCount:
-    """The number of matched anchors, averaged over the steps as detectron2 does it: 0.9 of what it was, from 100."""
+class Normaliser:
+    """Divisors of a step's losses, the same for its pictures in whatever parts and processes they come.
 
-    def __init__(self) -> None:
-        self.value = torch.tensor(100.0)
+    "image" is torchvision's; "batch" the foreground of the whole step, each picture's at least 1; "moving" the average
+    of this over the steps, as detectron2 does it: 0.9 of what it was, from 100, a picture without objects counting 0.
+    """
 
-    def __call__(self, count: Tensor) -> Tensor:
-        self.value = 0.9 * self.value.to(count.device) + 0.1 * count
-        return self.value
+    def __init__(self, kind: str):
+        self.kind = kind
+        self.average = self._next = torch.tensor(100.0)
+
+    def divisors(self, matched: Sequence[Tensor]) -> list[Tensor]:
+        """(N,) for each part's (N, R). Each process must call; what the losses come to is then averaged over all."""
+        if self.kind == "image":
+            return [image_divisors(of_part) for of_part in matched]
+        found = torch.cat([count_foreground(of_part) for of_part in matched])
+        count = distributed.total((found if self.kind == "moving" else found.clamp(min=1)).sum()).clamp(min=1)
+        if self.kind == "moving":
+            count = self._next = 0.9 * self.average.to(count.device) + 0.1 * count
+        share = count / (len(matched) * distributed.world().size)
+        return [share.expand(len(of_part)) for of_part in matched]
+
+    def advance(self) -> None:
+        """The step of the last divisors was made: the next average goes on from it."""
+        self.average = self._next
 
     def state_dict(self) -> dict:
-        return {"value": self.value}
+        return {"average": self.average}
 
     def load_state_dict(self, state: dict) -> None:
-        self.value = state["value"]
+        self.average = self._next = state["average"]
 
 
 def class_weights(weights: Mapping[str, float], class_names: Sequence[str]) -> Tensor | None:

@@ -15,13 +15,17 @@ from retinanet.training.step import Blame, Learner, explain_step
 
 
 def keep_step(path: Path, learner: Learner, parts: Sequence[Batch]) -> Path:
-    """Write the network as it was before the step, the settings and the batch; the path comes back."""
+    """Write the network as it was before the step (but for what norms keep count of), the settings and the batch.
+
+    The path comes back.
+    """
     content = {
         "model_settings": learner.model.settings.model_dump_json(),
         "settings": learner.settings.model_dump_json(),
         "num_classes": learner.model.num_classes,
         "class_names": learner.class_names,
         "weights": learner.model.state_dict(),
+        "normaliser": learner.normaliser.state_dict(),
         "parts": [part._asdict() for part in parts],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +47,11 @@ def replay_step(path: Path) -> tuple[list[int], Blame]:
         raise TrainingError(f"{path} is no kept step: {' '.join(str(error).split())[:200]}") from error
     model = RetinaNet(model_settings, content["num_classes"])
     model.load_state_dict(content["weights"])
-    alone = settings.model_copy(update={"processes": 1, "compile": False})
-    learner = Learner(model.train(), alone, 1, best_device(), content["class_names"])
+    alone: dict[str, object] = {"processes": 1, "compile": False}
+    device = best_device()
+    if settings.precision == "fp16" and device.type == "cpu":
+        alone["precision"] = "fp32"
+    learner = Learner(model.train(), settings.model_copy(update=alone), 1, device, content["class_names"])
+    learner.normaliser.load_state_dict(content["normaliser"])
     parts = [Batch(**part) for part in content["parts"]]
     return [picture_id for part in parts for picture_id in part.picture_ids], explain_step(learner, parts)

@@ -10,13 +10,16 @@ from torch import Tensor
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.losses import Losses, detection_losses
+from retinanet.model.matching import match_images
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.winograd import fast_convolutions
 from retinanet.settings import Train
 from retinanet.training import distributed
-from retinanet.training.normaliser import MovingCount, class_weights
+from retinanet.training.normaliser import Normaliser, class_weights
 from retinanet.training.optim import average_weights, build_optimiser, build_schedule, compute_type, fast_memory_format
 
+# A loss scale that overflows this low is no reason for a gradient that is no number.
+LEAST_SCALE = 1.0
 FIGURES = ("train/loss", "train/classification_loss", "train/box_loss", "train/gradient_norm")
 
 
@@ -30,6 +33,14 @@ class NotFiniteError(TrainingError):
         self.parts = parts
 
 
+class Targets(NamedTuple):
+    """What a batch's anchors (R, 4) are to predict: matched (N, R) as match_images says; divisors (N,) of losses."""
+
+    anchors: Tensor
+    matched: Tensor
+    divisors: Tensor
+
+
 class Learner:
     """The network and what follows its training: optimiser, schedule, averaged weights, loss scale."""
 
@@ -41,7 +52,7 @@ class Learner:
         self.settings, self.device, self.class_names = settings, device, tuple(class_names)
         weights = class_weights(settings.class_weights, class_names)
         self.class_weights = weights if weights is None else weights.to(device)
-        self.moving = MovingCount() if settings.normaliser == "moving" else None
+        self.normaliser = Normaliser(settings.normaliser)
         rate = settings.learning_rate
         if settings.learning_rate_batch:
             rate *= settings.batch_size / settings.learning_rate_batch
@@ -61,31 +72,36 @@ class Learner:
         # Of what it averages, torch's annotations say only that it is a Module.
         return cast(RetinaNet, self.averaged.module) if self.averaged else self.model
 
-    def losses(self, batch: Batch) -> Losses:
-        """Of one batch, in float32, in the graph."""
+    def targets(self, parts: Sequence[Batch]) -> list[Targets]:
+        """Of the parts of one step; each process must call."""
+        ignored = self.settings.crowds == "ignored"
+        anchors = [self.model.anchors(*part.pictures.shape[1:3]) for part in parts]
+        matched = [
+            match_images(of_part, self._here(part.boxes), self._here(part.crowds) if ignored else None)
+            for of_part, part in zip(anchors, parts, strict=True)
+        ]
+        return [Targets(*of_part) for of_part in zip(anchors, matched, self.normaliser.divisors(matched), strict=True)]
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(logits, deltas), in the graph, as the settings want them computed."""
         images = self.model.normalise(batch.pictures.to(self.device, non_blocking=True))
         images = images.contiguous(memory_format=self.memory_format)
         mixed = self.compute_type != torch.float32
         fast = self.device.type == "cpu" and not (mixed or self.settings.compile)
         with torch.autocast(self.device.type, self.compute_type, enabled=mixed), fast_convolutions(fast):
-            logits, deltas = self._network(images)
+            return self._network(images)
+
+    def compare(self, logits: Tensor, deltas: Tensor, targets: Targets, batch: Batch) -> Losses:
+        """The losses of predictions for the anchors of targets, in float32."""
+        settings = self.settings
+        objects = self._here(batch.boxes), self._here(batch.labels)
         return detection_losses(
-            logits,
-            deltas,
-            self.model.anchors(*images.shape[-2:]),
-            [boxes.to(self.device) for boxes in batch.boxes],
-            [labels.to(self.device) for labels in batch.labels],
-            self.settings.box_loss,
-            self.settings.normaliser,
-            self._divisor,
-            self.settings.smooth_l1_beta,
-            self.class_weights,
-            self.crowds(batch),
+            logits, deltas, *targets, *objects, settings.box_loss, settings.smooth_l1_beta, self.class_weights
         )
 
-    def crowds(self, batch: Batch) -> list[Tensor] | None:
-        """The regions in which background teaches nothing, where settings.crowds says so."""
-        return [crowds.to(self.device) for crowds in batch.crowds] if self.settings.crowds == "ignored" else None
+    def total(self, losses: Losses, parts: int) -> Tensor:
+        """What a step of so many parts minimises, as far as one part's losses go."""
+        return (losses.classification + self.settings.box_weight * losses.box) / parts
 
     def state_dict(self) -> dict:
         return {name: part.state_dict() for name, part in self._stateful().items()}
@@ -94,14 +110,13 @@ class Learner:
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
-    def _divisor(self, count: Tensor) -> Tensor:
-        shared = distributed.mean(count)
-        return self.moving(shared) if self.moving else shared
+    def _here(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [tensor.to(self.device) for tensor in tensors]
 
     def _stateful(self) -> dict:
         parts = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule, "scaler": self.scaler}
-        kept = {"averaged": self.averaged, "moving": self.moving}
-        return parts | {name: part for name, part in kept.items() if part}
+        parts |= {"normaliser": self.normaliser}
+        return parts | ({"averaged": self.averaged} if self.averaged else {})
 
 
 def train_step(learner: Learner, parts: Sequence[Batch]) -> Tensor:
@@ -123,22 +138,25 @@ def train_step(learner: Learner, parts: Sequence[Batch]) -> Tensor:
 def _train_step(learner: Learner, parts: Sequence[Batch]) -> Tensor:
     settings, scaler, optimiser = learner.settings, learner.scaler, learner.optimiser
     optimiser.zero_grad(set_to_none=True)
-    sums = torch.zeros(2, device=learner.device)
-    for part in parts:
-        losses = learner.losses(part)
-        loss = (losses.classification + settings.box_weight * losses.box) / len(parts)
+    sums = torch.zeros(3, device=learner.device)
+    for part, targets in zip(parts, learner.targets(parts), strict=True):
+        losses = learner.compare(*learner.predict(part), targets, part)
+        loss = learner.total(losses, len(parts))
         scaler.scale(loss).backward()
-        sums += torch.stack([losses.classification.detach(), losses.box.detach()]) / len(parts)
+        sums += torch.stack([loss.detach(), *(one.detach() / len(parts) for one in losses)])
     scaler.unscale_(optimiser)
     norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), settings.clip_norm or math.inf)
-    figures = torch.stack([sums[0] + settings.box_weight * sums[1], *sums, norm]).cpu()
+    # Of all processes, so that all go on or none does.
+    figures = distributed.mean(torch.cat([sums, norm[None]]).cpu())
     # float16 gradients overflow now and then; the scaler leaves that step out and lowers the scale.
-    judged = figures[:3] if scaler.is_enabled() else figures
+    overflowed = scaler.is_enabled() and scaler.get_scale() > LEAST_SCALE
+    judged = figures[:3] if overflowed else figures
     if not judged.isfinite().all():
         raise NotFiniteError(dict(zip(FIGURES, figures.tolist(), strict=True)), parts)
     scaler.step(optimiser)
     scaler.update()
     learner.schedule.step()
+    learner.normaliser.advance()
     if learner.averaged:
         learner.averaged.update_parameters(learner.model)
     return figures
@@ -155,28 +173,20 @@ def explain_step(learner: Learner, parts: Sequence[Batch]) -> Blame:
     """Look into a step without making it: (classification, box) loss of each level, gradient norm of each part."""
     learner.optimiser.zero_grad(set_to_none=True)
     by_level: dict[str, tuple[float, float]] = {}
-    for part in parts:
-        images = learner.model.normalise(part.pictures.to(learner.device))
-        with torch.enable_grad():
-            logits, deltas = learner.model(images)
-        sizes = learner.model.level_sizes(*images.shape[-2:])
-        anchors = learner.model.anchors(*images.shape[-2:])
-        objects = [b.to(learner.device) for b in part.boxes], [x.to(learner.device) for x in part.labels]
-        levels = zip(logits.split(sizes, 1), deltas.split(sizes, 1), anchors.split(sizes), strict=True)
-        for number, level in enumerate(levels, start=3):
-            found = detection_losses(
-                *level,
-                *objects,
-                learner.settings.box_loss,
-                learner.settings.normaliser,
-                smooth_l1_beta=learner.settings.smooth_l1_beta,
-                class_weights=learner.class_weights,
-                crowds=learner.crowds(part),
-            )
-            before = by_level.get(f"P{number}", (0.0, 0.0))
-            by_level[f"P{number}"] = (before[0] + found.classification.item(), before[1] + found.box.item())
-        losses = learner.losses(part)
-        (losses.classification + losses.box).backward()
+    with torch.enable_grad():
+        for part, targets in zip(parts, learner.targets(parts), strict=True):
+            logits, deltas = learner.predict(part)
+            sizes = learner.model.level_sizes(*part.pictures.shape[1:3])
+            anchors, matched = targets.anchors.split(sizes), targets.matched.split(sizes, 1)
+            loss = torch.zeros((), device=learner.device)
+            for number, level in enumerate(zip(logits.split(sizes, 1), deltas.split(sizes, 1), strict=True)):
+                of_level = Targets(anchors[number], matched[number], targets.divisors)
+                losses = learner.compare(*level, of_level, part)
+                loss = loss + learner.total(losses, len(parts))
+                classification, box = by_level.get(f"P{number + 3}", (0.0, 0.0))
+                classification += losses.classification.item() / len(parts)
+                by_level[f"P{number + 3}"] = (classification, box + losses.box.item() / len(parts))
+            loss.backward()
     norms = {
         name: float(torch.nn.utils.get_total_norm([p.grad for p in child.parameters() if p.grad is not None]))
         for name, child in learner.model.named_children()
@@ -186,10 +196,10 @@ def explain_step(learner: Learner, parts: Sequence[Batch]) -> Blame:
 
 
 def _out_of_memory(settings: Train) -> TrainingError:
-    smaller = settings.batch_size // settings.accumulate // settings.processes
-    if smaller > 1:
-        way = f"set train.accumulate: {settings.accumulate * 2} (the same step in smaller parts)"
-        way += f", or train.batch_size: {settings.batch_size // 2}"
+    batch, accumulate = settings.batch_size, settings.accumulate
+    finer = [n for n in range(accumulate + 1, batch + 1) if batch % (n * settings.processes) == 0]
+    if finer:
+        way = f"set train.accumulate: {finer[0]} (the same step in smaller parts), or a smaller train.batch_size"
     else:
         way = "lower model.short_side and long_side, or take a smaller backbone"
-    return TrainingError(f"out of memory with train.batch_size {settings.batch_size}; {way}")
+    return TrainingError(f"out of memory with train.batch_size {batch}; {way}")

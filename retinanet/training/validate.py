@@ -14,7 +14,8 @@ from retinanet.data.preprocess import padding_colour
 from retinanet.detections import Detections
 from retinanet.detector import DecodeSettings
 from retinanet.model.decode import decode
-from retinanet.model.losses import detection_losses
+from retinanet.model.losses import detection_losses, image_divisors
+from retinanet.model.matching import match_images
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training import distributed
 from retinanet.training.loading import batches_of, loader_of
@@ -57,9 +58,9 @@ def validate(
         anchors = model.anchors(*size)
         of_batch = batch.boxes, batch.labels, batch.crowds
         gt_boxes, gt_labels, crowds = ([marks.to(device) for marks in of_images] for of_images in of_batch)
-        losses = detection_losses(
-            logits, deltas, anchors, gt_boxes, gt_labels, box_loss, smooth_l1_beta=smooth_l1_beta, crowds=crowds
-        )
+        matched = match_images(anchors, gt_boxes, crowds)
+        compared = matched, image_divisors(matched), gt_boxes, gt_labels, box_loss, smooth_l1_beta
+        losses = detection_losses(logits, deltas, anchors, *compared)
         totals += torch.stack(losses).cpu()
         found = decode(
             logits,
