@@ -1,5 +1,6 @@
 """The errors a user can mend, and how a program ends on one."""
 
+import errno
 import functools
 import os
 import sys
@@ -46,8 +47,12 @@ class TrackingError(RetinanetError):
     """The MLflow store lacks what was asked for, or cannot be reached."""
 
 
+def disk_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
-    """Make a program of `main`: a RetinanetError becomes one line on stderr and exit code 1, Ctrl-C 130.
+    """Make a program of `main`: a RetinanetError or a full disk is one line on stderr and exit code 1, Ctrl-C 130.
 
     RETINANET_TRACEBACK=1 in the environment shows the traceback instead.
     """
@@ -58,16 +63,25 @@ def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
             code = main()
             sys.stdout.flush()
             sys.exit(code)
-        except RetinanetError as error:
-            if os.environ.get("RETINANET_TRACEBACK"):
-                raise
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            sys.exit(1)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
         except BrokenPipeError:  # whoever read the output, `head` perhaps, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
+        except (RetinanetError, OSError) as error:
+            line = _line(error)
+            if line is None or os.environ.get("RETINANET_TRACEBACK"):
+                raise
+            print(f"error: {line}", file=sys.stderr)
+            sys.exit(1)
 
     return program
+
+
+def _line(error: RetinanetError | OSError) -> str | None:
+    if isinstance(error, RetinanetError):
+        return " ".join(str(error).split())
+    if disk_full(error):
+        return f"{error.filename or 'a file'} could not be written: {error.strerror}; make room"
+    return None

@@ -1,6 +1,5 @@
 """Files and folders that are either there whole or not at all."""
 
-import errno
 import hashlib
 import json
 import os
@@ -68,10 +67,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: object) -> None:
     """Replace a JSON file in one step; NaN and inf are refused with a ValueError."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def disk_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def megabytes(count: int) -> str:

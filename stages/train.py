@@ -10,7 +10,7 @@ import pandas as pd
 from retinanet.data.coco import CocoDataset, read_coco
 from retinanet.detector import DecodeSettings
 from retinanet.errors import exit_on_error
-from retinanet.files import home, new_folder, sha256_of
+from retinanet.files import home, new_folder, sha256_of, write_text
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import save_model
 from retinanet.params import load_params
@@ -18,9 +18,9 @@ from retinanet.settings import Params
 from retinanet.tracking.registered_weights import weights_at_hand
 from retinanet.tracking.runs import Run, start_run, write_run_file
 from retinanet.training import distributed
-from retinanet.training.checkpoint import fingerprint, lock_folder
+from retinanet.training.checkpoint import discard_others, fingerprint, lock_folder
 from retinanet.training.fit import Epoch, fit
-from retinanet.training.process import StopSignal, best_device, keep_freed_memory, stop_with_dvc
+from retinanet.training.process import StopSignal, best_device, keep_freed_memory, stop_with_starter
 from retinanet.training.start import starting_model
 
 PREPARED = Path("data/prepared")
@@ -39,10 +39,12 @@ class Sets(NamedTuple):
 @exit_on_error
 def main() -> int | None:
     params = load_params()
-    stop_with_dvc()
-    if params.train.processes > 1 and not distributed.is_started():
+    is_one_of_several = distributed.is_started()
+    stop_with_starter(is_one_of_several)
+    if params.train.processes > 1 and not is_one_of_several:
         return distributed.launch("stages.train", params.train.processes)
-    stop = StopSignal()
+    # A launcher passes on what a terminal has sent to all already.
+    stop = StopSignal(second_ends=not is_one_of_several)
     keep_freed_memory()
     sets = Sets(*(read_coco(PREPARED / f"{split}.json") for split in ("train", "val")))
     with distributed.joined() as here:
@@ -57,6 +59,8 @@ def main() -> int | None:
         for line in said:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
+            for name in discard_others(folder):
+                print(f"train: discarded {name}, which an interrupted training of other params, data or code left")
             _train(model, sets, params, folder, stop)
     # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
     shutil.rmtree(folder)
@@ -111,7 +115,7 @@ class Progress:
         return path.read_text() if path.exists() else None
 
     def keep_run_id(self, run_id: str) -> None:
-        (self.folder / "run_id").write_text(run_id)
+        write_text(self.folder / "run_id", run_id)
 
     def table(self) -> pd.DataFrame:
         return pd.read_csv(self.history) if self.history.exists() else pd.DataFrame({"epoch": []})
@@ -121,11 +125,12 @@ class Progress:
         # An epoch whose checkpoint was not written any more is run again.
         earlier = table[table["epoch"] < epoch.number]
         rows = [*earlier.to_dict("records"), {"epoch": epoch.number, **epoch.metrics}]
-        pd.DataFrame(rows).to_csv(self.history, index=False)
+        write_text(self.history, pd.DataFrame(rows).to_csv(index=False))
 
 
 def _fingerprint(params: Params, model: RetinaNet) -> str:
     code = [path for room in ("data", "model", "training") for path in (CODE / room).glob("*.py")]
+    code += [CODE / "detector.py", CODE / "evaluation/coco_metrics.py", Path(__file__)]
     data = [PREPARED / "train.json", PREPARED / "val.json", PREPARED / "index.json"]
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump()}
     return fingerprint(settings, code + data, model.state_dict())

@@ -1,8 +1,10 @@
+import errno
+
 import pytest
 import torch
 
 from retinanet.errors import TrainingError
-from retinanet.training.checkpoint import fingerprint, load_checkpoint, lock_folder, save_checkpoint
+from retinanet.training.checkpoint import discard_others, fingerprint, load_checkpoint, lock_folder, save_checkpoint
 
 
 def state(value: float) -> dict:
@@ -46,6 +48,37 @@ def test_a_file_half_written_is_no_checkpoint(tmp_path):
 def test_a_second_trainer_is_told(tmp_path):
     with lock_folder(tmp_path), pytest.raises(TrainingError, match="another training"):
         lock_folder(tmp_path, wait_s=0)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, capsys):
+    save_checkpoint(tmp_path, 1, state(1))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        save_checkpoint(tmp_path, 2, state(2))
+    assert "step-00000002.pt could not be saved" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path)["epoch"] == 1
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_others_left_is_discarded_but_not_what_they_are_at(tmp_path):
+    for name in ("own", "left", "running"):
+        save_checkpoint(tmp_path / name, 1, state(1))
+    (tmp_path / "beginning").mkdir()
+    with lock_folder(tmp_path / "running"):
+        assert discard_others(tmp_path / "own") == ["left"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["beginning", "own", "running"]
+
+
+def test_fingerprint_is_the_same_in_a_copy_of_the_repository(tmp_path):
+    for copy in ("here", "there"):
+        (tmp_path / copy / "model").mkdir(parents=True)
+        (tmp_path / copy / "model" / "heads.py").write_text("a")
+    here, there = (fingerprint({}, [tmp_path / copy / "model" / "heads.py"], {}) for copy in ("here", "there"))
+    assert here == there
 
 
 def test_fingerprint_changes_with_settings_content_and_weights(tmp_path):

@@ -1,9 +1,10 @@
+import errno
 import subprocess
 import sys
 
 import pytest
 
-from retinanet.errors import ParamsError, exit_on_error
+from retinanet.errors import ParamsError, disk_full, exit_on_error
 
 
 def test_a_fault_is_one_line_and_exit_code_1(capsys):
@@ -51,3 +52,25 @@ def test_a_reader_that_has_enough_is_no_traceback():
         program.stdout.close()
         assert program.stderr.read() == ""
         assert program.wait(20) == 141
+
+
+@pytest.mark.parametrize(("code", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
+def test_which_errors_mean_a_full_disk(code, full):
+    assert disk_full(OSError(code, "")) is full
+
+
+def test_a_full_disk_is_one_line(capsys):
+    @exit_on_error
+    def main():
+        raise OSError(errno.ENOSPC, "No space left on device", "models/run.json")
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    expected = "error: models/run.json could not be written: No space left on device; make room\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_other_errors_of_the_system_are_faults_of_the_program():
+    with pytest.raises(PermissionError):
+        exit_on_error(lambda: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))()

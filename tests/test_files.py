@@ -1,4 +1,3 @@
-import errno
 import hashlib
 import json
 
@@ -6,7 +5,7 @@ import pytest
 from packed import tree
 
 from retinanet.errors import RetinanetError
-from retinanet.files import disk_full, home, megabytes, new_folder, sha256_of, write_json, write_text
+from retinanet.files import home, megabytes, new_folder, sha256_of, write_json, write_text
 
 
 @pytest.fixture
@@ -89,11 +88,6 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "c.json", float("nan"))
     assert tree(tmp_path) == {"c.json": b"1\n"}
-
-
-@pytest.mark.parametrize(("code", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
-def test_which_errors_mean_a_full_disk(code, full):
-    assert disk_full(OSError(code, "")) is full
 
 
 def test_megabytes():

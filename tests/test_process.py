@@ -6,8 +6,9 @@ import time
 
 import psutil
 import pytest
+import torch
 
-from retinanet.training.process import StopSignal, best_device, keep_freed_memory
+from retinanet.training.process import StopSignal, best_device
 
 OWN = "from retinanet.training.process import *; import time, signal, os\n"
 
@@ -56,25 +57,60 @@ def test_a_second_signal_ends_it_there():
         assert process.stdout.read() == ""
 
 
+def test_one_of_several_is_not_ended_by_what_its_launcher_repeats():
+    with program(WORKING.replace("StopSignal()", "StopSignal(second_ends=False)").replace("0.05", "0.5")) as process:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "saved\n"
+        assert process.wait(10) == 130
+
+
 def test_without_signals_nothing_is_caught():
     before = signal.getsignal(signal.SIGTERM)
     assert StopSignal(()).number == 0
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_training_ends_with_the_dvc_that_started_it(tmp_path):
-    # A `dvc` that starts a trainer, says who it is, and waits.
-    dvc = tmp_path / "dvc"
-    trainer = OWN + 'stop_with_dvc(0.05)\nprint("ready", os.getpid(), flush=True)\ntime.sleep(30)'
-    dvc.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {trainer!r}])\n")
+@pytest.mark.parametrize(("name", "several"), [("dvc", False), ("launcher", True)])
+def test_training_ends_with_what_started_it(tmp_path, name, several):
+    # Something that starts a trainer, says who it is, and waits.
+    starter = tmp_path / name
+    trainer = OWN + f'stop_with_starter({several}, 0.05)\nprint("ready", os.getpid(), flush=True)\ntime.sleep(30)'
+    starter.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {trainer!r}])\n")
     with subprocess.Popen(
-        [sys.executable, str(dvc)], stdout=subprocess.PIPE, text=True, env=os.environ | {"DVC_STAGE": "train"}
+        [sys.executable, str(starter)], stdout=subprocess.PIPE, text=True, env=os.environ | {"DVC_STAGE": "train"}
     ) as parent:
         child = psutil.Process(int(parent.stdout.readline().split()[1]))
         parent.kill()
     assert child.wait(10) in (None, -signal.SIGTERM)
 
 
-def test_memory_and_device():
-    keep_freed_memory()
-    assert best_device().type in ("cpu", "cuda")
+def test_a_stage_that_no_dvc_is_seen_to_have_started_goes_on():
+    """As one that a program runs through DVC's own functions."""
+    code = 'stop_with_starter(False, 0.05)\nprint("ready", flush=True)\ntime.sleep(0.5)\nprint("still here")'
+    with program(code) as process:
+        assert process.stdout.read() == "still here\n"
+
+
+def test_freed_memory_is_kept_for_the_next_step():
+    """Without it, glibc gives the pages of 64 MB back at once, and each is a page fault again."""
+    counted = """
+import resource, torch
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(16_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+given_back = faults()
+keep_freed_memory()
+faults()  # the heap grows once
+print("ready", flush=True)
+print(faults() < given_back / 5)
+"""
+    with program(counted) as process:
+        assert process.stdout.read() == "True\n"
+
+
+def test_the_device_is_a_gpu_where_there_is_one():
+    assert best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,8 +13,8 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from retinanet.errors import DownloadError
-from retinanet.files import CHUNK, disk_full, megabytes
+from retinanet.errors import DownloadError, disk_full
+from retinanet.files import CHUNK, megabytes
 
 # Photographs hardly shrink and JSON shrinks tenfold; a bomb grows a thousandfold.
 MAX_GROWTH = 100

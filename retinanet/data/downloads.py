@@ -12,8 +12,8 @@ from requests.exceptions import Timeout
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError as BrokenStream
 
-from retinanet.errors import DownloadError
-from retinanet.files import disk_full, megabytes, sha256_of
+from retinanet.errors import DownloadError, disk_full
+from retinanet.files import megabytes, sha256_of
 
 TIMEOUT_S = 30
 ATTEMPTS = 5

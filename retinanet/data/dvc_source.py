@@ -5,8 +5,8 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from retinanet.data.archives import Limits, is_archive, unpack_archives
-from retinanet.errors import DownloadError
-from retinanet.files import disk_full, home
+from retinanet.errors import DownloadError, disk_full
+from retinanet.files import home
 
 
 def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits) -> list[Path]:

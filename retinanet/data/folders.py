@@ -5,8 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from retinanet.errors import DownloadError
-from retinanet.files import disk_full
+from retinanet.errors import DownloadError, disk_full
 
 
 def copy_folder(folder: Path, target: Path) -> list[Path]:

@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 from retinanet.data.archives import DAMAGE, Limits, unpack_archives
-from retinanet.errors import DownloadError
-from retinanet.files import disk_full, megabytes, sha256_of
+from retinanet.errors import DownloadError, disk_full
+from retinanet.files import megabytes, sha256_of
 
 
 def fetch_wheel(name: str, version: str, sha256: str, cache: Path) -> Path:

@@ -8,8 +8,7 @@ import numpy as np
 
 from retinanet.data.images import read_picture
 from retinanet.data.preprocess import resize_to, scaled_size
-from retinanet.errors import PictureError
-from retinanet.files import disk_full
+from retinanet.errors import PictureError, disk_full
 
 
 class PictureCache:

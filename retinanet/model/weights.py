@@ -27,7 +27,7 @@ class Loaded(NamedTuple):
 def save_model(path: Path, model: RetinaNet, state: Mapping[str, Tensor], classes: Mapping[int, str]) -> None:
     """Write weights with all that is needed to use them: the model's settings and {category_id: class name}.
 
-    The same model gives the same bytes.
+    The same model gives the same bytes. Raises WeightsError where they cannot be written.
     """
     about = {
         "settings": model.settings.model_dump(),
@@ -37,7 +37,11 @@ def save_model(path: Path, model: RetinaNet, state: Mapping[str, Tensor], classe
     # In one entry: safetensors writes several in an order that differs from process to process.
     metadata = {ABOUT: json.dumps(about)}
     part = path.with_suffix(".part")
-    safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, part, metadata)
+    try:
+        safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, part, metadata)
+    except safetensors.SafetensorError as error:
+        part.unlink(missing_ok=True)
+        raise WeightsError(f"{path} could not be written: {error}; make room") from error
     part.rename(path)
 
 

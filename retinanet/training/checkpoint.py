@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ KEPT = 2
 def fingerprint(settings: dict, files: Iterable[Path], weights: Mapping[str, torch.Tensor]) -> str:
     """16 hex digits that change with the settings (JSON values), the content of the files or the first weights.
 
-    These tell what a name in the settings stood for: an alias moves, and a host that was away comes back.
+    These tell what a name in the settings stood for: an alias moves, and a host that was away comes back. Files go by
+    their names and their folders', so that a copy of the repository elsewhere has the same.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in sorted(files):
-        digest.update(str(path).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        name = f"{path.absolute().parent.name}/{path.name}"
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     for name, tensor in weights.items():
         digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -43,6 +47,19 @@ def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
             f"{folder}: another training with the same settings and data runs here; wait for it"
         ) from error
     return lock
+
+
+def discard_others(folder: Path) -> list[str]:
+    """Remove what trainings of other settings, data, code or first weights left beside the folder; their names.
+
+    One that runs now keeps its own.
+    """
+    discarded = []
+    for other in sorted({checkpoint.parent for checkpoint in folder.parent.glob("*/step-*.pt")} - {folder}):
+        with suppress(filelock.Timeout), filelock.FileLock(other / "lock", timeout=0):
+            shutil.rmtree(other)
+            discarded.append(other.name)
+    return discarded
 
 
 def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:

@@ -104,6 +104,12 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    if world().size > 1:
+        dist.barrier()
+
+
 def gathered(rows: list) -> list:
     """The rows of all processes, rank by rank; each must call."""
     if world().size == 1:

@@ -96,11 +96,7 @@ def fit(
             try:
                 figures = train_step(learner, batch)
             except NotFiniteError as error:
-                kept = keep_step(folder / "failed-step.pt", learner, error.parts)
-                raise TrainingError(
-                    f"epoch {number}, step {standing.step}: {error}; kept for `retinanet replay-step {kept}`; lower "
-                    "train.learning_rate or set train.precision: fp32"
-                ) from error
+                raise _not_finite(f"epoch {number}, step {standing.step}", error, learner, train_set, folder) from error
             sums = tuple(a + b for a, b in zip(standing.sums, figures.tolist(), strict=True))
             began, ended = ended, time.monotonic()
             standing = standing._replace(step=standing.step + 1, sums=sums, seconds=standing.seconds + ended - began)
@@ -112,11 +108,9 @@ def fit(
                 save(standing)
                 saved = time.monotonic()
         bar.close()
-        metrics = dict(
-            zip(FIGURES, distributed.mean(torch.tensor(standing.sums) / batches.steps).tolist(), strict=True)
-        )
+        metrics = {name: value / batches.steps for name, value in zip(FIGURES, standing.sums, strict=True)}
         metrics |= {
-            "learning_rate": learner.schedule.get_last_lr()[-1],
+            "learning_rate": float(learner.schedule.get_last_lr()[-1]),
             "pictures_per_second": batches.steps * settings.batch_size / standing.seconds,
         }
         is_best, best, since = False, standing.best, standing.validations_since
@@ -156,6 +150,24 @@ def _loader(
         pin_memory=device.type == "cuda",
     )
     return loader, batches
+
+
+def _not_finite(
+    where: str, error: NotFiniteError, learner: Learner, train_set: CocoDataset, folder: Path
+) -> TrainingError:
+    """What to tell of a step that failed, which is kept with the parts of all processes."""
+    parts = distributed.gathered(list(error.parts))
+    kept = folder / "failed-step.pt"
+    if distributed.world().rank == 0:
+        keep_step(kept, learner, parts)
+    # One that ends takes the others along.
+    distributed.wait_for_all()
+    names = {picture.id: picture.file_name for picture in train_set.pictures}
+    pictures = ", ".join(names[picture_id] for part in parts for picture_id in part.picture_ids)
+    return TrainingError(
+        f"{where}: {error} on {pictures}; kept: `retinanet replay-step {kept}` shows the losses by level and the "
+        "gradients; lower train.learning_rate or set train.precision: fp32"
+    )
 
 
 def _gave_up(standing: _Standing, settings: Train) -> bool:

@@ -21,11 +21,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 class StopSignal:
     """The first of these signals is remembered instead of ending the program in the middle of a step.
 
-    A second one ends it there and then.
+    A second one ends it there and then, where `second_ends`.
     """
 
-    def __init__(self, signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT)):
+    def __init__(self, signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT), second_ends: bool = True):
         self.number = 0
+        self._second_ends = second_ends
         self._at_once = False
         for number in signals:
             signal.signal(number, self._keep)
@@ -45,20 +46,25 @@ class StopSignal:
             self._at_once = False
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        if self.number or self._at_once:
+        ends = self._second_ends if self.number else self._at_once
+        self.number = self.number or number
+        if ends:
             sys.exit(128 + number)
-        self.number = number
 
 
-def stop_with_dvc(poll_s: float = 0.5) -> None:
-    """Send this process SIGTERM when the `dvc` that started it is gone: DVC does not do so when it is killed."""
-    if "DVC_STAGE" not in os.environ:
-        return
+def stop_with_starter(is_one_of_several: bool, poll_s: float = 0.5) -> None:
+    """Send this process SIGTERM when what started it is gone, which tells it nothing when it is killed.
+
+    That is the launcher of several processes, or else the `dvc` that runs a stage; neither where there is none.
+    """
     parents = psutil.Process().parents()
-    dvc = next((p for p in parents if any("dvc" in os.path.basename(word) for word in _command(p)[:3])), None)
+    if not is_one_of_several:
+        parents = [p for p in parents if "DVC_STAGE" in os.environ and _is_dvc(p)]
+    if not parents:
+        return
 
     def watch() -> None:
-        while dvc and _runs(dvc):
+        while _runs(parents[0]):
             time.sleep(poll_s)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -81,11 +87,11 @@ def best_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _is_dvc(process: psutil.Process) -> bool:
     try:
-        return process.cmdline()
+        return any("dvc" in os.path.basename(word) for word in process.cmdline()[:3])
     except psutil.Error:
-        return []
+        return False
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -24,12 +24,10 @@ FIGURES = ("train/loss", "train/classification_loss", "train/box_loss", "train/g
 
 
 class NotFiniteError(TrainingError):
-    """A loss or gradient norm that is no number; parts are the batch's, the first of which `figures` tell."""
+    """A step with a loss or gradient norm that is no number; all processes raise it, each with its own parts."""
 
     def __init__(self, figures: dict[str, float], parts: Sequence[Batch]):
-        ids = [picture_id for part in parts for picture_id in part.picture_ids]
-        said = ", ".join(f"{name.removeprefix('train/')} {value:.4g}" for name, value in figures.items())
-        super().__init__(f"{said} on pictures {ids}")
+        super().__init__(", ".join(f"{name.removeprefix('train/')} {value:.4g}" for name, value in figures.items()))
         self.parts = parts
 
 
