@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "tell in a minute whether data and model fit together, and which learning rate to take",
         "retinanet check-training --steps 60",
     )
-    check.add_argument("--steps", type=int, default=40, help="of each of the two trials (default: 40)")
+    check.add_argument("--steps", type=_count, default=40, help="of each of the two trials (default: 40)")
 
     preset = _command(
         parsers,
@@ -100,6 +100,13 @@ def _command(
 def _may_write_params(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write", action="store_true", help="put it into the params file, which keeps its comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
 
 
 def _share(text: str) -> float:

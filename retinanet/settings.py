@@ -168,6 +168,13 @@ class Augment(Section):
     saturation: NotNegative
     hue: Annotated[Real, Field(ge=0, le=0.5)]
 
+    @field_validator("scale")
+    @classmethod
+    def _the_smaller_first(cls, scale: list[float]) -> list[float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"{scale} must be the smallest factor, then the largest")
+        return scale
+
 
 class Train(Section):
     seed: CountOrZero

@@ -110,3 +110,32 @@ def test_the_scale_follows_seed_canvas_and_the_pictures_size():
     assert augmentation.scale(50, 50, [7], 50) == scales[7] / 2
     assert augmentation.scale(100, 200, [7], 100) == pytest.approx(scales[7] / 4)
     assert augmentation.largest_scale(50, 50) == 6.0
+
+
+def test_a_mosaic_is_four_pictures_around_a_point_at_the_sizes_they_have():
+    augmentation = Augmentation(settings(mosaic=1), 200, 200, PADDING)
+    assert augmentation.wants_mosaic([0])
+    sizes = (100, 100), (60, 80), (100, 50), (100, 100)  # height, width
+    box = np.array([[10, 20, 30, 40]], np.float32)
+    one, *others = (Marked(np.full((*size, 3), 250, np.uint8), box, np.array([i]), box) for i, size in enumerate(sizes))
+    picture, boxes, labels, crowds = augmentation(one, [0], 200, others)
+    # They meet in (100, 100): the second is 60 high, the third 50 wide.
+    moved = box + np.array([[0, 0, 0, 0], [100, 40, 100, 40], [50, 100, 50, 100], [100, 100, 100, 100]])
+    np.testing.assert_allclose(boxes, moved, rtol=1e-6)
+    np.testing.assert_allclose(crowds, moved, rtol=1e-6)
+    assert labels.tolist() == [0, 1, 2, 3]
+    assert (picture == 250).all(axis=2).sum() == sum(height * width for height, width in sizes)
+
+
+def test_a_mosaic_makes_crowds_of_what_it_cuts_off():
+    """Objects as large as their pictures: of the four, a canvas of that size has parts, and small ones do not count."""
+    augmentation = Augmentation(settings(mosaic=1), 50, 50, PADDING)
+    whole = Marked(np.zeros((50, 50, 3), np.uint8), np.array([[0, 0, 50, 50]], np.float32), np.array([0]), NONE)
+    kinds = set()
+    for seed in range(40):
+        _, boxes, _, crowds = augmentation(whole, [seed], 50, [whole] * 3)
+        for regions, is_large in ((boxes, True), (crowds, False)):
+            shares = (regions[:, 2:] - regions[:, :2]).prod(axis=1) / 50**2
+            assert ((shares >= 0.3) == is_large).all()
+            kinds |= {is_large} if len(regions) else set()
+    assert kinds == {True, False}

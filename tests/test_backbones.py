@@ -112,6 +112,15 @@ def test_stages_are_counted_by_stride_not_by_place():
     }
 
 
+def test_what_no_map_depends_on_does_not_learn():
+    """This one fuses its branches once more for a classifier that is not there."""
+    backbone = build_backbone("timm/hrnet_w18_small")
+    freeze_stages(backbone, 0)
+    torch.stack([m.sum() for m in backbone(torch.rand(1, 3, 128, 128))]).sum().backward()
+    assert all((parameter.grad is not None) == parameter.requires_grad for parameter in backbone.parameters())
+    assert not all(parameter.requires_grad for parameter in backbone.parameters())
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

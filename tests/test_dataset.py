@@ -84,11 +84,23 @@ def test_batch_of_unequal_pictures_one_without_objects(dataset, tmp_path):
     assert batch.sizes == [(40, 60), (40, 40)] and batch.picture_ids == [1, 2]
 
 
-def test_an_epoch_has_each_picture_and_fills_the_last_batch():
-    batches = EpochBatches(count=5, batch_size=2, seed=0, canvases=[64])
-    rows = [row for batch in batches for _, row, _ in batch]
-    assert len(batches) == 3 and len(rows) == 6
-    assert sorted(set(rows)) == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_epoch_is_whole_batches_and_no_picture_is_dropped_or_doubled(processes):
+    """Five epochs of three batches of two are six rounds of five pictures."""
+    drawn = []
+    for rank in range(processes):
+        batches = EpochBatches(count=5, batch_size=2, seed=0, canvases=[64], rank=rank, processes=processes)
+        for batches.epoch in range(5):
+            assert len(batches) == len(list(batches)) == 3
+            drawn += [(number, row) for batch in batches for number, row, _ in batch]
+    assert sorted(drawn) == [(number, row) for number in range(6) for row in range(5)]
+
+
+def test_an_epoch_goes_on_from_a_step():
+    batches = EpochBatches(count=5, batch_size=2, seed=0, canvases=[64, 96])
+    whole = list(batches)
+    batches.first = 2
+    assert list(batches) == whole[2:] and len(batches) == 1
 
 
 def test_order_follows_from_the_epoch():

@@ -49,6 +49,7 @@ def test_a_number_without_a_dot_is_a_number(tmp_path):
         ("download.source", "archive", r"download: source is archive, so archive\.url"),
         ("download.archive.sha256", "xyz", r"download\.archive\.sha256 is 'xyz'"),
         ("prepare.test_share", 0.9, r"prepare: val_share \+ test_share is 1\.05; train needs a share too"),
+        ("train.augment.scale", [1.33, 0.75], r"train\.augment\.scale.* the smallest factor, then the largest"),
         ("model.long_side", 32, r"model: long_side is 32; it must be at least short_side"),
     ],
 )

@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+import socket
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ import torchvision
 from torch import Tensor
 
 from retinanet.errors import WeightsError
+from retinanet.model import pretrained
 from retinanet.model.pretrained import load_weights
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import save_model
@@ -113,6 +115,27 @@ def test_an_unreachable_host_stops_imagenet_and_warns_under_auto(small_settings,
     assert torch.equal(model.backbone.network.conv1.weight, before)
 
 
+def test_a_host_that_accepts_and_says_nothing_is_not_waited_for(small_settings, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/resnet18-f37072fd.pth"
+        monkeypatch.setattr(torchvision.models.ResNet18_Weights.DEFAULT.value, "url", url)
+        monkeypatch.setattr(pretrained, "HUB_PATIENCE_S", 0.2)
+        with pytest.raises(WeightsError, match=r"could not be fetched \(TimeoutError"):
+            load_weights(resnet18(small_settings), "imagenet", {})
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_file_of_timms_host_that_is_not_what_its_name_says_is_refused(model, server, monkeypatch):
+    (url, folder), hashed = server, "resnet10t-00000000.pth"
+    torch.save(timm.create_model("resnet10t").state_dict(), folder / hashed)
+    create = timm.create_model
+    overlay = {"url": f"{url}/{hashed}", "hf_hub_id": None}
+    monkeypatch.setattr(timm, "create_model", lambda *a, **k: create(*a, **k, pretrained_cfg_overlay=overlay))
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: None)
+    with pytest.raises(WeightsError, match="invalid hash value"):
+        load_weights(model, "imagenet", {})
+
+
 def test_an_unreachable_hub_is_not_asked_again_and_again(model, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     asked = []
@@ -124,7 +147,9 @@ def test_an_unreachable_hub_is_not_asked_again_and_again(model, monkeypatch):
     assert asked == []
 
 
-def test_coco_weights_by_name_keep_all_but_the_last_layer(small_settings, server, monkeypatch):
+@pytest.mark.parametrize("by", ["name", "file"])
+def test_coco_weights_keep_all_but_the_last_layer(small_settings, server, monkeypatch, by):
+    """By name, or as the file that was fetched where the host could be reached."""
     url, folder = server
     theirs = DETECTOR(weights=None, weights_backbone=None, num_classes=4).eval()
     for module in theirs.backbone.body.modules():
@@ -133,8 +158,11 @@ def test_coco_weights_by_name_keep_all_but_the_last_layer(small_settings, server
     published = torchvision.models.detection.RetinaNet_ResNet50_FPN_Weights.COCO_V1
     monkeypatch.setattr(published.value, "url", f"{url}/{publish(theirs.state_dict(), folder, 'coco.pth')}")
     model = RetinaNet(of_version_one(small_settings), 2).eval()
-    lines = load_weights(model, "torchvision/retinanet_resnet50_fpn", {})
-    assert lines[0] == "loaded 299 tensors of a detector from torchvision/retinanet_resnet50_fpn"
+    source = "torchvision/retinanet_resnet50_fpn"
+    if by == "file":
+        (source,) = map(str, folder.iterdir())
+    lines = load_weights(model, source, {})
+    assert lines[0] == f"loaded 299 tensors of a detector from {source}"
     assert lines[1:] == [
         "left out classification.last.weight, classification.last.bias: of 4 classes, the data has 2; learnt anew"
     ]

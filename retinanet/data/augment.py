@@ -34,7 +34,7 @@ class Augmentation:
 
     def __init__(self, settings: Augment, side: int, long_side: int, padding: tuple[int, int, int]):
         self.settings, self.side, self.long_side, self.padding = settings, side, long_side, padding
-        self._composes: dict[tuple[int, bool], A.Compose] = {}
+        self._composes: dict[int, A.Compose] = {}
 
     def wants_mosaic(self, seed: list[int]) -> bool:
         """Whether the sample of this seed is a mosaic, so that its other three pictures need be read."""
@@ -50,19 +50,20 @@ class Augmentation:
         return largest * fit_scale(height, width, self.side, self.long_side)
 
     def __call__(self, marked: Marked, seed: list[int], canvas: int, others: Sequence[Marked] = ()) -> Marked:
-        """What a picture at the scale of this seed becomes on the canvas. others (three) fill the rest of a mosaic."""
-        kind = canvas, bool(others)
-        if kind not in self._composes:
-            self._composes[kind] = self._compose(*kind)
-        compose = self._composes[kind]
+        """What a picture at the scale of this seed becomes on the canvas. others are the other three of a mosaic."""
+        if others:
+            marked = _side_by_side([marked, *others], self.padding)
+        if canvas not in self._composes:
+            self._composes[canvas] = self._compose(canvas)
+        compose = self._composes[canvas]
         compose.set_random_seed(self._draw(seed)[1])
-        first, *rest = ({"image": one.picture, **_regions(one)} for one in (marked, *others))
-        out = compose(**first, **({"others": rest} if rest else {}))
+        regions = np.concatenate([marked.boxes, marked.crowds])
+        labels = np.concatenate([marked.labels, np.full(len(marked.crowds), CROWD)])
+        out = compose(image=marked.picture, bboxes=regions, labels=labels, areas=_areas(regions))
         regions = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
         labels = np.asarray(out["labels"], np.int64).reshape(-1)
-        single = labels != CROWD
-        if not others:
-            single &= _areas(regions) >= MIN_VISIBLE * np.asarray(out["areas"], np.float32).reshape(-1)
+        areas = np.asarray(out["areas"], np.float32).reshape(-1)
+        single = (labels != CROWD) & (_areas(regions) >= MIN_VISIBLE * areas)
         return Marked(out["image"], regions[single], labels[single], regions[~single])
 
     def _draw(self, seed: list[int]) -> tuple[float, int]:
@@ -71,33 +72,41 @@ class Augmentation:
         low, high = (math.log(factor) for factor in self.settings.scale)
         return math.exp(rng.uniform(low, high)), int(rng.integers(2**31))
 
-    def _compose(self, canvas: int, mosaic: bool) -> A.Compose:
+    def _compose(self, canvas: int) -> A.Compose:
         settings = self.settings
-        shape = (canvas, canvas)
-        filling = (
-            [A.Mosaic((2, 2), shape, shape, fit_mode="contain", fill=self.padding, metadata_key="others", p=1)]
-            if mosaic
-            else [A.PadIfNeeded(*shape, position="random", fill=self.padding), A.RandomCrop(*shape)]
-        )
         return A.Compose(
             [
-                *filling,
+                A.PadIfNeeded(canvas, canvas, position="random", fill=self.padding),
+                A.RandomCrop(canvas, canvas),
                 A.HorizontalFlip(p=settings.flip_horizontal),
                 A.VerticalFlip(p=settings.flip_vertical),
                 *([A.RandomRotate90(p=1)] if settings.quarter_turns else []),
                 A.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=0.8),
             ],
-            # A mosaic changes sizes, so that areas before and after tell nothing: it drops what it cuts off.
-            bbox_params=A.BboxParams(
-                "pascal_voc", ["labels", "areas"], min_visibility=MIN_VISIBLE if mosaic else 0, min_area=4
-            ),
+            bbox_params=A.BboxParams("pascal_voc", ["labels", "areas"], min_area=4),
         )
 
 
-def _regions(marked: Marked) -> dict[str, np.ndarray]:
-    regions = np.concatenate([marked.boxes, marked.crowds])
-    labels = np.concatenate([marked.labels, np.full(len(marked.crowds), CROWD)])
-    return {"bboxes": regions, "labels": labels, "areas": _areas(regions)}
+def _side_by_side(four: Sequence[Marked], padding: tuple[int, int, int]) -> Marked:
+    """Two above two, as one picture: their corners meet in a point, at whatever sizes they have.
+
+    albumentations' own mosaic brings all to one size, which undoes the scale that was drawn, and does not tell how
+    much of an object it cuts off.
+    """
+    heights, widths = zip(*(one.picture.shape[:2] for one in four), strict=True)
+    top, left = max(heights[:2]), max(widths[::2])
+    shape = top + max(heights[2:]), left + max(widths[1::2]), 3
+    picture = np.full(shape, padding, np.uint8)
+    boxes, crowds = [], []
+    for number, one in enumerate(four):
+        x = left if number % 2 else left - widths[number]
+        y = top if number >= 2 else top - heights[number]
+        picture[y : y + heights[number], x : x + widths[number]] = one.picture
+        moved = np.array([x, y, x, y], np.float32)
+        boxes.append(one.boxes + moved)
+        crowds.append(one.crowds + moved)
+    labels = np.concatenate([one.labels for one in four])
+    return Marked(picture, np.concatenate(boxes), labels, np.concatenate(crowds))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -39,9 +39,10 @@ class Batch(NamedTuple):
 
 
 class Key(NamedTuple):
-    """Which sample a training step asks for: the row of the picture, and the side of the canvas in pixels."""
+    """Which sample a training step asks for: how often all pictures came before, the row of the picture, and the side
+    of the canvas in pixels."""
 
-    epoch: int
+    round: int
     row: int
     canvas: int
 
@@ -64,18 +65,17 @@ class TrainingPictures(Dataset):
         return len(self.dataset.pictures)
 
     def __getitem__(self, key: Key) -> Sample:
-        seed = [self.seed, key.epoch, key.row]
+        seed = [self.seed, key.round, key.row]
         others = []
         if self.augmentation.wants_mosaic(seed):
             for row in np.random.default_rng([*seed, 2]).integers(len(self), size=3):
-                info = self.dataset.pictures[row]
-                others.append(self._read(int(row), min(1.0, key.canvas / max(info.height, info.width))))
-        info = self.dataset.pictures[key.row]
-        picture = self._read(key.row, self.augmentation.scale(info.height, info.width, seed, key.canvas))
-        return Sample(*self.augmentation(picture, seed, key.canvas, others), info.id)
+                others.append(self._read(int(row), seed, key.canvas))
+        picture = self._read(key.row, seed, key.canvas)
+        return Sample(*self.augmentation(picture, seed, key.canvas, others), self.dataset.pictures[key.row].id)
 
-    def _read(self, row: int, scale: float) -> Marked:
+    def _read(self, row: int, seed: list[int], canvas: int) -> Marked:
         info = self.dataset.pictures[row]
+        scale = self.augmentation.scale(info.height, info.width, seed, canvas)
         path = self.root / info.file_name
         if self.cache:
             size = info.height, info.width
@@ -102,11 +102,13 @@ class PlainPictures(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Keys of an epoch's batches from step `first` on, in an order that follows from (seed, epoch).
+    """Keys of an epoch's batches from step `first` on, which follow from (seed, epoch).
 
-    The last, short batch is filled up with pictures of the epoch's start, so that each step has as many pictures as
-    the learning rate was set for. canvases are the sides that a batch may have; each draws one. Each batch comes in
-    `parts` equal parts, of which process `rank` of `processes` gets its own.
+    All pictures come in an order of their own, then all of them in another, and so on. An epoch is as many whole
+    batches as hold them once: what its last one has room for is the next round's, so that over a training none comes
+    more often than another, and each step has as many pictures as the learning rate was set for. canvases are the sides
+    that a batch may have; each draws one. Each batch comes in `parts` equal parts, of which process `rank` of
+    `processes` gets its own.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class EpochBatches(Sampler):
         self.count, self.batch_size, self.seed, self.canvases = count, batch_size, seed, canvases
         self.parts, self.rank, self.processes = parts, rank, processes
         self.epoch, self.first = 0, 0
+        self._orders: dict[int, np.ndarray] = {}
 
     @property
     def steps(self) -> int:
@@ -132,13 +135,24 @@ class EpochBatches(Sampler):
         return (self.steps - self.first) * self.parts
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        order = np.resize(order, self.steps * self.batch_size)
-        for step, rows in enumerate(order.reshape(self.steps, self.batch_size)):
-            if step >= self.first:
-                canvas = np.random.default_rng([self.seed, self.epoch, step]).choice(self.canvases)
-                for part in rows[self.rank :: self.processes].reshape(self.parts, -1):
-                    yield [Key(self.epoch, int(row), int(canvas)) for row in part]
+        for step in range(self.first, self.steps):
+            canvas = np.random.default_rng([self.seed, self.epoch, step]).choice(self.canvases)
+            begin = (self.epoch * self.steps + step) * self.batch_size
+            of_process = np.arange(begin + self.rank, begin + self.batch_size, self.processes)
+            for part in of_process.reshape(self.parts, -1):
+                yield [self._key(int(place), int(canvas)) for place in part]
+
+    def _key(self, place: int, canvas: int) -> Key:
+        """Of the picture at that place when all rounds stand in one row."""
+        number, within = divmod(place, self.count)
+        return Key(number, int(self._order(number)[within]), canvas)
+
+    def _order(self, number: int) -> np.ndarray:
+        if number not in self._orders:
+            # An epoch reaches into two rounds.
+            kept = dict(list(self._orders.items())[-1:])
+            self._orders = kept | {number: np.random.default_rng([self.seed, number]).permutation(self.count)}
+        return self._orders[number]
 
 
 def collate(samples: list[Sample], padding: tuple[int, int, int]) -> Batch:

@@ -78,19 +78,28 @@ def feature_info(network: nn.Module) -> FeatureInfo:
 
 
 def freeze_stages(backbone: Backbone, count: int) -> None:
-    """Stop the gradients of all parameters that the first `count` strides (2, 4, 8, ...) depend on."""
-    reached = [i for i, feature in enumerate(backbone.features) if feature.stride <= 2**count]
-    if not reached:
-        return
-    training = backbone.training
+    """Stop the gradients of all parameters that the first `count` strides (2, 4, 8, ...) depend on.
+
+    And of those that none of the pyramid's maps depends on: several processes wait for each gradient there may be.
+    """
+    parameters, training = list(backbone.requires_grad_().parameters()), backbone.training
     backbone.eval()
     with torch.enable_grad():
-        # Autograd knows what a feature depends on, whatever the network's modules are called.
-        backbone.stages(torch.zeros(1, 3, 128, 128))[reached[-1]].sum().backward()
-    for parameter in backbone.parameters():
-        parameter.requires_grad_(parameter.grad is None)
-        parameter.grad = None
+        maps = backbone.stages(torch.zeros(1, 3, 128, 128))
+    early = [m for m, feature in zip(maps, backbone.features, strict=True) if feature.stride <= 2**count]
+    frozen, learns = (_needed(parameters, some) for some in (early[-1:], [maps[i] for i in backbone.levels]))
+    for parameter, is_frozen, may_learn in zip(parameters, frozen, learns, strict=True):
+        parameter.requires_grad_(may_learn and not is_frozen)
     backbone.train(training)
+
+
+def _needed(parameters: list[nn.Parameter], maps: list[Tensor]) -> list[bool]:
+    """Of each parameter, whether the maps depend on it: autograd knows, whatever the network's modules are called."""
+    if not maps:
+        return [False] * len(parameters)
+    total = torch.stack([m.sum() for m in maps]).sum()
+    found = torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
+    return [gradient is not None for gradient in found]
 
 
 def _from_torchvision(name: str) -> Backbone:

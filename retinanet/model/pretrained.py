@@ -2,8 +2,9 @@
 
 import contextlib
 import difflib
-import hashlib
-from collections.abc import Mapping
+import re
+import socket
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import timm
@@ -14,13 +15,15 @@ from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor
 
 from retinanet.errors import WeightsError
+from retinanet.files import sha256_of
 from retinanet.model.backbones import feature_info
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import check_finite, from_torchvision, is_torchvisions, read_about, read_state_dict
 
+COCO_V1 = "torchvision/retinanet_resnet50_fpn"
 # torchvision's detectors by name, and the preset that builds the same network.
 COCO_DETECTORS = {
-    "torchvision/retinanet_resnet50_fpn": "torchvision_v1",
+    COCO_V1: "torchvision_v1",
     "torchvision/retinanet_resnet50_fpn_v2": "torchvision_v2",
 }
 HUB_PATIENCE_S = 10
@@ -59,7 +62,10 @@ def _fit_file(model: RetinaNet, path: Path) -> list[str]:
     state = read_state_dict(path)
     if is_torchvisions(state):
         with_norm = any(".conv.0.1." in name for name in state)
-        return _fit_detector(model, from_torchvision(state), path, f"torchvision_v{1 + with_norm}")
+        state = from_torchvision(state)
+        if _is_coco_v1(path):
+            state = _without_epsilon(model, state)
+        return _fit_detector(model, state, path, f"torchvision_v{1 + with_norm}")
     if any(name.startswith("pyramid.") for name in state):
         return _fit_detector(model, state, path, None)
     return _fit_backbone(model, state, path)
@@ -111,17 +117,30 @@ def _fit_backbone(model: RetinaNet, state: Mapping[str, Tensor], source: Path | 
 
 def _published(model: RetinaNet, name: str) -> dict[str, Tensor]:
     try:
-        if name.startswith("timm/"):
-            _ask_hub(name.removeprefix("timm/"))
-            indices = list(feature_info(model.backbone.network).out_indices)
-            network = timm.create_model(
-                name.removeprefix("timm/"), pretrained=True, features_only=True, out_indices=indices
-            )
-            return dict(network.state_dict())
-        weights = torchvision.models.get_model_weights(name).DEFAULT
-        return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        with _patience():
+            if name.startswith("timm/"):
+                _ask_hub(name.removeprefix("timm/"))
+                timm.models.set_pretrained_check_hash(True)
+                indices = list(feature_info(model.backbone.network).out_indices)
+                network = timm.create_model(
+                    name.removeprefix("timm/"), pretrained=True, features_only=True, out_indices=indices
+                )
+                return dict(network.state_dict())
+            weights = torchvision.models.get_model_weights(name).DEFAULT
+            return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:
         raise _unreachable(f"{name}'s ImageNet weights", error) from error
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Within it, a host that says nothing for HUB_PATIENCE_S is one that is not there."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(HUB_PATIENCE_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _ask_hub(name: str) -> None:
@@ -142,24 +161,31 @@ def _coco_detector(model: RetinaNet, weights: str) -> dict[str, Tensor]:
         raise WeightsError(f"model.weights: there is no {weights}; did you mean {near[0]}?")
     published = torchvision.models.get_model_weights(weights.removeprefix("torchvision/")).DEFAULT
     try:
-        state = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        with _patience():
+            state = published.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"{_unreachable(weights, error)}; fetch {published.url} elsewhere and set model.weights to the file"
         ) from error
     check_finite(weights, state)
     state = from_torchvision(state)
-    if weights == "torchvision/retinanet_resnet50_fpn" and model.settings.frozen_norm:
-        # torchvision computes with these weights' norms without the small number that keeps others from dividing by 0.
-        eps = _epsilons(model)
-        state = {name: tensor - eps.get(name, 0) for name, tensor in state.items()}
-    return state
+    return _without_epsilon(model, state) if weights == COCO_V1 else state
 
 
-def _epsilons(model: RetinaNet) -> dict[str, float]:
-    """What each norm of the backbone adds to a variance, by the variance's name."""
+def _is_coco_v1(path: Path) -> bool:
+    """Whether it is the file that torchvision publishes, whose name ends in the start of its hash."""
+    published = torchvision.models.get_model_weights(COCO_V1.removeprefix("torchvision/")).DEFAULT
+    hashed = re.search(r"-([0-9a-f]{8,})\.pth$", published.url)
+    return hashed is not None and sha256_of(path).startswith(hashed[1])
+
+
+def _without_epsilon(model: RetinaNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """COCO_V1's norms are computed without the small number that keeps others from dividing by 0: variances less it."""
+    if not model.settings.frozen_norm:
+        return dict(state)
     norms = [(name, m) for name, m in model.backbone.network.named_modules() if hasattr(m, "running_var")]
-    return {f"backbone.network.{name}.running_var": m.eps for name, m in norms if isinstance(m.eps, float)}
+    eps = {f"backbone.network.{name}.running_var": m.eps for name, m in norms if isinstance(m.eps, float)}
+    return {name: tensor - eps.get(name, 0) for name, tensor in state.items()}
 
 
 def _unreachable(what: str, error: Exception) -> WeightsError:
@@ -173,8 +199,7 @@ def _checked(weights: str) -> Path:
     name, pinned, expected = weights.partition("#sha256=")
     path = Path(name)
     if pinned and path.exists():
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        actual = sha256_of(path)
         if actual != expected.lower():
             raise WeightsError(f"{path} has sha256 {actual}, model.weights says {expected}; take the right file")
     return path

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,11 +52,13 @@ def learn_by_heart(
     rows = _rows_with_objects(dataset, settings.batch_size)
     sides = model.settings.short_side, model.settings.long_side
     samples = [PlainPictures(dataset, root, *sides)[row] for row in rows]
-    batch = collate(samples, padding_colour(model.backbone.mean))
+    size = -(-len(samples) // _parts(settings))
+    padding = padding_colour(model.backbone.mean)
+    parts = [collate(samples[first : first + size], padding) for first in range(0, len(samples), size)]
     plain = {"schedule": "constant", "warmup_share": 0.1, "weight_decay": 0.0, "ema_steps": 0}
     learner = _learner(model, dataset, settings, steps, device, plain)
     model.train()
-    losses = [train_step(learner, [batch])[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)]
+    losses = [train_step(learner, parts)[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)]
     chosen = tuple(dataset.pictures[row] for row in rows)
     few = CocoDataset(chosen, dataset.class_names, dataset.category_ids, {p.id: dataset.objects[p.id] for p in chosen})
     found = validate(model, few, root, DecodeSettings(), device, settings.box_loss, settings.smooth_l1_beta, workers=0)
@@ -66,7 +68,10 @@ def learn_by_heart(
 def try_learning_rates(
     model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, device: torch.device, steps: int
 ) -> Rates:
-    """Train with a rate that rises from step to step until the loss blows up (Smith 2015)."""
+    """Train with a rate that rises from step to step until the loss blows up (Smith 2015).
+
+    Rates are what train.learning_rate would say. Raises TrainingError where the first step is not finite already.
+    """
     rising = {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0}
     learner = _learner(model, dataset, settings, steps, device, rising)
     relative = [group["lr"] / settings.learning_rate for group in learner.optimiser.param_groups]
@@ -74,14 +79,16 @@ def try_learning_rates(
     losses: list[float] = []
     model.train()
     batches = _batches(model, dataset, root, settings)
-    for rate, batch in tqdm(
+    for rate, parts in tqdm(
         zip(np.geomspace(LOWEST, HIGHEST, steps), batches, strict=False), "rates", steps, disable=None, leave=False
     ):
         for group, factor in zip(learner.optimiser.param_groups, relative, strict=True):
             group["lr"] = rate * factor
         try:
-            loss = train_step(learner, [batch])[0].item()
-        except NotFiniteError:
+            loss = train_step(learner, parts)[0].item()
+        except NotFiniteError as error:
+            if not losses:
+                raise TrainingError(f"the loss is no number before anything is learnt: {error}") from error
             break
         rates.append(float(rate))
         losses.append(loss)
@@ -95,8 +102,13 @@ def try_learning_rates(
 def _learner(
     model: RetinaNet, dataset: CocoDataset, settings: Train, steps: int, device: torch.device, changed: dict
 ) -> Learner:
-    alone = {"processes": 1, "accumulate": 1, "compile": False, "learning_rate_batch": 0}
+    alone = {"processes": 1, "accumulate": _parts(settings), "compile": False}
     return Learner(model, settings.model_copy(update=alone | changed), steps, device, dataset.class_names)
+
+
+def _parts(settings: Train) -> int:
+    """In how many parts one process computes what training computes in several, and in parts of each."""
+    return settings.accumulate * settings.processes
 
 
 def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
@@ -106,17 +118,18 @@ def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
     return [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
 
 
-def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train) -> Iterator[Batch]:
+def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train) -> Iterator[list[Batch]]:
+    """The parts of one step after the other's."""
     padding = padding_colour(model.backbone.mean)
     side = model.settings.short_side
     augmentation = Augmentation(settings.augment, side, model.settings.long_side, padding)
     pictures = TrainingPictures(dataset, root, augmentation, settings.seed)
-    order = EpochBatches(len(pictures), settings.batch_size, settings.seed, [side])
-    join = partial(collate, padding=padding)
+    order = EpochBatches(len(pictures), settings.batch_size, settings.seed, [side], _parts(settings))
     while True:
         order.epoch += 1
-        for keys in order:
-            yield join([pictures[key] for key in keys])
+        parts = (collate([pictures[key] for key in keys], padding) for keys in order)
+        while step := list(islice(parts, _parts(settings))):
+            yield step
 
 
 def _smoothed(losses: Sequence[float], weight: float = 0.8) -> list[float]:
