@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +87,11 @@ def main() -> None:
         model = RetinaNet(small_network(frozen_norm=True), 1)
         pictures = folder.parent / "pictures"
         squares = read_coco(pictures / "squares.json")
+        # An odd number, which two processes cannot share out evenly.
+        odd = replace(squares, pictures=squares.pictures[:-1])
         lock = lock_folder(folder / "checkpoints", 30) if here.rank == 0 else None
         settings = short_training(**changed)
-        epochs = list(
-            fit(model, squares, squares, pictures, settings, DecodeSettings(), CPU, folder / "checkpoints", stop)
-        )
+        epochs = list(fit(model, squares, odd, pictures, settings, DecodeSettings(), CPU, folder / "checkpoints", stop))
         if lock:
             rows = [{"epoch": e.number, **e.metrics} for e in epochs]
             (folder / "result.json").write_text(json.dumps({"epochs": rows, "weights": digest(epochs[-1])}))

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -121,6 +122,28 @@ def test_ten_kills_through_dvc_repro(tmp_path):
     model = "models/model.safetensors"
     assert sha256_of(broken.folder / model) == sha256_of(unbroken.folder / model)
     assert broken.counts()[0] == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_saves_and_ends_as_a_shell_expects(tmp_path, processes):
+    """The run is KILLED, and the next start of the stage goes on in it."""
+    workspace = Workspace(clone(tmp_path / "clone"))
+    for section, values in SMALL.items():
+        workspace.set(section, **values)
+    workspace.set("train", epochs=6, checkpoint_minutes=1e-9, processes=processes)
+    workspace.run("dvc", "repro", "prepare")
+    checkpoints = workspace.folder / ".cache" / "training"
+    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        reached = _newest(checkpoints)
+        trainer = workspace.start(sys.executable, "-m", "stages.train")
+        while _newest(checkpoints) <= reached:
+            assert trainer.is_running(), "ended before it saved anything"
+            time.sleep(0.05)
+        trainer.send_signal(sent)
+        assert trainer.wait(60) == code
+        assert workspace.run_statuses() == ["KILLED"]
+    assert "going on after" in workspace.run(sys.executable, "-m", "stages.train")
+    assert workspace.run_statuses() == ["FINISHED"]
 
 
 def _half_saved(folder: Path) -> set[tuple[str, int]]:

@@ -52,13 +52,20 @@ class Workspace:
 
     def counts(self) -> tuple[int, int]:
         """Runs and versions in the store."""
+        runs, versions = self._of_store("len(c.search_runs(ids)), len(c.search_model_versions())")
+        return int(runs), int(versions)
+
+    def run_statuses(self) -> list[str]:
+        """Of the runs in the store."""
+        return self._of_store("*(run.info.status for run in c.search_runs(ids))")
+
+    def _of_store(self, what: str) -> list[str]:
         code = (
             "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); c = mlflow.MlflowClient();"
-            "ids = [e.experiment_id for e in c.search_experiments()];"
-            "print('counts', len(c.search_runs(ids)), len(c.search_model_versions()))"
+            f"ids = [e.experiment_id for e in c.search_experiments()]; print('found', {what})"
         )
-        line = next(x for x in self.run(sys.executable, "-c", code).splitlines() if x.startswith("counts"))
-        return tuple(int(x) for x in line.split()[1:])
+        line = next(x for x in self.run(sys.executable, "-c", code).splitlines() if x.startswith("found"))
+        return line.split()[1:]
 
 
 def clone(folder: Path) -> Path:

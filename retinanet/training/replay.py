@@ -8,6 +8,7 @@ import torch
 
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
+from retinanet.model.backbones import freeze_stages
 from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Model, Train
 from retinanet.training.process import best_device
@@ -47,6 +48,7 @@ def replay_step(path: Path) -> tuple[list[int], Blame]:
         raise TrainingError(f"{path} is no kept step: {' '.join(str(error).split())[:200]}") from error
     model = RetinaNet(model_settings, content["num_classes"])
     model.load_state_dict(content["weights"])
+    freeze_stages(model.backbone, model_settings.frozen_stages)
     alone: dict[str, object] = {"processes": 1, "compile": False}
     device = best_device()
     if settings.precision == "fp16" and device.type == "cpu":
