@@ -1,7 +1,7 @@
 """The one annotation format on disk: COCO JSON, read with every check and written always the same."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -45,6 +45,10 @@ class Objects:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def rows(self, chosen: np.ndarray) -> "Objects":
+        """Some of them, by a mask or by numbers."""
+        return Objects(self.boxes_xyxy[chosen], self.labels[chosen], self.iscrowd[chosen], self.areas[chosen])
+
     @property
     def is_single(self) -> np.ndarray:
         """(G,) bool: which are objects and no crowds."""
@@ -67,6 +71,12 @@ class CocoDataset:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     objects: dict[int, Objects]
+
+
+def without_crowds(dataset: CocoDataset) -> CocoDataset:
+    """The dataset as if nothing were where its crowds are."""
+    left = {picture_id: objects.rows(objects.is_single) for picture_id, objects in dataset.objects.items()}
+    return replace(dataset, objects=left)
 
 
 def read_coco(path: Path | str) -> CocoDataset:

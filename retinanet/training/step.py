@@ -72,10 +72,9 @@ class Learner:
 
     def targets(self, parts: Sequence[Batch]) -> list[Targets]:
         """Of the parts of one step; each process must call."""
-        ignored = self.settings.crowds == "ignored"
         anchors = [self.model.anchors(*part.pictures.shape[1:3]) for part in parts]
         matched = [
-            match_images(of_part, self._here(part.boxes), self._here(part.crowds) if ignored else None)
+            match_images(of_part, self._here(part.boxes), self._here(part.crowds))
             for of_part, part in zip(anchors, parts, strict=True)
         ]
         return [Targets(*of_part) for of_part in zip(anchors, matched, self.normaliser.divisors(matched), strict=True)]
