@@ -1,8 +1,19 @@
-"""What a detector found on one picture."""
+"""What a detector found on one picture, and how it takes a large one."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Tiling(NamedTuple):
+    """Pictures with a side of more than `size` pixels are cut into tiles that overlap by a share of it; 0: never."""
+
+    size: int
+    overlap: float
+
+
+UNCUT = Tiling(0, 0.0)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
-from retinanet.detections import Detections
+from retinanet.data.tiled import cut, join
+from retinanet.detections import UNCUT, Detections, Tiling
 from retinanet.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -33,9 +34,16 @@ class DecodeSettings:
     detections_per_image: int = 300
 
 
+# Pixels of network input at a time, so that the maps of many pictures, or of one's many tiles, find room in memory.
+BATCH_PIXELS = 2_000_000
+
+
 @dataclass(frozen=True)
 class Detector:
-    """Call it with RGB pictures (H, W, 3) uint8 of any sizes; boxes come back in pixels of each."""
+    """Call it with RGB pictures (H, W, 3) uint8 of any sizes; boxes come back in pixels of each.
+
+    Pictures larger than the tiles that the network learnt from are cut likewise, and what was found is put together.
+    """
 
     runtime: Runtime
     class_names: tuple[str, ...]
@@ -43,18 +51,35 @@ class Detector:
     short_side: int
     long_side: int
     padding: tuple[int, int, int]
+    tiling: Tiling = UNCUT
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
+        regions = [cut(picture.shape[0], picture.shape[1], self.tiling) for picture in pictures]
+        tiles = [
+            picture[region.top : region.bottom, region.left : region.right]
+            for picture, of_picture in zip(pictures, regions, strict=True)
+            for region in of_picture
+        ]
+        found = iter(self._whole(tiles))
+        each = [[next(found) for _ in of_picture] for of_picture in regions]
+        return [
+            join(of_picture, in_tiles) if len(of_picture) > 1 else in_tiles[0]
+            for of_picture, in_tiles in zip(regions, each, strict=True)
+        ]
+
+    def _whole(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
         scales = [fit_scale(p.shape[0], p.shape[1], self.short_side, self.long_side) for p in pictures]
         resized = [resize(p, scale) for p, scale in zip(pictures, scales, strict=True)]
         found: list[Detections] = [Detections.none()] * len(pictures)
         # Only pictures of one size share a batch: what stands beside a picture must not change its detections.
         for shape in dict.fromkeys(r.shape for r in resized):
-            rows = [i for i, r in enumerate(resized) if r.shape == shape]
-            batch = pad_batch([resized[i] for i in rows], self.padding)
-            sizes = np.array([shape[:2]] * len(rows), np.int64)
-            for i, detections in zip(rows, self.runtime(batch, sizes), strict=True):
-                found[i] = _unscaled(detections, shape, pictures[i].shape)
+            alike = [i for i, r in enumerate(resized) if r.shape == shape]
+            count = max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+            for rows in (alike[first : first + count] for first in range(0, len(alike), count)):
+                batch = pad_batch([resized[i] for i in rows], self.padding)
+                sizes = np.array([shape[:2]] * len(rows), np.int64)
+                for i, detections in zip(rows, self.runtime(batch, sizes), strict=True):
+                    found[i] = _unscaled(detections, shape, pictures[i].shape)
         return found
 
 
@@ -68,7 +93,9 @@ def load_detector(path: Path, settings: DecodeSettings | None = None, device: st
     if path.suffix == ".safetensors":
         from retinanet.model.weights import load_model
 
-        return torch_detector(*load_model(path), settings or DecodeSettings(), device)
+        loaded = load_model(path)
+        classes = loaded.class_names, loaded.category_ids
+        return torch_detector(loaded.model, *classes, settings or DecodeSettings(), device, loaded.tiling)
     raise WeightsError(f"{path}: a model is a .safetensors or an .onnx file")
 
 
@@ -78,6 +105,7 @@ def torch_detector(
     category_ids: Sequence[int],
     settings: DecodeSettings,
     device: str = "cpu",
+    tiling: Tiling = UNCUT,
 ) -> Detector:
     """A Detector of a RetinaNet in memory; the model is put in eval mode each time it runs."""
     import torch
@@ -105,7 +133,7 @@ def torch_detector(
         return [Detections(*(t.cpu().numpy() for t in (d.boxes_xyxy, d.scores, d.labels))) for d in decoded]
 
     sides = model.settings.short_side, model.settings.long_side
-    return Detector(run, tuple(class_names), tuple(category_ids), *sides, padding_colour(model.backbone.mean))
+    return Detector(run, tuple(class_names), tuple(category_ids), *sides, padding_colour(model.backbone.mean), tiling)
 
 
 def _onnx_detector(path: Path) -> Detector:
@@ -133,6 +161,7 @@ def _onnx_detector(path: Path) -> Detector:
         about["short_side"],
         about["long_side"],
         tuple(about["padding"]),
+        Tiling(*about.get("tiling", UNCUT)),
     )
 
 

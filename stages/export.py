@@ -26,7 +26,7 @@ EXPORT, REPORT, REGISTERED = Path("models/export"), Path("reports/export.json"),
 def main() -> None:
     params = load_params()
     print(f"export: {MODEL} to ONNX, compared on {params.export.check_pictures} test pictures", flush=True)
-    model, class_names, category_ids = load_model(MODEL)
+    model, class_names, category_ids, tiling = load_model(MODEL)
     decoding = DecodeSettings(**params.evaluate.model_dump(exclude={"pictures"}))
     test_set = read_coco(TEST)
     count = min(params.export.check_pictures, len(test_set.pictures))
@@ -34,8 +34,8 @@ def main() -> None:
     pictures = [read_picture(Path(test_set.pictures[row].file_name)) for row in rows]
     with new_folder(EXPORT) as folder:
         path = folder / "model.onnx"
-        export_onnx(model, path, decoding, class_names, category_ids)
-        trained = torch_detector(model, class_names, category_ids, decoding)
+        export_onnx(model, path, decoding, class_names, category_ids, tiling)
+        trained = torch_detector(model, class_names, category_ids, decoding, tiling=tiling)
         agreement = compare(trained, load_detector(path), pictures, params.export.score_tolerance)
         gate = params.export
         require_agreement(agreement, gate.min_matched, gate.min_iou, gate.score_tolerance)

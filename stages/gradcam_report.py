@@ -30,7 +30,7 @@ def main() -> None:
     print(
         f"gradcam-report: heat maps of what the model looked at on {params.gradcam.pictures} test pictures", flush=True
     )
-    model, class_names, _ = load_model(MODEL)
+    model, class_names, *_ = load_model(MODEL)
     test = read_coco(TEST)
     decoding = DecodeSettings(**params.evaluate.model_dump(exclude={"pictures"}))
     examples = [

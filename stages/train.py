@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from retinanet.data.coco import CocoDataset, read_coco
+from retinanet.detections import Tiling
 from retinanet.detector import DecodeSettings
 from retinanet.errors import exit_on_error
 from retinanet.files import home, new_folder, sha256_of, write_text
@@ -73,11 +74,12 @@ def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: Sto
         progress.keep_run_id(run.id)
         _describe(run, params, sets)
         classes = dict(zip(sets.train.category_ids, sets.train.class_names, strict=True))
+        tiling = Tiling(params.prepare.tile_size, params.prepare.tile_overlap)
         for epoch in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
             run.log_metrics(epoch.metrics, step=epoch.number)
             progress.add(epoch)
             if epoch.is_best:
-                save_model(progress.best, model, epoch.weights, classes)
+                save_model(progress.best, model, epoch.weights, classes, tiling)
             print(_line(epoch, params.train.epochs), flush=True)
         MODELS.mkdir(exist_ok=True)
         shutil.copy(progress.best, MODELS / "model.safetensors")

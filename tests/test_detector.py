@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from retinanet.detections import Detections
+from retinanet import detector as detector_module
+from retinanet.detections import Detections, Tiling
 from retinanet.detector import DecodeSettings, Detector, load_detector, torch_detector
 from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
@@ -78,3 +81,37 @@ def test_a_file_that_is_no_onnx(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"<html>")
     with pytest.raises(WeightsError, match=r"m\.onnx is no model"):
         load_detector(tmp_path / "m.onnx")
+
+
+def test_a_large_picture_is_looked_at_in_the_tiles_that_the_network_knows():
+    """A runtime that finds the white square in each tile, which lies whole in two of the four."""
+    seen = []
+
+    def squares(pictures, sizes):
+        seen.append(pictures.shape)
+        found = []
+        for picture, (height, width) in zip(pictures, sizes, strict=True):
+            rows, columns = np.nonzero(picture[:height, :width, 0] > 200)
+            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else []
+            ones = np.ones(len(box) // 4, np.float32)
+            found.append(Detections(np.array(box, np.float32).reshape(-1, 4), ones, ones.astype(np.int64) * 0))
+        return found
+
+    picture = np.zeros((100, 160, 3), np.uint8)
+    picture[40:60, 75:90] = 250
+    detector = replace(detector_of(squares), short_side=96, long_side=96, tiling=Tiling(96, 0.5))
+    (found,) = detector([picture])
+    assert found.boxes_xyxy.tolist() == [[75, 40, 90, 60]]
+    assert sum(shape[0] for shape in seen) == 6 and {shape[1:] for shape in seen} == {(96, 96, 3)}
+
+
+def test_many_pictures_come_a_few_at_a_time(monkeypatch):
+    sizes = []
+
+    def note(pictures, of_pictures):
+        sizes.append(len(pictures))
+        return [Detections.none()] * len(pictures)
+
+    monkeypatch.setattr(detector_module, "BATCH_PIXELS", 3 * 64 * 64)
+    assert len(detector_of(note)([np.zeros((64, 64, 3), np.uint8)] * 8)) == 8
+    assert sizes == [3, 3, 2]

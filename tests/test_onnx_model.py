@@ -3,6 +3,7 @@ import onnx
 import pytest
 import torch
 
+from retinanet.detections import Tiling
 from retinanet.detector import DecodeSettings, load_detector, torch_detector
 from retinanet.errors import ExportError
 from retinanet.export import onnx_model
@@ -13,6 +14,7 @@ from retinanet.params import load_params
 
 NAMES, IDS = ("cat", "dog"), (3, 8)
 SETTINGS = DecodeSettings(score_threshold=0.05, nms_iou=0.5, candidates_per_level=200, detections_per_image=50)
+TILING = Tiling(200, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +32,8 @@ def network():
 def pair(network, tmp_path_factory):
     """The network as a detector, and its ONNX file."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(network, path, SETTINGS, NAMES, IDS)
-    return torch_detector(network, NAMES, IDS, SETTINGS), path
+    export_onnx(network, path, SETTINGS, NAMES, IDS, TILING)
+    return torch_detector(network, NAMES, IDS, SETTINGS, tiling=TILING), path
 
 
 def pictures(*shapes):
@@ -42,18 +44,18 @@ def pictures(*shapes):
 def test_finds_what_pytorch_finds_for_any_batch_and_size(pair):
     trained, path = pair
     exported = load_detector(path)
-    some = pictures((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1))
+    some = pictures((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1), (300, 250))
     agreement = compare(trained, exported, some, score_tolerance=1e-3)
     assert agreement.detections > 50
     require_agreement(agreement, min_matched=0.99, min_iou=0.99, score_tolerance=1e-3)
-    assert max(len(d) for d in exported(some)) == SETTINGS.detections_per_image
+    assert max(len(d) for d in exported(some[:-1])) == SETTINGS.detections_per_image  # the last is cut into tiles
 
 
 def test_the_file_is_valid_and_says_how_to_use_it(pair):
     onnx.checker.check_model(onnx.load(pair[1]), full_check=True)
     detector = load_detector(pair[1])
     assert (detector.class_names, detector.category_ids) == (NAMES, IDS)
-    assert (detector.short_side, detector.long_side) == (96, 160)
+    assert (detector.short_side, detector.long_side, detector.tiling) == (96, 160, TILING)
 
 
 def test_weights_that_one_file_cannot_hold_lie_beside_it(network, pair, tmp_path, monkeypatch):

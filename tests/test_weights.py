@@ -3,6 +3,7 @@ import pickle
 import pytest
 import torch
 
+from retinanet.detections import Tiling
 from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import from_torchvision, load_model, read_state_dict, save_model
@@ -16,7 +17,7 @@ def model(small_settings):
 @pytest.fixture
 def saved(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    save_model(path, model, model.state_dict(), {1: "cat", 7: "dog"})
+    save_model(path, model, model.state_dict(), {1: "cat", 7: "dog"}, Tiling(400, 0.25))
     return path
 
 
@@ -26,13 +27,14 @@ def test_a_saved_model_comes_back_with_its_classes(model, saved):
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(loaded.model(images)[0], model(images)[0])
     assert (loaded.class_names, loaded.category_ids) == (("cat", "dog"), (1, 7))
+    assert loaded.tiling == Tiling(400, 0.25)
 
 
 def test_the_same_model_gives_the_same_bytes(model, saved):
     """So that its hash tells whether it is the same."""
     for _ in range(8):
         again = saved.with_name("again.safetensors")
-        save_model(again, model, model.state_dict(), {1: "cat", 7: "dog"})
+        save_model(again, model, model.state_dict(), {1: "cat", 7: "dog"}, Tiling(400, 0.25))
         assert again.read_bytes() == saved.read_bytes()
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retinanet.data.preprocess import padding_colour
+from retinanet.detections import UNCUT, Tiling
 from retinanet.detector import DecodeSettings
 from retinanet.model import boxes as box_ops
 from retinanet.model.retinanet import RetinaNet
@@ -32,6 +33,7 @@ def export_onnx(
     settings: DecodeSettings,
     class_names: Sequence[str],
     category_ids: Sequence[int],
+    tiling: Tiling = UNCUT,
 ) -> None:
     """Write the model to path, checked by ONNX's own checker.
 
@@ -45,6 +47,7 @@ def export_onnx(
         "long_side": model.settings.long_side,
         "padding": padding_colour(model.backbone.mean),
         "decoding": vars(settings),
+        "tiling": tiling,
     }
     for node in whole.graph.node:
         # Where in Python a node came from, in another order each time: the same model shall be the same bytes.

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from retinanet.detections import UNCUT, Tiling
 from retinanet.errors import WeightsError
 from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Model as ModelSettings
@@ -19,13 +20,18 @@ ABOUT = "retinanet"  # the entry of a .safetensors file's metadata
 
 
 class Loaded(NamedTuple):
+    """A model with its classes, and how the pictures that it learnt from were cut."""
+
     model: RetinaNet
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    tiling: Tiling
 
 
-def save_model(path: Path, model: RetinaNet, state: Mapping[str, Tensor], classes: Mapping[int, str]) -> None:
-    """Write weights with all that is needed to use them: the model's settings and {category_id: class name}.
+def save_model(
+    path: Path, model: RetinaNet, state: Mapping[str, Tensor], classes: Mapping[int, str], tiling: Tiling = UNCUT
+) -> None:
+    """Write weights with all that is needed to use them: settings, {category_id: class name} and how pictures are cut.
 
     The same model gives the same bytes. Raises WeightsError where they cannot be written.
     """
@@ -33,6 +39,7 @@ def save_model(path: Path, model: RetinaNet, state: Mapping[str, Tensor], classe
         "settings": model.settings.model_dump(),
         "class_names": list(classes.values()),
         "category_ids": list(classes),
+        "tiling": tiling,
     }
     # In one entry: safetensors writes several in an order that differs from process to process.
     metadata = {ABOUT: json.dumps(about)}
@@ -57,7 +64,7 @@ def load_model(path: Path) -> Loaded:
     class_names = tuple(about["class_names"])
     model = RetinaNet(ModelSettings.model_validate(about["settings"]), len(class_names)).eval()
     model.load_state_dict(state)
-    return Loaded(model, class_names, tuple(about["category_ids"]))
+    return Loaded(model, class_names, tuple(about["category_ids"]), Tiling(*about.get("tiling", UNCUT)))
 
 
 def read_about(path: Path) -> dict[str, Any]:

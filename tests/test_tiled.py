@@ -1,0 +1,58 @@
+import numpy as np
+
+from retinanet.data.tiled import cut, join
+from retinanet.data.tiles import Region
+from retinanet.detections import UNCUT, Detections, Tiling
+
+LEFT, RIGHT = Region(0, 0, 400, 300), Region(300, 0, 700, 300)
+
+
+def detections(*rows: tuple) -> Detections:
+    """Rows of x1, y1, x2, y2, score, label."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return Detections(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+
+
+def boxes(found: Detections) -> list[list[float]]:
+    return found.boxes_xyxy.tolist()
+
+
+def test_a_picture_of_a_tiles_size_is_not_cut_and_a_larger_one_is():
+    assert cut(300, 400, Tiling(400, 0.25)) == [Region(0, 0, 400, 300)]
+    assert cut(300, 700, Tiling(400, 0.25)) == [LEFT, RIGHT]
+    assert cut(9000, 9000, UNCUT) == [Region(0, 0, 9000, 9000)]
+
+
+def test_boxes_come_back_in_pixels_of_the_picture_best_first():
+    found = join([LEFT, RIGHT], [detections((10, 10, 50, 50, 0.6, 0)), detections((200, 10, 240, 50, 0.9, 1))])
+    assert boxes(found) == [[500, 10, 540, 50], [10, 10, 50, 50]]
+    assert found.labels.tolist() == [1, 0] and found.scores.tolist() == np.float32([0.9, 0.6]).tolist()
+
+
+def test_what_two_tiles_see_is_one():
+    seen_twice = [detections((320, 10, 360, 50, 0.6, 0)), detections((21, 10, 61, 50, 0.9, 0))]
+    assert boxes(join([LEFT, RIGHT], seen_twice)) == [[321, 10, 361, 50]]
+
+
+def test_two_classes_in_one_place_are_two():
+    assert len(join([LEFT, RIGHT], [detections((320, 10, 360, 50, 0.6, 0)), detections((20, 10, 60, 50, 0.9, 1))])) == 2
+
+
+def test_a_part_at_an_edge_gives_way_to_the_whole():
+    """The left tile sees 20 px of an object of 90 px, surer of them than the right tile of the whole."""
+    part, whole = detections((380, 10, 400, 100, 0.9, 0)), detections((80, 10, 170, 100, 0.5, 0))
+    assert boxes(join([LEFT, RIGHT], [part, whole])) == [[380, 10, 470, 100]]
+
+
+def test_a_part_without_a_whole_stays():
+    assert len(join([LEFT, RIGHT], [detections((380, 10, 400, 100, 0.9, 0)), detections()])) == 1
+
+
+def test_what_ends_at_the_pictures_own_edge_is_no_part():
+    """A small object at the border, in front of a large one."""
+    found = join([LEFT, RIGHT], [detections((0, 0, 30, 30, 0.5, 0), (0, 0, 200, 200, 0.9, 0)), detections()])
+    assert len(found) == 2
+
+
+def test_nothing_found():
+    assert len(join([LEFT, RIGHT], [detections(), detections()])) == 0
