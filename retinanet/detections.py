@@ -12,6 +12,10 @@ class Tiling(NamedTuple):
     size: int
     overlap: float
 
+    def cuts(self, height: int, width: int) -> bool:
+        """Whether a picture of that size is cut."""
+        return 0 < self.size < max(height, width)
+
 
 UNCUT = Tiling(0, 0.0)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
+from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize_to, scaled_size
 from retinanet.data.tiled import cut, join
 from retinanet.detections import UNCUT, Detections, Tiling
 from retinanet.errors import WeightsError
@@ -69,17 +69,17 @@ class Detector:
 
     def _whole(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
         scales = [fit_scale(p.shape[0], p.shape[1], self.short_side, self.long_side) for p in pictures]
-        resized = [resize(p, scale) for p, scale in zip(pictures, scales, strict=True)]
+        sizes = [scaled_size(p.shape[0], p.shape[1], scale) for p, scale in zip(pictures, scales, strict=True)]
         found: list[Detections] = [Detections.none()] * len(pictures)
         # Only pictures of one size share a batch: what stands beside a picture must not change its detections.
-        for shape in dict.fromkeys(r.shape for r in resized):
-            alike = [i for i, r in enumerate(resized) if r.shape == shape]
-            count = max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+        for size in dict.fromkeys(sizes):
+            alike = [i for i, its_size in enumerate(sizes) if its_size == size]
+            count = max(1, BATCH_PIXELS // (size[0] * size[1]))
             for rows in (alike[first : first + count] for first in range(0, len(alike), count)):
-                batch = pad_batch([resized[i] for i in rows], self.padding)
-                sizes = np.array([shape[:2]] * len(rows), np.int64)
-                for i, detections in zip(rows, self.runtime(batch, sizes), strict=True):
-                    found[i] = _unscaled(detections, shape, pictures[i].shape)
+                batch = pad_batch([resize_to(pictures[i], size) for i in rows], self.padding)
+                inside = np.array([size] * len(rows), np.int64)
+                for i, detections in zip(rows, self.runtime(batch, inside), strict=True):
+                    found[i] = _unscaled(detections, size, pictures[i].shape)
         return found
 
 

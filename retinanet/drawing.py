@@ -21,7 +21,9 @@ COLOURS: tuple[Colour, ...] = (
     (0, 255, 190),
     (255, 80, 60),
 )
-CROWD_COLOUR: Colour = (150, 150, 150)  # of regions that count neither way
+# Of regions that count neither way, and what a legend calls them.
+CROWD_COLOUR: Colour = (150, 150, 150)
+CROWD_NAME = "crowd, or the rest of a cut object: not counted"
 # A picture with a longer side below this many pixels is enlarged for its detections to be legible.
 LEAST_SIDE = 480
 JPEG_QUALITY = 82

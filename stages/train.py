@@ -19,7 +19,7 @@ from retinanet.settings import Params
 from retinanet.tracking.registered_weights import weights_at_hand
 from retinanet.tracking.runs import Run, start_run, write_run_file
 from retinanet.training import distributed
-from retinanet.training.checkpoint import discard_others, fingerprint, lock_folder
+from retinanet.training.checkpoint import discard_old, fingerprint, lock_folder
 from retinanet.training.fit import Epoch, fit
 from retinanet.training.process import StopSignal, best_device, keep_freed_memory, stop_with_starter
 from retinanet.training.start import starting_model
@@ -60,11 +60,13 @@ def main() -> int | None:
         for line in said:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
-            for name in discard_others(folder):
-                print(f"train: discarded {name}, which an interrupted training of other params, data or code left")
+            discarded, others = discard_old(folder)
+            for names, fate in ((discarded, "discarded"), (others, "not used")):
+                if names:
+                    print(f"train: {fate}: {', '.join(names)}, left by trainings of other params, data or code")
             _train(model, sets, params, folder, stop)
-    # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
-    shutil.rmtree(folder)
+            # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
+            shutil.rmtree(folder)
     return None
 
 
@@ -135,6 +137,7 @@ def _fingerprint(params: Params, model: RetinaNet) -> str:
     code += [CODE / "detector.py", CODE / "evaluation/coco_metrics.py", Path(__file__)]
     data = [PREPARED / "train.json", PREPARED / "val.json", PREPARED / "index.json"]
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump()}
+    settings["tiling"] = params.prepare.model_dump(include={"tile_size", "tile_overlap"})
     return fingerprint(settings, code + data, model.state_dict())
 
 

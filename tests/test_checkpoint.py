@@ -1,10 +1,12 @@
 import errno
+import os
+import time
 
 import pytest
 import torch
 
 from retinanet.errors import TrainingError
-from retinanet.training.checkpoint import discard_others, fingerprint, load_checkpoint, lock_folder, save_checkpoint
+from retinanet.training.checkpoint import discard_old, fingerprint, load_checkpoint, lock_folder, save_checkpoint
 
 
 def state(value: float) -> dict:
@@ -64,12 +66,14 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, capsys)
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_what_others_left_is_discarded_but_not_what_they_are_at(tmp_path):
+def test_what_others_left_is_told_and_after_a_week_discarded(tmp_path):
     for name in ("own", "left", "running"):
         save_checkpoint(tmp_path / name, 1, state(1))
     (tmp_path / "beginning").mkdir()
-    with lock_folder(tmp_path / "running"):
-        assert discard_others(tmp_path / "own") == ["left"]
+    last_week = time.time() - 8 * 86400
+    for path in (*(tmp_path / "left").iterdir(), tmp_path / "left", tmp_path / "own"):
+        os.utime(path, (last_week, last_week))
+    assert discard_old(tmp_path / "own") == (["left"], ["running"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["beginning", "own", "running"]
 
 

@@ -84,7 +84,7 @@ def test_a_file_that_is_no_onnx(tmp_path):
 
 
 def test_a_large_picture_is_looked_at_in_the_tiles_that_the_network_knows():
-    """A runtime that finds the white square in each tile, which lies whole in two of the four."""
+    """A runtime that finds the white square, which lies whole in some of the six tiles and partly in others."""
     seen = []
 
     def squares(pictures, sizes):

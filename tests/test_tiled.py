@@ -44,8 +44,36 @@ def test_a_part_at_an_edge_gives_way_to_the_whole():
     assert boxes(join([LEFT, RIGHT], [part, whole])) == [[380, 10, 470, 100]]
 
 
-def test_a_part_without_a_whole_stays():
-    assert len(join([LEFT, RIGHT], [detections((380, 10, 400, 100, 0.9, 0)), detections()])) == 1
+def test_a_part_without_a_whole_in_another_tile_stays():
+    alone = [detections((380, 10, 400, 100, 0.9, 0)), detections()]
+    assert len(join([LEFT, RIGHT], alone)) == 1
+    in_one_tile = [detections((380, 10, 400, 100, 0.9, 0), (350, 5, 395, 110, 0.8, 0)), detections()]
+    assert len(join([LEFT, RIGHT], in_one_tile)) == 2
+
+
+def test_what_one_tile_keeps_apart_stays_apart():
+    """Two boxes with an IoU of 0.6, which the detector's own NMS left."""
+    assert len(join([LEFT, RIGHT], [detections((10, 10, 50, 50, 0.9, 0), (20, 10, 60, 50, 0.8, 0)), detections()])) == 2
+
+
+def test_a_rival_that_is_no_longer_there_costs_nothing():
+    """The right tile's box is worse than the left one's first, which leaves the second alone."""
+    left = detections((310, 10, 350, 50, 0.9, 0), (332, 10, 372, 50, 0.5, 0))
+    right = detections((21, 10, 61, 50, 0.7, 0))  # IoU 0.57 with both
+    assert len(join([LEFT, RIGHT], [left, right])) == 2
+
+
+def test_an_object_that_no_tile_has_whole_comes_in_its_parts():
+    parts = detections((250, 10, 400, 100, 0.9, 0)), detections((0, 10, 180, 100, 0.8, 0))
+    assert boxes(join([LEFT, RIGHT], parts)) == [[250, 10, 400, 100], [300, 10, 480, 100]]
+
+
+def test_many_tiles_with_many_boxes_need_little():
+    """100 tiles of 100 boxes each, none of which lies in two."""
+    regions = [Region(x, y, x + 400, y + 400) for x in range(0, 3000, 300) for y in range(0, 3000, 300)]
+    corners = [(110 + 18 * column, 110 + 18 * row) for column in range(10) for row in range(10)]
+    few = detections(*((x, y, x + 10, y + 10, 0.5, 0) for x, y in corners))
+    assert len(join(regions, [few] * len(regions))) == 10_000
 
 
 def test_what_ends_at_the_pictures_own_edge_is_no_part():

@@ -104,11 +104,11 @@ class PlainPictures(Dataset):
 class EpochBatches(Sampler):
     """Keys of an epoch's batches from step `first` on, which follow from (seed, epoch).
 
-    All pictures come in an order of their own, then all of them in another, and so on. An epoch is as many whole
-    batches as hold them once: what its last one has room for is the next round's, so that over a training none comes
-    more often than another, and each step has as many pictures as the learning rate was set for. canvases are the sides
-    that a batch may have; each draws one. Each batch comes in `parts` equal parts, of which process `rank` of
-    `processes` gets its own.
+    All pictures come in an order of their own, then all of them in another, and so on, without an end. An epoch is as
+    many whole batches as would hold them once, and the next goes on where it ended: over a training, whichever epoch it
+    begins with, none is dropped and none comes again and again, and each step has as many pictures as the learning rate
+    was set for. canvases are the sides that a batch may have; each draws one. Each batch comes in `parts` equal parts,
+    of which process `rank` of `processes` gets its own.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class EpochBatches(Sampler):
 
     def _order(self, number: int) -> np.ndarray:
         if number not in self._orders:
-            # An epoch reaches into two rounds.
+            # A batch may reach into the next round.
             kept = dict(list(self._orders.items())[-1:])
             self._orders = kept | {number: np.random.default_rng([self.seed, number]).permutation(self.count)}
         return self._orders[number]

@@ -7,6 +7,7 @@ from retinanet.data.annotated import SPLITS, TEST, TRAIN, VAL, Box
 from retinanet.data.checks import CheckedPicture
 from retinanet.data.splits import Drawn, draw_splits
 from retinanet.data.tiles import Region, bands, boxes_inside, tiles
+from retinanet.detections import Tiling
 
 Together = Sequence[Sequence[CheckedPicture]]
 
@@ -66,7 +67,8 @@ def assign_splits(
     A large picture without an official split is divided among the three. Tiles overlap in train only, so that
     evaluation sees each pixel once. together: pictures that are not divided where the split is ours.
     """
-    large = {_name(p): bool(tile_size) and max(p.facts.width, p.facts.height) > tile_size for p in pictures}
+    tiling = Tiling(tile_size, tile_overlap)
+    large = {_name(p): tiling.cuts(p.facts.height, p.facts.width) for p in pictures}
     cut: dict[str, list[Part]] = {}
     for picture in pictures:
         if large[_name(picture)]:

@@ -11,7 +11,7 @@ from retinanet.data.coco import CocoDataset
 from retinanet.doctor.coverage import THRESHOLDS
 from retinanet.doctor.figures import Found
 from retinanet.doctor.pictures import look, sample
-from retinanet.drawing import COLOURS, CROWD_COLOUR
+from retinanet.drawing import COLOURS, CROWD_COLOUR, CROWD_NAME
 from retinanet.pages.render import css_colour, jpeg_url, render_page
 
 SAMPLES = 4  # of each split
@@ -36,7 +36,7 @@ def write_page(folder: Path, found: Found, figures: Mapping, where: Callable[[st
     names = found.datasets[TRAIN].class_names
     legend = list(zip(names, map(css_colour, COLOURS), strict=False)) if len(names) <= len(COLOURS) else []
     if any(figures["splits"][split]["crowds"] for split in SPLITS):
-        legend.append(("crowd, or what a tile cut off: not counted", css_colour(CROWD_COLOUR)))
+        legend.append((CROWD_NAME, css_colour(CROWD_COLOUR)))
     text = render_page(
         "data",
         figures=figures,

@@ -51,9 +51,9 @@ def explain_picture(
     score_threshold: float,
     most: int,
 ) -> Example:
-    """Detect as a Detector does, keep the detections above score_threshold, explain up to `most` of them.
+    """Detect as a Detector does on a picture that it need not cut, and explain up to `most` of the detections.
 
-    model is in eval mode.
+    Those above score_threshold are kept. model is in eval mode.
     """
     height, width = picture.shape[:2]
     scale = fit_scale(height, width, model.settings.short_side, model.settings.long_side)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from retinanet.drawing import CROWD_COLOUR, jpeg
+from retinanet.drawing import CROWD_COLOUR, CROWD_NAME, jpeg
 from retinanet.evaluation.errors import HIT, NOTHING, OUTCOMES
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
@@ -28,7 +28,7 @@ def report_html(examples: Sequence[Example], class_names: tuple[str, ...], facts
         facts=facts,
         legend=[(class_names[label], css_colour(class_colour(label))) for label in seen[:CLASSES_IN_LEGEND]],
         unfound_colour=css_colour(UNFOUND_COLOUR),
-        crowd_colour=css_colour(CROWD_COLOUR) if any(e.objects.iscrowd.any() for e in examples) else None,
+        crowd=(CROWD_NAME, css_colour(CROWD_COLOUR)) if any(e.objects.iscrowd.any() for e in examples) else None,
         sections=[_section(example, class_names) for example in examples],
     )
 

@@ -63,7 +63,7 @@ def _fit_file(model: RetinaNet, path: Path) -> list[str]:
     if is_torchvisions(state):
         with_norm = any(".conv.0.1." in name for name in state)
         state = from_torchvision(state)
-        if _is_coco_v1(path):
+        if not with_norm and _is_coco_v1(path):
             state = _without_epsilon(model, state)
         return _fit_detector(model, state, path, f"torchvision_v{1 + with_norm}")
     if any(name.startswith("pyramid.") for name in state):

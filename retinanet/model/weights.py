@@ -48,7 +48,7 @@ def save_model(
         safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, part, metadata)
     except safetensors.SafetensorError as error:
         part.unlink(missing_ok=True)
-        raise WeightsError(f"{path} could not be written: {error}; make room") from error
+        raise WeightsError(f"{path} could not be written: {error}") from error
     part.rename(path)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,8 +103,8 @@ def try_learning_rates(
 def _learner(
     model: RetinaNet, dataset: CocoDataset, settings: Train, steps: int, device: torch.device, changed: dict
 ) -> Learner:
-    alone = {"processes": 1, "accumulate": _parts(settings), "compile": False}
-    return Learner(model, settings.model_copy(update=alone | changed), steps, device, dataset.class_names)
+    uncompiled = settings.model_copy(update={"compile": False} | changed)
+    return Learner(model, uncompiled, steps, device, dataset.class_names)
 
 
 def _parts(settings: Train) -> int:
@@ -126,8 +126,7 @@ def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train
     augmentation = Augmentation(settings.augment, side, model.settings.long_side, padding)
     pictures = TrainingPictures(learnt_set(dataset, settings), root, augmentation, settings.seed)
     order = EpochBatches(len(pictures), settings.batch_size, settings.seed, [side], _parts(settings))
-    while True:
-        order.epoch += 1
+    for order.epoch in count(1):
         parts = (collate([pictures[key] for key in keys], padding) for keys in order)
         while step := list(islice(parts, _parts(settings))):
             yield step
@@ -136,7 +135,7 @@ def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train
 def _smoothed(losses: Sequence[float], weight: float = 0.8) -> list[float]:
     """An exponential mean without the bias of its start."""
     mean, out = 0.0, []
-    for count, loss in enumerate(losses, start=1):
+    for number, loss in enumerate(losses, start=1):
         mean = weight * mean + (1 - weight) * loss
-        out.append(mean / (1 - math.pow(weight, count)))
+        out.append(mean / (1 - math.pow(weight, number)))
     return out

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from retinanet.errors import TrainingError
 from retinanet.files import sha256_of
 
 KEPT = 2
+OLD_DAYS = 7
 
 
 def fingerprint(settings: dict, files: Iterable[Path], weights: Mapping[str, torch.Tensor]) -> str:
@@ -42,6 +43,8 @@ def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
     lock = filelock.FileLock(folder / "lock", timeout=wait_s)
     try:
         lock.acquire()
+    except FileNotFoundError:  # the other has ended, and taken the folder with it
+        return lock_folder(folder, wait_s)
     except filelock.Timeout as error:
         raise TrainingError(
             f"{folder}: another training with the same settings and data runs here; wait for it"
@@ -49,17 +52,20 @@ def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
     return lock
 
 
-def discard_others(folder: Path) -> list[str]:
-    """Remove what trainings of other settings, data, code or first weights left beside the folder; their names.
+def discard_old(folder: Path, days: float = OLD_DAYS) -> tuple[list[str], list[str]]:
+    """What other trainings left beside the folder, of other settings, data, code or first weights, by name.
 
-    One that runs now keeps its own.
+    First those that nobody has touched for some days, which are removed, then the others.
     """
-    discarded = []
+    discarded, others = [], []
     for other in sorted({checkpoint.parent for checkpoint in folder.parent.glob("*/step-*.pt")} - {folder}):
-        with suppress(filelock.Timeout), filelock.FileLock(other / "lock", timeout=0):
-            shutil.rmtree(other)
+        age = time.time() - max(path.stat().st_mtime for path in (other, *other.iterdir()))
+        if age > days * 86400:
+            shutil.rmtree(other, ignore_errors=True)
             discarded.append(other.name)
-    return discarded
+        else:
+            others.append(other.name)
+    return discarded, others
 
 
 def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:

@@ -33,7 +33,10 @@ from retinanet.training.validate import validate
 
 
 class Epoch(NamedTuple):
-    """One pass over the training pictures. number counts from 1; metrics by name; weights are those to deploy."""
+    """As many steps as a pass over the training pictures takes.
+
+    number counts from 1; metrics by name; weights are those to deploy.
+    """
 
     number: int
     metrics: dict[str, float]

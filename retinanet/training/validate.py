@@ -42,7 +42,8 @@ def validate(
 ) -> Validation:
     """Run the model over all pictures, one at a time so that none depends on its neighbours.
 
-    Several processes share the pictures out, and each returns the figures of all.
+    Crowds count neither way, in the losses too. Several processes share the pictures out, and each returns the figures
+    of all.
     """
     model.eval()
     here = distributed.world()
