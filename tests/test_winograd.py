@@ -64,10 +64,10 @@ def taken(monkeypatch) -> list[tuple[int, ...]]:
 
 def test_any_modules_wide_convolution_is_taken(taken):
     layer = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.ReLU())
-    x = numbers(1, 128, 40, 40)
+    x = numbers(2, 128, 40, 40)
     with fast_convolutions(True):
         found = layer(x)
-    assert taken == [(1, 128, 40, 40)]
+    assert taken == [(2, 128, 40, 40)]
     torch.testing.assert_close(found, layer(x), rtol=1e-4, atol=1e-4)
     assert len(taken) == 1  # outside, nothing is
 
@@ -87,13 +87,13 @@ def test_any_modules_wide_convolution_is_taken(taken):
 )
 def test_other_convolutions_stay_as_they_are(taken, other):
     conv = nn.Conv2d(**{"in_channels": 128, "out_channels": 128, "kernel_size": 3, "padding": 1} | other)
-    x = numbers(1, 128, 40, 40)
+    x = numbers(2, 128, 40, 40)
     with fast_convolutions(True):
         found = conv(x)
     assert not taken and torch.equal(found, conv(x))
 
 
-@pytest.mark.parametrize("shape", [(1, 128, 28, 28), (9, 128, 9, 9)])
+@pytest.mark.parametrize("shape", [(1, 128, 40, 40), (16, 128, 9, 9)])
 def test_few_tiles_and_wasted_ones_are_not_worth_it(taken, shape):
     conv = nn.Conv2d(128, 128, 3, padding=1)
     with fast_convolutions(True):
@@ -103,5 +103,5 @@ def test_few_tiles_and_wasted_ones_are_not_worth_it(taken, shape):
 
 def test_switched_off_it_does_nothing(taken):
     with fast_convolutions(False):
-        nn.Conv2d(128, 128, 3, padding=1)(numbers(1, 128, 40, 40))
+        nn.Conv2d(128, 128, 3, padding=1)(numbers(2, 128, 40, 40))
     assert not taken
