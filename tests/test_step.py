@@ -18,7 +18,14 @@ CPU = torch.device("cpu")
 
 def learner(small_settings, **changed) -> Learner:
     torch.manual_seed(0)
-    plain = {"optimizer": "sgd", "ema_steps": 0, "warmup_share": 0.0, "normaliser": "image", "clip_norm": 0.0}
+    plain = {
+        "optimizer": "sgd",
+        "precision": "fp32",
+        "ema_steps": 0,
+        "warmup_share": 0.0,
+        "normaliser": "image",
+        "clip_norm": 0.0,
+    }
     settings = load_params().train.model_copy(update=plain | changed)
     model = RetinaNet(small_settings.model_copy(update={"frozen_norm": True}), 2)
     return Learner(model.train(), settings, 10, CPU)
@@ -113,7 +120,7 @@ def test_wide_convolutions_are_computed_the_fast_way_in_float32(small_settings, 
         return conv3x3(*inputs)
 
     monkeypatch.setattr(winograd, "conv3x3", noted)
-    losses(learner(wide, precision=precision), batch(9))
+    losses(learner(wide, precision=precision), batch(16))
     assert bool(taken) == faster
 
 
