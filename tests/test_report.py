@@ -70,7 +70,10 @@ def test_a_picture_without_detections_has_a_row_that_says_so():
     ("shown", "line"),
     [
         (example(), "No object is on this picture, and none was found."),
-        (example(boxes=[BOX, BOX], truth=[BOX]), "1 of 1 objects found; 2 detections: 1 hits, 1 duplicates."),
+        (
+            example(boxes=[BOX, BOX], truth=[BOX]),
+            "1 of 1 objects found; 2 detections: 1 right, 1 of an object found already.",
+        ),
         (example(boxes=[BOX]), "0 of 0 objects found; 1 detections: 1 on background."),
     ],
 )

@@ -60,14 +60,14 @@ def summary(example: Example) -> str:
         return "No object is on this picture, and none was found."
     found = f"{len(example.detections)} detections"
     counts = Counter(judgement.outcomes)
-    kinds = ", ".join(f"{counts[kind]} {_PLURAL.get(kind, kind)}" for kind in OUTCOMES if counts[kind])
+    kinds = ", ".join(f"{counts[kind]} {_KINDS.get(kind, kind)}" for kind in OUTCOMES if counts[kind])
     hit = f"{objects - len(judgement.unfound)} of {objects} objects found"
     return f"{hit}; {found}" + (f": {kinds}." if kinds else ".")
 
 
-_PLURAL = {
-    HIT: "hits",
-    "duplicate": "duplicates",
+_KINDS = {
+    HIT: "right",
+    "duplicate": "of an object found already",
     "class": "of a wrong class",
     "localisation": "badly placed",
     "class and localisation": "of a wrong class and badly placed",
@@ -87,7 +87,7 @@ def _words(example: Example, explained: Explained, class_names: tuple[str, ...])
         "label": class_names[detections.labels[row]],
         "score": f"{detections.scores[row]:.2f}",
         "level": f"P{explained.level}, stride {explained.stride} px",
-        "truth": truth if judgement.outcomes[row] == HIT else f"{truth} ({_PLURAL[judgement.outcomes[row]]})",
+        "truth": truth if judgement.outcomes[row] == HIT else f"{truth} ({_KINDS[judgement.outcomes[row]]})",
         "box": f"x {left} to {right}, y {top} to {bottom}",
         "heat": "" if explained.heat.any() else "Nothing on this map speaks for the label.",
     }
