@@ -35,7 +35,8 @@ def batch(count: int = 4) -> Batch:
     """Pictures of noise, each with one object but the last, which is a crowd all over."""
     generator = torch.Generator().manual_seed(1)
     pictures = torch.randint(0, 255, (count, 96, 96, 3), dtype=torch.uint8, generator=generator)
-    boxes = [torch.tensor([[10.0 * i, 10, 10 * i + 40, 60]]) for i in range(count - 1)] + [torch.zeros(0, 4)]
+    lefts = [10.0 * (i % 6) for i in range(count - 1)]
+    boxes = [torch.tensor([[left, 10, left + 40, 60]]) for left in lefts] + [torch.zeros(0, 4)]
     labels = [torch.tensor([i % 2]) for i in range(count - 1)] + [torch.zeros(0, dtype=torch.int64)]
     crowds = [torch.zeros(0, 4)] * (count - 1) + [torch.tensor([[0.0, 0, 96, 96]])]
     return Batch(pictures, boxes, labels, crowds, [(96, 96)] * count, list(range(count)))

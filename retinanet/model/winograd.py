@@ -4,9 +4,8 @@ The algorithm is F(4x4, 3x3) of Lavin and Gray 2016, Fast Algorithms for Convolu
 outputs takes a product for each of the 36 places of its transform, instead of 9 for each of its 16 outputs. Outputs
 differ from a direct convolution's by about 1e-5 of the largest, and are the same at every run.
 
-The products over the channels are a 1x1 convolution with a group for each place: oneDNN, which computes it, reaches
-the same share of a processor's speed whoever made it; a batch of matrix products goes to MKL, which reaches under half
-on AMD's.
+The products over the channels are a 1x1 convolution with a group for each place, for oneDNN; as a batch of matrix
+products, for MKL, CHUNK tiles took 1.5 times as long on an AMD EPYC (Zen 5). Elsewhere the two were not compared.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -64,8 +63,8 @@ def _conv2d(
 def _is_worth_it(shape: torch.Size, outputs: int) -> bool:
     """Transforms cost as the channels do, products as their square; and edge tiles are computed whole.
 
-    Forward and backward on two cores of an AMD EPYC (Zen 5), with its AVX-512 and with AVX2 alone: 256 channels gain
-    1.2 and 2.2 times on maps of 40 x 40, 128 channels 1.0 and 1.9, 64 channels less than nothing and 1.6.
+    Forward and backward on two cores of that processor, with its AVX-512 and with oneDNN held to AVX2: 256 channels
+    gain 1.2 and 2.2 times on maps of 40 x 40, 128 channels 1.0 and 1.9, 64 channels less than nothing and 1.6.
     """
     n, channels, height, width = shape
     tiles = _count(height) * _count(width)
