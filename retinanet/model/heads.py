@@ -5,8 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from retinanet.model.sparse import convolve, plan
+
 PRIOR = 0.01
 GROUPS = 32
+SPARSE = 0.5  # of the cells: where more are wanted, whole maps are as fast
 
 
 class Subnet(nn.Module):
@@ -17,7 +20,7 @@ class Subnet(nn.Module):
 
     def __init__(self, in_channels: int, width: int, depth: int, norm: str, anchors_per_cell: int, outputs: int):
         super().__init__()
-        self.outputs = outputs
+        self.norm, self.anchors_per_cell, self.outputs = norm, anchors_per_cell, outputs
         layers: list[nn.Module] = []
         for i in range(depth):
             conv = nn.Conv2d(width if i else in_channels, width, 3, padding=1, bias=norm == "none")
@@ -25,19 +28,33 @@ class Subnet(nn.Module):
             layers += [nn.ReLU(inplace=True)]
         self.tower = nn.Sequential(*layers)
         self.last = nn.Conv2d(width, anchors_per_cell * outputs, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01 if norm == "none" or module is self.last else _he(module))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        for conv in self.convolutions:
+            nn.init.normal_(conv.weight, std=0.01 if norm == "none" or conv is self.last else _he(conv))
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """L pyramid maps (N, C, H, W) -> (N, R, outputs), R in the order level, row, column, anchor of the cell."""
+    def forward(self, features: list[Tensor], wanted: Tensor | None = None) -> Tensor:
+        """L pyramid maps (N, C, H, W) -> (N, R, outputs), R in the order level, row, column, anchor of the cell.
+
+        wanted (N, R) are the anchors whose outputs count, None is all; those of others may come as zeros.
+        """
+        if wanted is not None and self.norm == "none":  # a group's statistics are of the whole map
+            cells = wanted.unflatten(1, (-1, self.anchors_per_cell)).any(dim=2)
+            planned = plan(cells, [feature.shape[2:] for feature in features], len(self.convolutions))
+            if planned.share(cells.numel()) < SPARSE:
+                found = convolve(features, self.convolutions, planned)
+                rows = found.new_zeros(cells.numel(), found.shape[1])
+                rows = rows.index_copy(0, cells.flatten().nonzero()[:, 0], found)
+                return rows.view(*wanted.shape, self.outputs)
         flat = []
         for feature in features:
             out = self.last(self.tower(feature))  # (N, A * outputs, H, W)
             flat.append(out.permute(0, 2, 3, 1).reshape(out.shape[0], -1, self.outputs))
         return torch.cat(flat, dim=1)
+
+    @property
+    def convolutions(self) -> list[nn.Conv2d]:
+        return [layer for layer in (*self.tower, self.last) if isinstance(layer, nn.Conv2d)]
 
 
 def classification_subnet(

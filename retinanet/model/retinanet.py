@@ -44,16 +44,17 @@ class RetinaNet(nn.Module):
         self.register_buffer("mean", torch.tensor(self.backbone.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.backbone.std).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.heads(self.features(images))
+    def forward(self, images: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """wanted (N, R) are the anchors whose deltas count, None is all; those of others may come as zeros."""
+        return self.heads(self.features(images), wanted)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The pyramid maps P3 to P7, (N, C, H_l, W_l) each."""
         return self.pyramid(self.backbone(images))
 
-    def heads(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """(logits, deltas) of pyramid maps."""
-        return self.classification(features), self.box(features)
+    def heads(self, features: list[Tensor], wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(logits, deltas) of pyramid maps, with wanted as forward says."""
+        return self.classification(features), self.box(features, wanted)
 
     def normalise(self, pictures: Tensor) -> Tensor:
         """RGB bytes (N, H, W, 3) -> images (N, 3, H, W) as the backbone expects them, channels last in memory."""
