@@ -74,17 +74,17 @@ def digest(epoch: Epoch) -> str:
 
 
 def main() -> None:
-    """squares.py FOLDER {train settings}: FOLDER/result.json gets the metrics of all epochs and the weights' hash.
+    """squares.py FOLDER {train settings} {model settings}: FOLDER/result.json gets all epochs' metrics and a hash.
 
     The pictures are those that make_squares made in `pictures` beside FOLDER.
     """
-    folder, changed = Path(sys.argv[1]), json.loads(sys.argv[2])
+    folder, changed, network = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
     torch.set_num_threads(1)
     stop = StopSignal()
     with distributed.joined() as here:
         torch.manual_seed(0)
         # Norms that learn would see half a batch in each of two processes.
-        model = RetinaNet(small_network(frozen_norm=True), 1)
+        model = RetinaNet(small_network(frozen_norm=True, **network), 1)
         pictures = folder.parent / "pictures"
         squares = read_coco(pictures / "squares.json")
         # An odd number, which two processes cannot share out evenly.

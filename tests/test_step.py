@@ -5,9 +5,10 @@ import torch
 
 from retinanet.data.dataset import Batch
 from retinanet.errors import TrainingError
-from retinanet.model import winograd
+from retinanet.model import heads, winograd
 from retinanet.model.losses import Losses
 from retinanet.model.retinanet import RetinaNet
+from retinanet.model.sparse import convolve
 from retinanet.model.winograd import conv3x3
 from retinanet.params import load_params
 from retinanet.training import step
@@ -43,7 +44,8 @@ def batch(count: int = 4) -> Batch:
 
 
 def losses(of: Learner, batch: Batch) -> Losses:
-    return of.compare(*of.predict(batch), *of.targets([batch]), batch)
+    (targets,) = of.targets([batch])
+    return of.compare(*of.predict(batch, targets), targets, batch)
 
 
 def part(whole: Batch, rows: slice) -> Batch:
@@ -123,6 +125,35 @@ def test_wide_convolutions_are_computed_the_fast_way_in_float32(small_settings, 
     monkeypatch.setattr(winograd, "conv3x3", noted)
     losses(learner(wide, precision=precision), batch(16))
     assert bool(taken) == faster
+
+
+def test_boxes_are_learnt_where_objects_are_as_on_whole_maps(small_settings, monkeypatch):
+    plain = small_settings.model_copy(update={"head_norm": "none"})
+    sparse, whole = learner(plain), learner(plain)
+    taken = []
+
+    def noted(*inputs):
+        taken.append(inputs)
+        return convolve(*inputs)
+
+    monkeypatch.setattr(heads, "convolve", noted)
+    found = train_step(sparse, [batch()])
+    assert taken
+    monkeypatch.setattr(heads, "SPARSE", 0)
+    torch.testing.assert_close(found, train_step(whole, [batch()]), rtol=1e-4, atol=1e-6)
+    assert len(taken) == 1
+    for (name, a), b in zip(sparse.model.named_parameters(), whole.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_compiled_has_whole_maps(small_settings, compiled):
+    """Their shapes are the same at every step."""
+    of = learner(small_settings, compile=compiled)
+    asked = []
+    of._network = lambda images, wanted: asked.append(wanted) or of.model(images)
+    losses(of, batch())
+    assert (asked[0] is None) == compiled
 
 
 def test_a_crowd_all_over_teaches_nothing(small_settings):

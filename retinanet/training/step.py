@@ -60,7 +60,9 @@ class Learner:
         self.compute_type = compute_type(settings.precision, device)
         # float16 alone has too narrow a range for gradients.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.compute_type == torch.float16)
-        self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = distributed.data_parallel(model, device)
+        self._network: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]] = distributed.data_parallel(
+            model, device
+        )
         if settings.compile:
             self._network = torch.compile(self._network)
 
@@ -79,14 +81,15 @@ class Learner:
         ]
         return [Targets(*of_part) for of_part in zip(anchors, matched, self.normaliser.divisors(matched), strict=True)]
 
-    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(logits, deltas), in the graph, as the settings want them computed."""
+    def predict(self, batch: Batch, targets: Targets) -> tuple[Tensor, Tensor]:
+        """(logits, deltas), in the graph, as the settings want them computed; deltas for the foreground at least."""
         images = self.model.normalise(batch.pictures.to(self.device, non_blocking=True))
         images = images.contiguous(memory_format=self.memory_format)
         mixed = self.compute_type != torch.float32
-        fast = self.device.type == "cpu" and not (mixed or self.settings.compile)
-        with torch.autocast(self.device.type, self.compute_type, enabled=mixed), fast_convolutions(fast):
-            return self._network(images)
+        eager = self.device.type == "cpu" and not self.settings.compile
+        wanted = targets.matched >= 0 if eager else None
+        with torch.autocast(self.device.type, self.compute_type, enabled=mixed), fast_convolutions(eager and not mixed):
+            return self._network(images, wanted)
 
     def compare(self, logits: Tensor, deltas: Tensor, targets: Targets, batch: Batch) -> Losses:
         """The losses of predictions for the anchors of targets, in float32."""
@@ -137,7 +140,7 @@ def _train_step(learner: Learner, parts: Sequence[Batch]) -> Tensor:
     optimiser.zero_grad(set_to_none=True)
     sums = torch.zeros(3, device=learner.device)
     for part, targets in zip(parts, learner.targets(parts), strict=True):
-        losses = learner.compare(*learner.predict(part), targets, part)
+        losses = learner.compare(*learner.predict(part, targets), targets, part)
         loss = learner.total(losses, len(parts))
         scaler.scale(loss).backward()
         sums += torch.stack([loss.detach(), *(one.detach() / len(parts) for one in losses)])
@@ -172,7 +175,7 @@ def explain_step(learner: Learner, parts: Sequence[Batch]) -> Blame:
     by_level: dict[str, tuple[float, float]] = {}
     with torch.enable_grad():
         for part, targets in zip(parts, learner.targets(parts), strict=True):
-            logits, deltas = learner.predict(part)
+            logits, deltas = learner.predict(part, targets)
             sizes = learner.model.level_sizes(*part.pictures.shape[1:3])
             anchors, matched = targets.anchors.split(sizes), targets.matched.split(sizes, 1)
             loss = torch.zeros((), device=learner.device)
