@@ -90,9 +90,12 @@ def _by_turns(case: Case, precision: str, steps: int) -> list[dict]:
         for link in links:
             link.send(number < WARM_UP)
             link.recv()
+    figures = []
+    # One after the other too, as the losses are still to be timed and an ending process is at work.
     for link in links:
         link.send(None)
-    return [link.recv() for link in links]
+        figures.append(link.recv())
+    return figures
 
 
 def _work(link: Connection, side: str, case: Case, precision: str) -> None:
@@ -137,7 +140,7 @@ def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, l
             logits, deltas = model(model.normalise(pictures.to(device)))
         objects = [list(part.to(device)) for part in (boxes, labels)]
         times = []
-        for _ in range(5):
+        for _ in range(20):
             started = time.perf_counter()
             inputs = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
             anchors = model.anchors(case.side, case.side)
