@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from retinanet.data.coco import read_coco
+from retinanet.data.coco import CocoDataset, read_coco
 from retinanet.detector import DecodeSettings
 from retinanet.files import write_text
 from retinanet.params import load_params, write_params
@@ -40,7 +40,7 @@ def main() -> None:
             start = f"| {words} | {seed} |"
             if start not in _rows(table):
                 values = search["base"] | trial | {"train.seed": seed}
-                figures = _figures(_params(values))
+                figures = trained(_params(values), read_coco(PREPARED / "train.json"))
                 row = f"{start} {figures['val/AP50']:.3f} | {figures['val/AP']:.3f} | {figures['step']:.2f} |\n"
                 # Read anew: another process may be at the other seeds.
                 write_text(table, _rows(table) + row)
@@ -59,9 +59,9 @@ def _params(values: dict[str, object]) -> Params:
         return load_params(path)
 
 
-def _figures(params: Params) -> dict[str, float]:
-    """Of the last epoch, and the seconds that a step took over all."""
-    train, val = (read_coco(PREPARED / f"{split}.json") for split in ("train", "val"))
+def trained(params: Params, train: CocoDataset) -> dict[str, float]:
+    """The last epoch's metrics, with those on val, and the seconds that a step took over all."""
+    val = read_coco(PREPARED / "val.json")
     model, _ = starting_model(params, len(train.class_names), params.model.weights)
     with tempfile.TemporaryDirectory() as folder:
         epochs = list(fit(model, train, val, Path(), params.train, DecodeSettings(), best_device(), Path(folder)))
