@@ -58,3 +58,11 @@ def test_channels_last_where_convolutions_are_faster_with_it(monkeypatch):
         assert fast_memory_format(full, cpu) == of_full
         assert fast_memory_format(depthwise, cpu) == torch.channels_last
         assert fast_memory_format(full, gpu) == torch.channels_last
+
+
+def test_not_channels_last_on_processors_where_that_breaks_the_process(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    narrow, wide = (nn.Sequential(nn.Conv2d(channels, 48, 1, stride=2)) for channels in (3, 16))
+    assert fast_memory_format(narrow, torch.device("cpu")) == torch.contiguous_format
+    assert fast_memory_format(narrow, torch.device("cuda")) == torch.channels_last
+    assert fast_memory_format(wide, torch.device("cpu")) == torch.channels_last
