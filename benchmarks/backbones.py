@@ -28,6 +28,7 @@ from retinanet.model.places import meta_twin
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import load_params
 from retinanet.settings import Model
+from retinanet.training.optim import compute_type, fast_memory_format
 
 TABLE = Path("docs/backbones.md")
 SIDE = 640
@@ -73,10 +74,17 @@ def narrow(name: str) -> RetinaNet:
 
 
 def train_one_step(model: RetinaNet, side: int = 128) -> None:
-    """One step on two pictures with one object; raises ArithmeticError where gradients are no numbers or stop early."""
+    """One step on two pictures with one object, in the precision and memory format of training on a processor.
+
+    Raises ArithmeticError where gradients are no numbers or stop early.
+    """
     torch.manual_seed(0)
+    cpu = torch.device("cpu")
     optimiser = torch.optim.SGD(model.parameters(), 1e-3)
-    logits, deltas = model.train()(torch.randn(2, 3, side, side))
+    layout, number = fast_memory_format(model, cpu), compute_type("auto", cpu)
+    images = torch.randn(2, 3, side, side).contiguous(memory_format=layout)
+    with torch.autocast("cpu", number, enabled=number != torch.float32):
+        logits, deltas = model.train().to(memory_format=layout)(images)
     boxes, labels = [torch.tensor([[20.0, 20, 90, 90]]), torch.zeros(0, 4)], [torch.tensor([1]), torch.zeros(0).long()]
     anchors = model.anchors(side, side)
     matched = match_images(anchors, boxes)
