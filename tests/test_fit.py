@@ -33,6 +33,11 @@ def test_it_learns_to_find_squares(squares, tmp_path, small_settings):
     assert epochs[-1].is_best and epochs[-1].metrics["val/AP50"] > 0.8
 
 
+def test_a_date_is_a_seed(squares, tmp_path, small_settings):
+    trained = training(squares, tmp_path, small_settings, tmp_path / "c", seed=20261127)
+    assert next(trained).metrics["train/loss"] > 0
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_interrupted_training_ends_with_the_same_weights(squares, tmp_path, small_settings, workers):
     unbroken = list(training(squares, tmp_path, small_settings, tmp_path / "a", workers=workers))

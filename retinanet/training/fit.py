@@ -94,7 +94,8 @@ def fit(
         parts = batches_of(loader)
         while standing.step < batches.steps:
             # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well.
-            torch.manual_seed(((settings.seed * 10_007 + number) * 1_000_003 + standing.step) * 101 + here.rank)
+            drawn = ((settings.seed * 10_007 + number) * 1_000_003 + standing.step) * 101 + here.rank
+            torch.manual_seed(drawn % 2**63)
             batch = list(islice(parts, settings.accumulate))
             try:
                 figures = train_step(learner, batch)
