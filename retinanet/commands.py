@@ -92,7 +92,7 @@ def check_training(arguments: Namespace) -> int:
     params = load_params()
     dataset = read_coco(TRAIN)
     with weights_at_hand(params.model.weights) as weights:
-        start, again = (starting_model(params, len(dataset.class_names), weights) for _ in range(2))
+        start, again = (starting_model(params, dataset.class_names, weights) for _ in range(2))
     model, said = start
     print("\n".join(said), flush=True)
     found = learn_by_heart(model, dataset, Path(), params.train, best_device(), arguments.steps)

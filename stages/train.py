@@ -50,7 +50,7 @@ def main() -> int | None:
     sets = Sets(*(read_coco(PREPARED / f"{split}.json") for split in ("train", "val")))
     with distributed.joined() as here:
         with weights_at_hand(params.model.weights) as weights:
-            model, said = starting_model(params, len(sets.train.class_names), weights)
+            model, said = starting_model(params, sets.train.class_names, weights)
         folder = home() / ".cache/training" / _fingerprint(params, model)
         if here.rank:
             for _ in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):

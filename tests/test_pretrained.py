@@ -220,6 +220,17 @@ def test_another_class_count_keeps_all_but_the_last_layer_and_trains(model, tmp_
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_of_as_many_other_classes_the_last_layer_is_learnt_anew(model, tmp_path):
+    path, other = tmp_path / "model.safetensors", RetinaNet(model.settings, 2)
+    save_model(path, other, other.state_dict(), {1: "cat", 2: "dog"})
+    kept = model.classification.last.weight.clone()
+    lines = load_weights(model, str(path), {}, ("dog", "cat"))
+    assert lines[1].endswith("of the classes cat, dog, which are not the data's or in another order; learnt anew")
+    assert torch.equal(model.classification.last.weight, kept)
+    assert len(load_weights(model, str(path), {}, ("cat", "dog"))) == 1
+    assert torch.equal(model.classification.last.weight, other.classification.last.weight)
+
+
 def test_another_detector_of_ours_is_told_by_its_settings(model, tmp_path):
     path = tmp_path / "model.safetensors"
     other = RetinaNet(model.settings.model_copy(update={"pyramid_width": 64}), 2)

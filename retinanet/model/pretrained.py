@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import timm
@@ -32,12 +32,15 @@ LAST = "classification.last."
 COUNTER = "num_batches_tracked"
 
 
-def load_weights(model: RetinaNet, weights: str, packaged: Mapping[str, Path]) -> list[str]:
+def load_weights(
+    model: RetinaNet, weights: str, packaged: Mapping[str, Path], class_names: Sequence[str] = ()
+) -> list[str]:
     """Load what model.weights says into the model; lines about what was loaded, left out and unexpected.
 
     weights is "none", "imagenet" (by the backbone's name, or stop), "auto" (the same, but scratch when they cannot
     be had), a key of COCO_DETECTORS, or a file, of a backbone or of a detector, pinned by "#sha256=" and the hash
-    where wanted. packaged names files at hand for some backbones' ImageNet weights. Raises WeightsError.
+    where wanted. packaged names files at hand for some backbones' ImageNet weights. The last layer of a detector of
+    other classes than class_names, where both are known, is left out. Raises WeightsError.
     """
     name = model.settings.backbone
     if weights == "none":
@@ -55,10 +58,10 @@ def load_weights(model: RetinaNet, weights: str, packaged: Mapping[str, Path]) -
     if weights.startswith("torchvision/"):
         return _fit_detector(model, _coco_detector(model, weights), weights, COCO_DETECTORS[weights])
     path = _checked(weights)
-    return _fit_file(model, path)
+    return _fit_file(model, path, class_names)
 
 
-def _fit_file(model: RetinaNet, path: Path) -> list[str]:
+def _fit_file(model: RetinaNet, path: Path, class_names: Sequence[str]) -> list[str]:
     state = read_state_dict(path)
     if is_torchvisions(state):
         with_norm = any(".conv.0.1." in name for name in state)
@@ -67,21 +70,28 @@ def _fit_file(model: RetinaNet, path: Path) -> list[str]:
             state = _without_epsilon(model, state)
         return _fit_detector(model, state, path, f"torchvision_v{1 + with_norm}")
     if any(name.startswith("pyramid.") for name in state):
-        return _fit_detector(model, state, path, None)
+        known = read_about(path).get("class_names", [])
+        has_others = bool(known and class_names) and list(known) != list(class_names)
+        return _fit_detector(model, state, path, None, known if has_others else ())
     return _fit_backbone(model, state, path)
 
 
-def _fit_detector(model: RetinaNet, state: dict[str, Tensor], source: Path | str, preset: str | None) -> list[str]:
-    """Load a whole detector; of another class count, all but the last layer of the classes."""
+def _fit_detector(
+    model: RetinaNet, state: dict[str, Tensor], source: Path | str, preset: str | None, others: Sequence[str] = ()
+) -> list[str]:
+    """Load a whole detector; of another class count, or of the other classes named, all but their last layer."""
     wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(COUNTER)}
     found = {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
     lines = []
     classes = len(found.get(f"{LAST}bias", ())) / model.anchors_per_cell
-    if classes != model.num_classes and classes.is_integer():
+    if classes.is_integer() and (others or classes != model.num_classes):
         wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(LAST)}
         left = [name for name in found if name.startswith(LAST)]
         found = {name: tensor for name, tensor in found.items() if name not in left}
-        lines = [f"left out {', '.join(left)}: of {classes:.0f} classes, the data has {model.num_classes}; learnt anew"]
+        differ = f"of {classes:.0f} classes, the data has {model.num_classes}"
+        if classes == model.num_classes:
+            differ = f"of the classes {', '.join(others)}, which are not the data's or in another order"
+        lines = [f"left out {', '.join(left)}: {differ}; learnt anew"]
     for name, tensor in wanted.items():
         if name not in found or found[name].shape != tensor.shape:
             raise WeightsError(
