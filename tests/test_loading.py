@@ -1,9 +1,7 @@
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from squares import CPU, make_squares, short_training
 
@@ -11,7 +9,6 @@ from retinanet.detector import DecodeSettings
 from retinanet.errors import PictureError
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.fit import fit
-from retinanet.training.loading import learnt_set
 
 PROGRAM = """
 from pathlib import Path
@@ -36,16 +33,6 @@ def test_a_picture_that_is_gone_is_named_in_one_line(tmp_path, small_settings, w
     with pytest.raises(PictureError) as caught:
         list(fit(model, squares, squares, tmp_path, settings, DecodeSettings(), CPU, tmp_path))
     assert str(caught.value) == f"{tmp_path / '3.png'}: there is no such file"
-
-
-def test_crowds_are_background_where_the_settings_say_so(tmp_path):
-    squares = make_squares(tmp_path)
-    one = squares.pictures[0].id
-    crowd = replace(squares, objects=squares.objects | {one: replace(squares.objects[one], iscrowd=np.array([True]))})
-    ignored, background = (learnt_set(crowd, short_training(crowds=kind)) for kind in ("ignored", "background"))
-    assert ignored.objects[one].iscrowd.tolist() == [True]
-    assert len(background.objects[one]) == 0
-    assert [o.count for o in background.objects.values()] == [o.count for o in crowd.objects.values()]
 
 
 def test_a_program_that_fails_ends_though_workers_run(tmp_path):

@@ -161,6 +161,8 @@ def test_a_crowd_all_over_teaches_nothing(small_settings):
     background = losses(learner(small_settings), last._replace(crowds=[torch.zeros(0, 4)])).classification
     # Left are anchors that reach out of the picture with more than half of their area.
     assert losses(learner(small_settings), last).classification < background / 2
+    # Where the settings say so, it is as if no crowd were there.
+    assert losses(learner(small_settings, crowds="background"), last).classification == background
 
 
 @pytest.mark.parametrize("normaliser", ["image", "batch", "moving"])

@@ -1,7 +1,7 @@
 """The one annotation format on disk: COCO JSON, read with every check and written always the same."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
@@ -71,12 +71,6 @@ class CocoDataset:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     objects: dict[int, Objects]
-
-
-def without_crowds(dataset: CocoDataset) -> CocoDataset:
-    """The dataset as if nothing were where its crowds are."""
-    left = {picture_id: objects.rows(objects.is_single) for picture_id, objects in dataset.objects.items()}
-    return replace(dataset, objects=left)
 
 
 def read_coco(path: Path | str) -> CocoDataset:

@@ -19,7 +19,6 @@ from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Train
-from retinanet.training.loading import learnt_set
 from retinanet.training.step import Learner, NotFiniteError, train_step
 from retinanet.training.validate import validate
 
@@ -52,7 +51,7 @@ def learn_by_heart(
     """Train on one batch alone, without augmentation. Raises TrainingError when nothing has objects."""
     rows = _rows_with_objects(dataset, settings.batch_size)
     sides = model.settings.short_side, model.settings.long_side
-    samples = [PlainPictures(learnt_set(dataset, settings), root, *sides)[row] for row in rows]
+    samples = [PlainPictures(dataset, root, *sides)[row] for row in rows]
     size = -(-len(samples) // _parts(settings))
     padding = padding_colour(model.backbone.mean)
     parts = [collate(samples[first : first + size], padding) for first in range(0, len(samples), size)]
@@ -124,7 +123,7 @@ def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train
     padding = padding_colour(model.backbone.mean)
     side = model.settings.short_side
     augmentation = Augmentation(settings.augment, side, model.settings.long_side, padding)
-    pictures = TrainingPictures(learnt_set(dataset, settings), root, augmentation, settings.seed)
+    pictures = TrainingPictures(dataset, root, augmentation, settings.seed)
     order = EpochBatches(len(pictures), settings.batch_size, settings.seed, [side], _parts(settings))
     for order.epoch in count(1):
         parts = (collate([pictures[key] for key in keys], padding) for keys in order)

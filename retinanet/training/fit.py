@@ -25,7 +25,7 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.settings import Train
 from retinanet.training import distributed
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
-from retinanet.training.loading import batches_of, learnt_set, loader_of
+from retinanet.training.loading import batches_of, loader_of
 from retinanet.training.process import StopSignal
 from retinanet.training.replay import keep_step
 from retinanet.training.step import FIGURES, Learner, NotFiniteError, train_step
@@ -138,7 +138,7 @@ def _loader(
     side, long_side = model.settings.short_side, model.settings.long_side
     augmentation = Augmentation(settings.augment, side, long_side, padding)
     cache = PictureCache(home() / ".cache" / "pictures") if settings.cache_pictures else None
-    pictures = TrainingPictures(learnt_set(train_set, settings), root, augmentation, settings.seed, cache)
+    pictures = TrainingPictures(train_set, root, augmentation, settings.seed, cache)
     canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
     if settings.augment.multi_scale == [1.0]:
         canvases = [side]

@@ -10,15 +10,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from retinanet.data.coco import CocoDataset, without_crowds
 from retinanet.data.dataset import Batch, collate
 from retinanet.errors import RetinanetError
-from retinanet.settings import Train
-
-
-def learnt_set(dataset: CocoDataset, settings: Train) -> CocoDataset:
-    """What is learnt from: settings.crowds says whether crowds are background."""
-    return without_crowds(dataset) if settings.crowds == "background" else dataset
 
 
 def loader_of(pictures: Dataset, workers: int, padding: tuple[int, int, int], **settings: Any) -> DataLoader:

@@ -75,8 +75,10 @@ class Learner:
     def targets(self, parts: Sequence[Batch]) -> list[Targets]:
         """Of the parts of one step; each process must call."""
         anchors = [self.model.anchors(*part.pictures.shape[1:3]) for part in parts]
+        # Without its crowds a picture has background there, be they marked or what a crop left of an object.
+        ignores = self.settings.crowds == "ignored"
         matched = [
-            match_images(of_part, self._here(part.boxes), self._here(part.crowds))
+            match_images(of_part, self._here(part.boxes), self._here(part.crowds) if ignores else None)
             for of_part, part in zip(anchors, parts, strict=True)
         ]
         return [Targets(*of_part) for of_part in zip(anchors, matched, self.normaliser.divisors(matched), strict=True)]
