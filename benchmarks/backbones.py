@@ -19,16 +19,15 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from retinanet.data.dataset import Batch
 from retinanet.detector import DecodeSettings, load_detector
 from retinanet.export.onnx_model import export_onnx
 from retinanet.files import write_text
-from retinanet.model.losses import detection_losses, image_divisors
-from retinanet.model.matching import match_images
 from retinanet.model.places import meta_twin
 from retinanet.model.retinanet import RetinaNet
 from retinanet.params import load_params
 from retinanet.settings import Model
-from retinanet.training.optim import compute_type, fast_memory_format
+from retinanet.training.step import Learner, train_step
 
 TABLE = Path("docs/backbones.md")
 SIDE = 640
@@ -74,29 +73,20 @@ def narrow(name: str) -> RetinaNet:
 
 
 def train_one_step(model: RetinaNet, side: int = 128) -> None:
-    """One step on two pictures with one object, in the precision and memory format of training on a processor.
+    """One step of training, as params.yaml sets it, on two pictures with one object.
 
-    Raises ArithmeticError where gradients are no numbers or stop early.
+    Raises TrainingError where the loss or the gradients are no numbers, ArithmeticError where they stop early.
     """
     torch.manual_seed(0)
-    cpu = torch.device("cpu")
-    optimiser = torch.optim.SGD(model.parameters(), 1e-3)
-    layout, number = fast_memory_format(model, cpu), compute_type("auto", cpu)
-    images = torch.randn(2, 3, side, side).contiguous(memory_format=layout)
-    with torch.autocast("cpu", number, enabled=number != torch.float32):
-        logits, deltas = model.train().to(memory_format=layout)(images)
+    pictures = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
     boxes, labels = [torch.tensor([[20.0, 20, 90, 90]]), torch.zeros(0, 4)], [torch.tensor([1]), torch.zeros(0).long()]
-    anchors = model.anchors(side, side)
-    matched = match_images(anchors, boxes)
-    losses = detection_losses(logits, deltas, anchors, matched, image_divisors(matched), boxes, labels)
-    (losses.classification + losses.box).backward()
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not parameter.grad.isfinite().all():
-            raise ArithmeticError(f"the gradient of {name} is not finite")
+    batch = Batch(pictures, boxes, labels, [torch.zeros(0, 4)] * 2, [(side, side)] * 2, [0, 1])
+    # Without the averaged weights, which would be a second copy of the largest networks.
+    settings = load_params().train.model_copy(update={"ema_steps": 0})
+    train_step(Learner(model.train(), settings, 1, torch.device("cpu")), [batch])
     first = next(module for module in model.backbone.modules() if isinstance(module, nn.Conv2d))
     if first.weight.grad is None or not first.weight.grad.any():
         raise ArithmeticError("no gradient reaches the first layer")
-    optimiser.step()
 
 
 def export_and_run(model: RetinaNet, folder: Path) -> None:
