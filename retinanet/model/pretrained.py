@@ -39,8 +39,8 @@ def load_weights(
 
     weights is "none", "imagenet" (by the backbone's name, or stop), "auto" (the same, but scratch when they cannot
     be had), a key of COCO_DETECTORS, or a file, of a backbone or of a detector, pinned by "#sha256=" and the hash
-    where wanted. packaged names files at hand for some backbones' ImageNet weights. The last layer of a detector of
-    other classes than class_names, where both are known, is left out. Raises WeightsError.
+    where wanted. packaged names files at hand for some backbones' ImageNet weights. class_names are the data's, to
+    leave out the last layer of a detector that has others in their place. Raises WeightsError.
     """
     name = model.settings.backbone
     if weights == "none":
@@ -71,26 +71,30 @@ def _fit_file(model: RetinaNet, path: Path, class_names: Sequence[str]) -> list[
         return _fit_detector(model, state, path, f"torchvision_v{1 + with_norm}")
     if any(name.startswith("pyramid.") for name in state):
         known = read_about(path).get("class_names", [])
-        has_others = bool(known and class_names) and list(known) != list(class_names)
-        return _fit_detector(model, state, path, None, known if has_others else ())
+        changed = [(old, new) for old, new in zip(known, class_names, strict=False) if old != new]
+        return _fit_detector(model, state, path, None, changed)
     return _fit_backbone(model, state, path)
 
 
 def _fit_detector(
-    model: RetinaNet, state: dict[str, Tensor], source: Path | str, preset: str | None, others: Sequence[str] = ()
+    model: RetinaNet,
+    state: dict[str, Tensor],
+    source: Path | str,
+    preset: str | None,
+    changed: Sequence[tuple[str, str]] = (),
 ) -> list[str]:
-    """Load a whole detector; of another class count, or of the other classes named, all but their last layer."""
+    """Load a whole detector; with another class count, or classes (old, new) changed, all but their last layer."""
     wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(COUNTER)}
     found = {name: tensor for name, tensor in state.items() if not name.endswith(COUNTER)}
     lines = []
     classes = len(found.get(f"{LAST}bias", ())) / model.anchors_per_cell
-    if classes.is_integer() and (others or classes != model.num_classes):
+    if classes.is_integer() and (changed or classes != model.num_classes):
         wanted = {name: tensor for name, tensor in wanted.items() if not name.startswith(LAST)}
         left = [name for name in found if name.startswith(LAST)]
         found = {name: tensor for name, tensor in found.items() if name not in left}
         differ = f"of {classes:.0f} classes, the data has {model.num_classes}"
         if classes == model.num_classes:
-            differ = f"of the classes {', '.join(others)}, which are not the data's or in another order"
+            differ = "its class {} is {} in the data".format(*changed[0])
         lines = [f"left out {', '.join(left)}: {differ}; learnt anew"]
     for name, tensor in wanted.items():
         if name not in found or found[name].shape != tensor.shape:
