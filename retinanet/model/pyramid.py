@@ -32,14 +32,14 @@ class FeaturePyramid(nn.Module):
             merged = finer + F.interpolate(merged, size=finer.shape[-2:], mode="nearest")
             maps.insert(0, output(merged))
         first, *rest = map(self.get_submodule, self.added)
-        maps.append(first(self._readable(features[-1] if self.p6_from == "c5" else maps[-1])))
+        maps.append(first(self._widened(features[-1] if self.p6_from == "c5" else maps[-1])))
         for conv in rest:
-            maps.append(conv(self._readable(F.relu(maps[-1]))))
+            maps.append(conv(self._widened(F.relu(maps[-1]))))
         return maps
 
-    def _readable(self, feature: Tensor) -> Tensor:
-        """The map, in training with a column of zeros more where it has one alone, which changes no output of stride 2.
+    def _widened(self, feature: Tensor) -> Tensor:
+        """In training, a map of one column with a second one of zeros, which changes no output of stride 2.
 
-        Of weights that read one column PyTorch 2.15 gives uninitialised memory as the bfloat16 gradient on processors.
+        On processors, PyTorch 2.15 leaves the bfloat16 gradient of weights that read a single column uninitialised.
         """
         return F.pad(feature, (0, 1)) if self.training and feature.shape[-1] == 1 else feature

@@ -93,7 +93,8 @@ def fit(
         bar = tqdm(desc=name, initial=standing.step, total=batches.steps, unit="step", disable=quiet, leave=False)
         parts = batches_of(loader)
         while standing.step < batches.steps:
-            # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well.
+            # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well. torch
+            # takes seeds of 64 bits.
             drawn = ((settings.seed * 10_007 + number) * 1_000_003 + standing.step) * 101 + here.rank
             torch.manual_seed(drawn % 2**63)
             batch = list(islice(parts, settings.accumulate))

@@ -80,8 +80,8 @@ def fast_memory_format(model: nn.Module, device: torch.device) -> torch.memory_f
     Channels last, except for a network of full convolutions on a processor without AVX-512: there a step of ResNet-50
     at 512 px took 1.17 times as long with it, and one of EfficientNet-Lite0, which is depthwise, 0.85 times.
 
-    And except, on processors, for networks with a 1 x 1 convolution of fewer than 16 channels and a stride, as the
-    stems of FastViT and MobileOne: its gradients in channels last make PyTorch 2.15 write past its arrays and crash.
+    Never, on a processor, for a network with a strided 1 x 1 convolution of fewer than 16 channels, as FastViT's and
+    MobileOne's stems have: computing its gradients in channels last, PyTorch 2.15 writes past its arrays and crashes.
     """
     convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
     if device.type == "cpu" and any(_writes_past_its_arrays(part) for part in convolutions):

@@ -75,7 +75,7 @@ class Learner:
     def targets(self, parts: Sequence[Batch]) -> list[Targets]:
         """Of the parts of one step; each process must call."""
         anchors = [self.model.anchors(*part.pictures.shape[1:3]) for part in parts]
-        # Without its crowds a picture has background there, be they marked or what a crop left of an object.
+        # Marked ones, and what tiles and crops left of objects.
         ignores = self.settings.crowds == "ignored"
         matched = [
             match_images(of_part, self._here(part.boxes), self._here(part.crowds) if ignores else None)
