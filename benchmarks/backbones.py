@@ -19,14 +19,14 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from retinanet.data.dataset import Batch
-from retinanet.detector import DecodeSettings, load_detector
+from retinanet.config.params import load_params
+from retinanet.config.settings import Model
+from retinanet.dataset.samples import Batch
 from retinanet.export.onnx_model import export_onnx
 from retinanet.files import write_text
-from retinanet.model.places import meta_twin
+from retinanet.inference.detector import DecodeSettings, load_detector
+from retinanet.model.receptive_fields import meta_twin
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import load_params
-from retinanet.settings import Model
 from retinanet.training.step import Learner, train_step
 
 TABLE = Path("docs/backbones.md")

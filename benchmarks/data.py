@@ -26,11 +26,11 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from retinanet.data.augment import Augmentation
-from retinanet.data.coco import CocoDataset, Objects, Picture
-from retinanet.data.dataset import Key, TrainingPictures, collate
-from retinanet.data.picture_cache import PictureCache
-from retinanet.params import load_params
+from retinanet.config.params import load_params
+from retinanet.dataset.augment import Augmentation
+from retinanet.dataset.coco import CocoDataset, Objects, Picture
+from retinanet.dataset.image_cache import PictureCache
+from retinanet.dataset.samples import Key, TrainingPictures, collate
 
 SIDE, BATCH, OBJECTS = 512, 4, 8
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))  # width, height

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.search import PREPARED, trained
-from retinanet.data.coco import CocoDataset, read_coco
-from retinanet.params import load_params
+from retinanet.config.params import load_params
+from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.training.process import keep_freed_memory
 
 KEYS = "train/classification_loss", "val/classification_loss", "val/AP50", "val/AP"

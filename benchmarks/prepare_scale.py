@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from retinanet.data.annotated import AnnotatedSet
-from retinanet.data.checks import Checked, CheckedPicture, check_boxes
-from retinanet.data.coco import write_coco
-from retinanet.data.coco_source import read_coco_source
-from retinanet.data.copies import find_copies
-from retinanet.data.images import THUMBNAIL, PictureFacts
-from retinanet.data.placement import assign_splits, settle_official_splits
-from retinanet.data.prepared import numbered_categories, split_datasets, store_tiles
-from retinanet.doctor.coverage import AnchorSettings
-from retinanet.doctor.figures import Found, examine
+from retinanet.annotations.coco_json import read_coco_source
+from retinanet.annotations.records import AnnotatedSet
+from retinanet.data_report.coverage import AnchorSettings
+from retinanet.data_report.statistics import Found, examine
+from retinanet.dataset.coco import write_coco
+from retinanet.images.reading import THUMBNAIL, PictureFacts
+from retinanet.prepare.checks import Checked, CheckedPicture, check_boxes
+from retinanet.prepare.copies import find_copies
+from retinanet.prepare.placement import assign_splits, settle_official_splits
+from retinanet.prepare.store import numbered_categories, split_datasets, store_tiles
 
 PICTURES, BOXES, CLASSES = 118_000, 860_000, 80
 WIDTH, HEIGHT = 640, 480

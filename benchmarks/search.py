@@ -11,11 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from retinanet.data.coco import CocoDataset, read_coco
-from retinanet.detector import DecodeSettings
+from retinanet.config.params import load_params, write_params
+from retinanet.config.settings import Params
+from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
-from retinanet.params import load_params, write_params
-from retinanet.settings import Params
+from retinanet.inference.detector import DecodeSettings
 from retinanet.training.fit import fit
 from retinanet.training.process import best_device, keep_freed_memory
 from retinanet.training.start import starting_model

@@ -21,12 +21,12 @@ import torch
 import torchvision
 from torch import Tensor
 
-from retinanet.data.dataset import Batch
+from retinanet.config.params import load_params
+from retinanet.dataset.samples import Batch
 from retinanet.model.backbones import freeze_stages
 from retinanet.model.losses import detection_losses, image_divisors
 from retinanet.model.matching import match_images
 from retinanet.model.retinanet import RetinaNet
-from retinanet.params import load_params
 from retinanet.training.optim import compute_type
 from retinanet.training.process import best_device, keep_freed_memory
 from retinanet.training.step import Learner, train_step

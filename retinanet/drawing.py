@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from retinanet.detections import Detections
+from retinanet.inference.detections import Detections
 
 Colour = tuple[int, int, int]
 

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from retinanet.data.archives import Limits, unpack_archives
-from retinanet.data.downloads import Pinned
-from retinanet.data.folders import copy_folder
-from retinanet.data.packages import fetch_wheel, unpack_wheel
-from retinanet.data.public_sets import fetch_public_set
-from retinanet.data.sources import fetch_archives
+from retinanet.config.params import load_params
+from retinanet.config.settings import Download
 from retinanet.errors import DownloadError, exit_on_error
+from retinanet.fetch.archives import Limits, unpack_archives
+from retinanet.fetch.downloads import Pinned
+from retinanet.fetch.folders import copy_folder
+from retinanet.fetch.packages import fetch_wheel, unpack_wheel
+from retinanet.fetch.public_sets import fetch_public_set
+from retinanet.fetch.remote_archives import fetch_archives
 from retinanet.files import home, new_folder
-from retinanet.params import load_params
-from retinanet.settings import Download
 
 RAW = Path("data/raw")
 WEIGHTS = Path("data/weights")
@@ -47,7 +47,7 @@ def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
         case "folder":
             return copy_folder(home() / Path(params.folder.path).expanduser(), folder)
         case "dvc":
-            from retinanet.data.dvc_source import fetch_tracked  # DVC takes a second to import
+            from retinanet.fetch.dvc_tracked import fetch_tracked  # DVC takes a second to import
 
             return fetch_tracked(params.dvc.repo, params.dvc.path, params.dvc.rev, folder, limits)
         case public_set:

@@ -6,22 +6,22 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from retinanet.data.coco import CocoDataset, read_coco
-from retinanet.data.images import read_picture
-from retinanet.detections import Detections
-from retinanet.detector import DecodeSettings
+from retinanet.config.params import load_params
+from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.drawing import CROWD_COLOUR, draw_boxes, draw_detections
 from retinanet.errors import exit_on_error
 from retinanet.evaluation.coco_metrics import evaluate, summarise
 from retinanet.evaluation.curves import class_table, draw_precision_recall, precision_recall
 from retinanet.evaluation.errors import confusion, count_errors, detections_above
+from retinanet.evaluation.validate import validate
 from retinanet.files import new_folder, write_json
+from retinanet.images.reading import read_picture
+from retinanet.inference.detections import Detections
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model.weights import load_model
-from retinanet.params import load_params
 from retinanet.tracking.provenance import evaluation_digest
 from retinanet.tracking.runs import evaluation_run
 from retinanet.training.process import best_device, keep_freed_memory
-from retinanet.training.validate import validate
 
 MODEL, RUN = Path("models/model.safetensors"), Path("models/run.json")
 TEST = Path("data/prepared/test.json")

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from retinanet.data.coco import read_coco
-from retinanet.data.images import read_picture
-from retinanet.detector import DecodeSettings, load_detector, torch_detector
+from retinanet.config.params import load_params
+from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.export.gate import compare, require_agreement
 from retinanet.export.onnx_model import export_onnx
 from retinanet.files import new_folder, sha256_of, write_json
+from retinanet.images.reading import read_picture
+from retinanet.inference.detector import DecodeSettings, load_detector, torch_detector
 from retinanet.model.weights import load_model
-from retinanet.params import load_params
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import resume_run
 

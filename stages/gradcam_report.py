@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retinanet.data.coco import CocoDataset, Picture, read_coco
-from retinanet.data.images import read_picture
-from retinanet.detector import DecodeSettings
+from retinanet.config.params import load_params
+from retinanet.dataset.coco import CocoDataset, Picture, read_coco
 from retinanet.errors import exit_on_error
 from retinanet.explain.examples import explain_picture
 from retinanet.explain.panels import strip
 from retinanet.explain.report import report_html
 from retinanet.files import new_folder, write_text
+from retinanet.images.reading import read_picture
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model.weights import load_model
-from retinanet.params import load_params
 from retinanet.tracking.runs import resume_run
 
 MODEL, RUN = Path("models/model.safetensors"), Path("models/run.json")

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from retinanet.data.annotated import SPLITS, AnnotatedSet, rename_classes
-from retinanet.data.checks import Checked, check_all, refuse_many_skipped
-from retinanet.data.coco import write_coco
-from retinanet.data.copies import Copies, find_copies, look_alikes, refuse_leaks
-from retinanet.data.formats import read_source
-from retinanet.data.placement import Part, assign_splits, settle_official_splits
-from retinanet.data.prepared import numbered_categories, split_datasets, store_tiles
-from retinanet.doctor.coverage import AnchorSettings
-from retinanet.doctor.figures import Found, examine
-from retinanet.doctor.page import write_page
+from retinanet.annotations.formats import read_source
+from retinanet.annotations.records import SPLITS, AnnotatedSet, rename_classes
+from retinanet.config.params import load_params
+from retinanet.config.settings import Params, Prepare
+from retinanet.data_report.coverage import AnchorSettings
+from retinanet.data_report.page import write_page
+from retinanet.data_report.statistics import Found, examine
+from retinanet.dataset.coco import write_coco
 from retinanet.errors import AnnotationError, exit_on_error
 from retinanet.files import new_folder, write_json
-from retinanet.params import load_params
-from retinanet.settings import Params, Prepare
+from retinanet.prepare.checks import Checked, check_all, refuse_many_skipped
+from retinanet.prepare.copies import Copies, find_copies, look_alikes, refuse_leaks
+from retinanet.prepare.placement import Part, assign_splits, settle_official_splits
+from retinanet.prepare.store import numbered_categories, split_datasets, store_tiles
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")

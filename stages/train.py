@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from retinanet.data.coco import CocoDataset, read_coco
-from retinanet.detections import Tiling
-from retinanet.detector import DecodeSettings
+from retinanet import distributed
+from retinanet.config.params import load_params
+from retinanet.config.settings import Params
+from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.errors import exit_on_error
 from retinanet.files import home, new_folder, sha256_of, write_text
+from retinanet.images.tiles import Tiling
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import save_model
-from retinanet.params import load_params
-from retinanet.settings import Params
 from retinanet.tracking.registered_weights import weights_at_hand
 from retinanet.tracking.runs import Run, start_run, write_run_file
-from retinanet.training import distributed
 from retinanet.training.checkpoint import discard_old, fingerprint, lock_folder
 from retinanet.training.fit import Epoch, fit
 from retinanet.training.process import StopSignal, best_device, keep_freed_memory, stop_with_starter

@@ -1,8 +1,8 @@
 import pytest
-from squares import small_network
-from workspace import SMALL, Workspace, clone
+from support.squares import small_network
+from support.workspace import SMALL, Workspace, clone
 
-from retinanet.settings import Model
+from retinanet.config.settings import Model
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retinanet.detections import Detections
 from retinanet.drawing import COLOURS, LEAST_SIDE, draw_boxes, draw_detections
+from retinanet.inference.detections import Detections
 
 RED = (255, 0, 0)
 

@@ -2,7 +2,7 @@ import hashlib
 import json
 
 import pytest
-from packed import tree
+from support.packed import tree
 
 from retinanet.errors import RetinanetError
 from retinanet.files import home, megabytes, new_folder, sha256_of, write_json, write_text

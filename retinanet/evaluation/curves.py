@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pycocotools.cocoeval import COCOeval
 
-from retinanet.data.coco import CocoDataset
+from retinanet.dataset.coco import CocoDataset
 
 # More classes than this are drawn grey behind their mean: nobody tells so many colours apart.
 CLASSES_IN_COLOUR = 10

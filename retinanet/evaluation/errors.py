@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask
 
-from retinanet.data.coco import CocoDataset, Objects
-from retinanet.detections import Detections
+from retinanet.dataset.coco import CocoDataset, Objects
+from retinanet.inference.detections import Detections
 
 HIT = "hit"  # the first detection of its class on an object, with IoU of at least .5
 DUPLICATE = "duplicate"  # another detection already has the object

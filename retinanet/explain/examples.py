@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import torch
 
-from retinanet.data.coco import Objects
-from retinanet.data.preprocess import fit_scale, pad_batch, padding_colour, resize
-from retinanet.detections import Detections
-from retinanet.detector import DecodeSettings
+from retinanet.dataset.coco import Objects
 from retinanet.evaluation.errors import HIT, IGNORED, Judgement, judge
-from retinanet.explain.gradcam import FIRST_LEVEL, grad_cam
+from retinanet.explain.cam import FIRST_LEVEL, grad_cam
+from retinanet.images.preprocess import fit_scale, pad_batch, padding_colour, resize
+from retinanet.inference.detections import Detections
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model.anchors import STRIDES
 from retinanet.model.decode import decode
 from retinanet.model.retinanet import RetinaNet

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from retinanet.detections import Detections
-from retinanet.detector import Detector
 from retinanet.errors import ExportError
+from retinanet.inference.detections import Detections
+from retinanet.inference.detector import Detector
 
 # Two detections of one object by the same weights; anything farther apart is another detection.
 NEAR_SCORE, NEAR_IOU = 0.05, 0.5

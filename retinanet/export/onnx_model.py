@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retinanet.data.preprocess import padding_colour
-from retinanet.detections import UNCUT, Tiling
-from retinanet.detector import DecodeSettings
+from retinanet.images.preprocess import padding_colour
+from retinanet.images.tiles import UNCUT, Tiling
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model import boxes as box_ops
 from retinanet.model.retinanet import RetinaNet
 

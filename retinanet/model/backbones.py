@@ -19,7 +19,7 @@ from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from retinanet.errors import WeightsError
-from retinanet.model.places import Place, find_places, meta_twin
+from retinanet.model.receptive_fields import Place, find_places, meta_twin
 from retinanet.model.tracing import PROBE_SIDES, extract, find_taps, nearest_stride
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from retinanet.model.sparse import convolve, plan
+from retinanet.training.cpu.sparse import convolve, plan
 
 PRIOR = 0.01
 GROUPS = 32

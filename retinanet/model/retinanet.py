@@ -6,13 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from retinanet.config.settings import Model as ModelSettings
 from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors, level_sizes
 from retinanet.model.backbones import build_backbone
 from retinanet.model.frozen_norm import freeze_norms
 from retinanet.model.heads import box_subnet, classification_subnet
-from retinanet.model.places import meta_twin
 from retinanet.model.pyramid import FeaturePyramid
-from retinanet.settings import Model as ModelSettings
+from retinanet.model.receptive_fields import meta_twin
 
 
 class RetinaNet(nn.Module):

@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import NodePathTracer, create_feature_extractor
 
-from retinanet.model.places import meta_twin
+from retinanet.model.receptive_fields import meta_twin
 
 # Two sides whose ratio survives every stride, so that a pooling to a fixed size is told from a stride.
 PROBE_SIDES = (256, 384)

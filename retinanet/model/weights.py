@@ -11,10 +11,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from retinanet.detections import UNCUT, Tiling
+from retinanet.config.settings import Model as ModelSettings
 from retinanet.errors import WeightsError
+from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.model.retinanet import RetinaNet
-from retinanet.settings import Model as ModelSettings
 
 ABOUT = "retinanet"  # the entry of a .safetensors file's metadata
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retinanet.data.coco import CocoDataset, coco_results, read_coco
-from retinanet.detections import Detections
+from retinanet.dataset.coco import CocoDataset, coco_results, read_coco
 from retinanet.errors import EvaluationError
 from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.inference.detections import Detections
 from retinanet.tracking.registry import model_files
 
 if TYPE_CHECKING:

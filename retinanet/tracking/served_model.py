@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from retinanet.data.images import read_picture
-from retinanet.detections import Detections
-from retinanet.detector import Detector, load_detector
 from retinanet.errors import PictureError
+from retinanet.images.reading import read_picture
+from retinanet.inference.detections import Detections
+from retinanet.inference.detector import Detector, load_detector
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000

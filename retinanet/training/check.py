@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from retinanet.data.augment import Augmentation
-from retinanet.data.coco import CocoDataset
-from retinanet.data.dataset import Batch, EpochBatches, PlainPictures, TrainingPictures, collate
-from retinanet.data.preprocess import padding_colour
-from retinanet.detector import DecodeSettings
+from retinanet.config.settings import Train
+from retinanet.dataset.augment import Augmentation
+from retinanet.dataset.coco import CocoDataset
+from retinanet.dataset.samples import Batch, EpochBatches, PlainPictures, TrainingPictures, collate
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.evaluation.validate import validate
+from retinanet.images.preprocess import padding_colour
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model.retinanet import RetinaNet
-from retinanet.settings import Train
 from retinanet.training.step import Learner, NotFiniteError, train_step
-from retinanet.training.validate import validate
 
 LOWEST, HIGHEST = 1e-6, 1.0  # learning rates that are tried
 BLOWN_UP = 3  # times the best loss

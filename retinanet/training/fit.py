@@ -12,24 +12,24 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from retinanet.data.augment import Augmentation
-from retinanet.data.coco import CocoDataset
-from retinanet.data.dataset import EpochBatches, TrainingPictures
-from retinanet.data.picture_cache import PictureCache
-from retinanet.data.preprocess import padding_colour
-from retinanet.detector import DecodeSettings
+from retinanet import distributed
+from retinanet.config.settings import Train
+from retinanet.dataset.augment import Augmentation
+from retinanet.dataset.coco import CocoDataset
+from retinanet.dataset.image_cache import PictureCache
+from retinanet.dataset.loading import batches_of, loader_of
+from retinanet.dataset.samples import EpochBatches, TrainingPictures
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.evaluation.validate import validate
 from retinanet.files import home
+from retinanet.images.preprocess import padding_colour
+from retinanet.inference.detector import DecodeSettings
 from retinanet.model.retinanet import RetinaNet
-from retinanet.settings import Train
-from retinanet.training import distributed
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
-from retinanet.training.loading import batches_of, loader_of
 from retinanet.training.process import StopSignal
 from retinanet.training.replay import keep_step
 from retinanet.training.step import FIGURES, Learner, NotFiniteError, train_step
-from retinanet.training.validate import validate
 
 
 class Epoch(NamedTuple):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from retinanet import distributed
 from retinanet.errors import ParamsError
 from retinanet.model.losses import count_foreground, image_divisors
-from retinanet.training import distributed
 
 
 class Normaliser:

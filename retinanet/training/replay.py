@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from retinanet.data.dataset import Batch
+from retinanet.config.settings import Model, Train
+from retinanet.dataset.samples import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.backbones import freeze_stages
 from retinanet.model.retinanet import RetinaNet
-from retinanet.settings import Model, Train
 from retinanet.training.process import best_device
 from retinanet.training.step import Blame, Learner, explain_step
 

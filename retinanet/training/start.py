@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
+from retinanet.config.settings import Params
 from retinanet.model.backbones import freeze_stages
 from retinanet.model.pretrained import load_weights
 from retinanet.model.retinanet import RetinaNet
-from retinanet.settings import Params
 
 WEIGHTS = Path("data/weights")
 

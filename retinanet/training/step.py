@@ -7,14 +7,14 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from retinanet.data.dataset import Batch
+from retinanet import distributed
+from retinanet.config.settings import Train
+from retinanet.dataset.samples import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.losses import Losses, detection_losses
 from retinanet.model.matching import match_images
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.winograd import fast_convolutions
-from retinanet.settings import Train
-from retinanet.training import distributed
+from retinanet.training.cpu.winograd import fast_convolutions
 from retinanet.training.normaliser import Normaliser, class_weights
 from retinanet.training.optim import average_weights, build_optimiser, build_schedule, compute_type, fast_memory_format
 

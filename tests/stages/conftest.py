@@ -1,15 +1,15 @@
 """The folders in which the stages run."""
 
 import pytest
-from prepare_workspace import (
+from support.prepare_workspace import (
     Workspace,
     some_objects,
     write_coco,
 )
-from repository import BIG, ZIP, Repository
-from served import serving
+from support.repository import BIG, ZIP, Repository
+from support.served import serving
 
-from retinanet.data import downloads
+from retinanet.fetch import downloads
 from stages import download
 
 

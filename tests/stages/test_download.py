@@ -1,8 +1,8 @@
 """The stage as it is run: what it leaves in a repository's folder, and what it says when it cannot go on."""
 
 import pytest
-from packed import FILES, files_in, tar_bytes, zip_bytes
-from repository import EARLIER, fails, from_file, from_server, succeeds
+from support.packed import FILES, files_in, tar_bytes, zip_bytes
+from support.repository import EARLIER, fails, from_file, from_server, succeeds
 
 
 def test_a_package(repository, run):

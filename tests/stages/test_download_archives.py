@@ -7,11 +7,11 @@ import tarfile
 import zipfile
 
 import pytest
-from packed import tar_bytes, zip_bytes
-from repository import EARLIER, WEIGHTS, ZIP, fails, from_file, from_server, sha256
+from support.packed import tar_bytes, zip_bytes
+from support.repository import EARLIER, WEIGHTS, ZIP, fails, from_file, from_server, sha256
 
-from retinanet.data import archives, folders
-from retinanet.data.downloads import CHUNK
+from retinanet.fetch import archives, folders
+from retinanet.fetch.downloads import CHUNK
 
 
 def link_in_a_zip() -> bytes:
@@ -98,7 +98,7 @@ def test_a_disk_that_fills_while_copying(repository, run, monkeypatch):
 
 KILLED_WHILE_UNPACKING = """
 import os, signal
-from retinanet.data import archives
+from retinanet.fetch import archives
 from stages import download
 
 copy, count = archives._copy, 0

@@ -6,11 +6,11 @@ import zipfile
 from threading import Event
 
 import pytest
-from packed import FILES, files_in, zip_bytes
-from repository import BIG, EARLIER, ZIP, fails, from_file, from_server, sha256, succeeds
-from served import Fault
+from support.packed import FILES, files_in, zip_bytes
+from support.repository import BIG, EARLIER, ZIP, fails, from_file, from_server, sha256, succeeds
+from support.served import Fault
 
-from retinanet.data.downloads import CHUNK
+from retinanet.fetch.downloads import CHUNK
 
 
 def test_a_truncated_archive(repository, run, server):

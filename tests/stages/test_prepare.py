@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from prepare_workspace import (
+from support.prepare_workspace import (
     ROOT,
     coco_content,
     pixels,

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from prepare_workspace import (
+from support.prepare_workspace import (
     coco_content,
     pixels,
     some_objects,

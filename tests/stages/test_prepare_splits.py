@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from prepare_workspace import (
+from support.prepare_workspace import (
     Workspace,
     coco_content,
     pixels,

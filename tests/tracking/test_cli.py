@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retinanet import cli
+from retinanet.cli.main import main as cli
 from retinanet.tracking.registry import at_alias
 from retinanet.tracking.store import open_client
 
@@ -40,7 +40,7 @@ def test_help_has_an_example(monkeypatch, capsys, command):
 
 
 def test_help_imports_neither_torch_nor_mlflow():
-    code = "import sys, retinanet.cli; sys.exit(bool({'torch', 'mlflow', 'numpy'} & set(sys.modules)))"
+    code = "import sys, retinanet.cli.main; sys.exit(bool({'torch', 'mlflow', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -40,7 +40,7 @@ def test_a_version_holds_files_only_and_pins_what_serves_it(make_version):
     with model_files(client, find_version(client, MODEL, make_version())) as folder:
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         requirements = (folder / "requirements.txt").read_text().split()
-    assert {"MLmodel", "artifacts/model.onnx", "served_model.py", "code/retinanet/detector.py"} <= names
+    assert {"MLmodel", "artifacts/model.onnx", "served_model.py", "code/retinanet/inference/detector.py"} <= names
     assert not any(name.endswith((".pkl", ".pyc")) for name in names)
     assert [r.split("==")[0] for r in requirements] == [
         "mlflow",

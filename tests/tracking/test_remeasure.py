@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinanet.data.coco import CocoDataset, Objects, Picture, write_coco
+from retinanet.dataset.coco import CocoDataset, Objects, Picture, write_coco
 from retinanet.errors import EvaluationError
 from retinanet.tracking.registry import find_version
 from retinanet.tracking.remeasure import measure_version

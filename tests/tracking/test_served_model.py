@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from retinanet.detections import Detections
+from retinanet.inference.detections import Detections
 from retinanet.tracking import served_model
 from retinanet.tracking.served_model import ServedModel
 
@@ -105,5 +105,5 @@ def test_line_breaks_in_base64_and_other_formats_are_read(model):
 
 def test_no_torch_is_needed():
     # All of the package that the served model imports.
-    code = "import sys, retinanet.detector, retinanet.data.images; sys.exit('torch' in sys.modules)"
+    code = "import sys, retinanet.inference.detector, retinanet.images.reading; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,111 @@
+"""COCO JSON as published: any number of files, pictures somewhere near them, splits in the files' names."""
+
+from math import isfinite
+from pathlib import Path
+
+from retinanet.annotations.paths import find_file
+from retinanet.annotations.records import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, take_listed
+from retinanet.dataset.coco import is_number, read_coco_content, read_json
+from retinanet.errors import AnnotationError
+
+
+def find_coco_files(root: Path) -> list[Path]:
+    """The JSON files under `root` that hold objects: instances_*.json where there are some, else all that look so.
+
+    Raises AnnotationError on JSON that is broken.
+    """
+    files = sorted(path for path in root.rglob("*.json") if path.is_file())
+    instances = [path for path in files if path.name.startswith("instances_")]
+    return instances or [path for path in files if _looks_like_coco(path)]
+
+
+def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> AnnotatedSet:
+    """Read the annotation files; group_column is a key of an image's row.
+
+    Raises AnnotationError on what cannot be understood or contradicts itself.
+    """
+    found = AnnotatedSet("coco")
+    listed_in: dict[Path, str] = {}
+    for path in files:
+        content = read_coco_content(path)
+        split = _split_named_by(path, root) if len(files) > 1 else None
+        _merge_categories(found.category_ids, content, path)
+        names = {category["id"]: category["name"] for category in content["categories"]}
+        boxes: dict[int, list[Box]] = {image["id"]: [] for image in content["images"]}
+        for annotation in content["annotations"]:
+            boxes[annotation["image_id"]].append(_box(annotation, names))
+        for image in content["images"]:
+            there = _locate(image["file_name"], path, root)
+            file = take_listed(found, listed_in, there, image["file_name"], str(path))
+            if file is None:
+                continue
+            group = image.get(group_column)
+            found.pictures.append(
+                AnnotatedPicture(
+                    file,
+                    tuple(boxes[image["id"]]),
+                    _size(image),
+                    split,
+                    image["id"],
+                    None if group is None else str(group),
+                )
+            )
+    return found
+
+
+def _looks_like_coco(path: Path) -> bool:
+    content = read_json(path)
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+
+
+def _split_named_by(path: Path, root: Path) -> str | None:
+    for text in (path.stem.lower(), *(part.lower() for part in reversed(path.parent.relative_to(root).parts))):
+        for split in (TRAIN, VAL, TEST):
+            if split in text:
+                return split
+    return None
+
+
+def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -> None:
+    names = {category_id: name for name, category_id in category_ids.items()}
+    own: dict[str, int] = {}
+    for category in content["categories"]:
+        name, category_id = category["name"], category["id"]
+        if name in own:
+            raise AnnotationError(
+                f"{path}: categories {own[name]} and {category_id} are both called {name!r}; rename one"
+            )
+        own[name] = category_id
+        if names.get(category_id, name) != name or category_ids.get(name, category_id) != category_id:
+            raise AnnotationError(
+                f"{path}: category {category_id} is {name!r}, another file has "
+                f"{category_ids.get(name)} for it and {names.get(category_id)!r} for the id; make them agree"
+            )
+    category_ids |= own
+
+
+def _size(image: dict) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    return None
+
+
+def _box(annotation: dict, names: dict[int, str]) -> Box:
+    x, y, width, height = (float(side) for side in annotation["bbox"])
+    area = annotation.get("area")
+    if not is_number(area) or not isfinite(area) or area <= 0:
+        area = None  # the box's own serves
+    return Box(
+        names[annotation["category_id"]], (x, y, x + width, y + height), bool(annotation.get("iscrowd", 0)), area
+    )
+
+
+def _locate(file_name: str, path: Path, root: Path) -> Path | None:
+    """Beside the file, as exports have it, or in the folder of the split's name, as cocodataset.org has it."""
+    folder, above = path.parent, path.parent.parent
+    split = path.stem.removeprefix("instances_")
+    bases = [folder, folder / "images", folder / split]
+    if folder != root:
+        bases += [above, above / "images", above / split, above / "images" / split]
+    return find_file(bases, file_name)

@@ -1,0 +1,169 @@
+"""Boxes as CSV: keras-retinanet's `path,x1,y1,x2,y2,class` without a header, or columns named in one."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from retinanet.annotations.paths import check_class_name, check_file_name, find_file, read_text
+from retinanet.annotations.records import (
+    SPLIT_NAMES,
+    AnnotatedPicture,
+    AnnotatedSet,
+    Box,
+    Finding,
+    split_of_folders,
+)
+from retinanet.errors import AnnotationError
+
+PLAIN = ("path", "x1", "y1", "x2", "y2", "class")
+# What else the columns are called.
+ALIASES = {
+    "path": ("file_name", "filename", "file", "image_path", "image", "img_path"),
+    "x1": ("xmin", "left", "x_min"),
+    "y1": ("ymin", "top", "y_min"),
+    "x2": ("xmax", "right", "x_max"),
+    "y2": ("ymax", "bottom", "y_max"),
+    "class": ("label", "class_name", "category", "name"),
+    "split": ("set", "subset"),
+}
+OURS = {word: name for name, aliases in ALIASES.items() for word in (name, *aliases)}
+
+
+class Row(NamedTuple):
+    """A line of a table: cells by column, and where it stands."""
+
+    cells: dict[str, str]
+    who: str
+
+
+def find_csv_files(root: Path) -> list[Path]:
+    """The CSV files under `root` with a box in a row."""
+    return [path for path in sorted(root.rglob("*.csv")) if path.is_file() and _columns(_first_row(path))]
+
+
+def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> AnnotatedSet:
+    """Read the tables. A row with a path alone is a picture without objects.
+
+    The split is in a column, or in the tables' names where there are several. A `classes.csv` of `name,id` says which
+    classes there are. Raises AnnotationError.
+    """
+    found = AnnotatedSet("csv", class_names=_class_list(root))
+    pictures: dict[Path, AnnotatedPicture] = {}
+    boxes: dict[Path, list[Box]] = {}
+    missing: set[str] = set()
+    for path in files:
+        split_of_file = _split_named_by(path, root) if len(files) > 1 else None
+        for row in _rows(path):
+            name = row.cells["path"]
+            check_file_name(name, row.who)
+            file = find_file(dict.fromkeys((path.parent, path.parent / "images", root, root / "images")), name)
+            if file is None:
+                if name not in missing:
+                    found.skipped.append(Finding(name, f"named by {row.who}, but the picture is missing"))
+                missing.add(name)
+                continue
+            split = _split_of(row) or split_of_file
+            group = row.cells.get(group_column) or None
+            picture = pictures.setdefault(file, AnnotatedPicture(file, (), split=split, group=group))
+            if (picture.split, picture.group) != (split, group):
+                raise AnnotationError(
+                    f"{row.who} has {name!r} in split {split} and group {group}, a row before in "
+                    f"{picture.split} and {picture.group}; make them agree"
+                )
+            box = _box(row, found.class_names)
+            boxes.setdefault(file, []).extend([box] if box else [])
+    found.pictures = [
+        AnnotatedPicture(file, tuple(boxes[file]), split=one.split, group=one.group)
+        for file, one in sorted(pictures.items())
+    ]
+    return found
+
+
+def _first_row(path: Path) -> list[str]:
+    try:
+        # What is no UTF-8 is said when the rows are read.
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+            return next(csv.reader(file), [])
+    except csv.Error:
+        return []  # no table of boxes, as far as can be seen
+
+
+def _columns(first: list[str]) -> list[str] | None:
+    """The columns' names, ours where we have one; None where the file holds no boxes."""
+    is_plain = len(first) == len(PLAIN) and all(_is_number(cell) or not cell.strip() for cell in first[1:5])
+    return list(PLAIN) if is_plain else _header(first)
+
+
+def _header(cells: list[str]) -> list[str] | None:
+    names = [OURS.get(cell.strip().lower(), cell.strip()) for cell in cells]
+    return names if set(PLAIN) <= set(names) else None
+
+
+def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """(where, cells) of each line that has some."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise AnnotationError(f"{path}: line {reader.line_num}: broken CSV ({error}); write it again") from error
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            yield f"{path}: line {reader.line_num}", cells
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    columns: list[str] = []
+    for who, cells in _cells(path):
+        if not columns:
+            columns = _columns(cells) or list(PLAIN)
+            if _header(cells):
+                continue
+        if len(cells) != len(columns):
+            raise AnnotationError(f"{who} has {len(cells)} cells; the table has {len(columns)}: {','.join(columns)}")
+        yield Row({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}, who)
+
+
+def _box(row: Row, class_names: list[str]) -> Box | None:
+    sides, name = [row.cells[side] for side in PLAIN[1:5]], row.cells["class"]
+    if not any(sides):
+        return None
+    if not all(_is_number(side) for side in sides):
+        raise AnnotationError(f"{row.who} has the box {','.join(sides)}; it needs four numbers, or none")
+    check_class_name(name, row.who)
+    if class_names and name not in class_names:
+        raise AnnotationError(f"{row.who} has class {name!r}; classes.csv knows {', '.join(class_names)}")
+    left, top, right, bottom = (float(side) for side in sides)
+    return Box(name, (left, top, right, bottom))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split_of(row: Row) -> str | None:
+    named = row.cells.get("split", "").lower()
+    if named and named not in SPLIT_NAMES:
+        raise AnnotationError(f"{row.who} has split {named!r}; it must be one of {', '.join(SPLIT_NAMES)}")
+    return SPLIT_NAMES.get(named)
+
+
+def _split_named_by(path: Path, root: Path) -> str | None:
+    words = path.stem.lower().replace("-", "_").split("_")
+    return split_of_folders((*path.parent.relative_to(root).parts, *words))
+
+
+def _class_list(root: Path) -> list[str]:
+    """The names of a classes.csv (class_list.csv, class_map.csv …): rows of a name and a number."""
+    for path in sorted(root.rglob("*class*.csv")):
+        rows = [cells for _, cells in _cells(path)]
+        if rows and all(len(row) == 2 and row[1].strip().isdecimal() for row in rows):
+            return [row[0].strip() for row in sorted(rows, key=lambda row: int(row[1]))]
+    return []

@@ -1,0 +1,166 @@
+"""Pascal VOC: one XML file a picture, official splits as lists of names."""
+
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree
+
+from retinanet.annotations.paths import check_file_name, read_lines
+from retinanet.annotations.records import SPLITS, AnnotatedPicture, AnnotatedSet, Box, Finding
+from retinanet.errors import AnnotationError
+from retinanet.images.reading import PICTURE_SUFFIXES
+
+PICTURE_FOLDERS = ("JPEGImages", "images", "Images")
+
+
+def looks_like_voc(xml: Path) -> bool:
+    """Whether the file's beginning is that of an annotation."""
+    with open(xml, "rb") as file:
+        return b"<annotation" in file.read(2048)
+
+
+def read_voc(root: Path, group_column: str = "") -> AnnotatedSet:
+    """Read every VOC annotation under `root`. Raises AnnotationError on one that cannot be understood.
+
+    group_column is an element of the annotation, as "source/database".
+
+    A picture is found by its XML's name first and by <filename> after that, for sets in the wild copy the latter
+    wrongly. Coordinates are kept as written, as edges counted from 0. `difficult` objects count as crowds: neither
+    learnt nor asked for.
+    """
+    found = AnnotatedSet("voc")
+    files = _files_by_folder(root)
+    split_of = _official_splits(files)
+    used: set[Path] = set()
+    for xml in sorted(path for names in files.values() for path in names.values() if path.suffix.lower() == ".xml"):
+        annotation = _parse(xml)
+        if annotation.tag != "annotation":
+            continue
+        picture = _locate(xml, annotation, files)
+        split = split_of.get((xml.parent, xml.stem))
+        if picture is None:
+            wanted = annotation.findtext("filename") or "unnamed"
+            found.skipped.append(Finding(str(xml), f"its picture is missing: neither {xml.stem}.* nor {wanted}"))
+        else:
+            if picture in used:
+                raise AnnotationError(f"{xml}: {picture} has two annotations; remove one")
+            used.add(picture)
+            group = _text_at(annotation, group_column)
+            found.pictures.append(
+                AnnotatedPicture(picture, _boxes(annotation, xml), _size(annotation), split, group=group)
+            )
+    read = {(xml_folder, stem) for xml_folder, stem in split_of if f"{stem}.xml" in files.get(xml_folder, {})}
+    found.skipped += [
+        Finding(str(folder / f"{stem}.xml"), f"named by the official {split} split, but missing")
+        for (folder, stem), split in split_of.items()
+        if (folder, stem) not in read
+    ]
+    bare = sum(
+        path.suffix.lower() in PICTURE_SUFFIXES and path not in used
+        for names in files.values()
+        for path in names.values()
+    )
+    if bare:
+        found.remarks.append(f"{bare} pictures have no XML of their own and are left out")
+    return found
+
+
+def _files_by_folder(root: Path) -> dict[Path, dict[str, Path]]:
+    files: dict[Path, dict[str, Path]] = defaultdict(dict)
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            files[path.parent][path.name] = path
+    return files
+
+
+def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str], str]:
+    """(folder of the XML, stem) -> split, from ImageSets/Main/*.txt beside Annotations."""
+    splits: dict[tuple[Path, str], str] = {}
+    for folder, names in files.items():
+        if folder.parts[-2:] != ("ImageSets", "Main"):
+            continue
+        annotations = folder.parent.parent / "Annotations"
+        present = [split for split in SPLITS if f"{split}.txt" in names]
+        if present == ["test"] and "trainval.txt" in names:
+            present = ["trainval", "test"]
+        for split in present:
+            for line in read_lines(names[f"{split}.txt"]):
+                if not line.strip():
+                    continue
+                key = (annotations, line.strip())
+                if key not in splits and f"{key[1]}.xml" not in files.get(annotations, {}):
+                    key = (annotations, line.split()[0])  # class lists add a 1 or -1
+                # trainval leaves it to us what is validated on, as an official train without val does.
+                name = "train" if split == "trainval" else split
+                if splits.setdefault(key, name) != name:
+                    raise AnnotationError(
+                        f"{folder}: {key[1]} is in the {splits[key]} and the {name} split; remove it from one"
+                    )
+    return splits
+
+
+def _parse(xml: Path) -> ElementTree.Element:
+    content = xml.read_bytes()
+    if b"<!ENTITY" in content:
+        raise AnnotationError(f"{xml}: defines XML entities, which no annotation needs; remove them")
+    try:
+        return ElementTree.fromstring(content)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise AnnotationError(f"{xml}: broken XML ({error}); fetch or write the file again") from error
+
+
+def _text_at(annotation: ElementTree.Element, element: str) -> str | None:
+    """The text of the element that a path of names leads to."""
+    here: ElementTree.Element | None = annotation
+    for name in element.split("/"):
+        here = next((child for child in here if child.tag == name), None) if here is not None else None
+    return here.text if here is not None else None
+
+
+def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[str, Path]]) -> Path | None:
+    folders = [xml.parent.parent / name for name in PICTURE_FOLDERS] + [xml.parent]
+    file_name = (annotation.findtext("filename") or "").strip()
+    same_stem = [
+        names[xml.stem + suffix]
+        for names in (files.get(folder, {}) for folder in folders)
+        for suffix in _suffixes(file_name)
+        if xml.stem + suffix in names
+    ]
+    if same_stem:
+        return same_stem[0]
+    if file_name:
+        check_file_name(file_name, str(xml))
+        for folder in folders:
+            path = folder / file_name
+            if path.name in files.get(path.parent, {}):
+                return path
+    return None
+
+
+def _suffixes(file_name: str) -> list[str]:
+    """Endings to try, the one that the annotation names first."""
+    known = sorted(PICTURE_SUFFIXES)
+    return [Path(file_name).suffix, *known, *(suffix.upper() for suffix in known)]
+
+
+def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:
+    try:
+        width, height = (int(float(annotation.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+    except (ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None  # some tools write 0
+
+
+def _boxes(annotation: ElementTree.Element, xml: Path) -> tuple[Box, ...]:
+    boxes = []
+    for number, thing in enumerate(annotation.iter("object"), start=1):
+        name = (thing.findtext("name") or "").strip()
+        if not name:
+            raise AnnotationError(f"{xml}: object {number} has no name; give it its class")
+        sides = [thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        try:
+            left, top, right, bottom = (float(side or "") for side in sides)
+        except ValueError as error:
+            raise AnnotationError(f"{xml}: object {number} has bndbox {sides}; it needs four numbers") from error
+        difficult = (thing.findtext("difficult") or "0").strip() == "1"
+        boxes.append(Box(name, (left, top, right, bottom), difficult))
+    return tuple(boxes)

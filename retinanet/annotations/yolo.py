@@ -1,0 +1,188 @@
+"""YOLO: a .txt of centres and sizes, in shares of the picture, for each picture; names and splits in a data.yaml."""
+
+import re
+from math import isfinite
+from pathlib import Path
+
+import yaml
+
+from retinanet.annotations.paths import check_class_name, check_file_name, find_file, find_folder, read_lines
+from retinanet.annotations.records import (
+    SPLIT_NAMES,
+    SPLITS,
+    AnnotatedPicture,
+    AnnotatedSet,
+    Box,
+    Finding,
+    split_of_folders,
+)
+from retinanet.errors import AnnotationError
+from retinanet.images.reading import PICTURE_SUFFIXES, upright_size
+
+NAME_LISTS = ("classes.txt", "obj.names")
+
+
+def find_class_file(root: Path) -> Path | None:
+    """The data.yaml, whatever it is called, or the list of names nearest to `root`. Raises AnnotationError on two."""
+    settings = [path for suffix in ("yaml", "yml") for path in root.rglob(f"*.{suffix}") if _has_names(path)]
+    found = settings or [path for name in NAME_LISTS for path in root.rglob(name)]
+    found = sorted(found, key=lambda path: (len(path.parts), path))
+    if len(found) > 1 and len(found[0].parts) == len(found[1].parts) and _names(found[0]) != _names(found[1]):
+        raise AnnotationError(f"{found[0]} and {found[1]} name different classes; keep one")
+    return found[0] if found else None
+
+
+def read_yolo(root: Path) -> AnnotatedSet:
+    """Read the pictures with the labels beside them, or in `labels` where they are in `images`.
+
+    A picture without a label file has no object. An outline counts as the box around it. Coordinates that are a whole
+    pixel but for the digits they were written with are that pixel. Raises AnnotationError.
+    """
+    class_file = find_class_file(root)
+    if class_file is None:
+        raise AnnotationError(f"{root}: no data.yaml or classes.txt with the names of the YOLO classes; add one")
+    names = _names(class_file)
+    found = AnnotatedSet("yolo", class_names=names)
+    split_of = _official_splits(class_file, root)
+    pictures = sorted(split_of) or sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    used: set[Path] = set()
+    bare = 0
+    for picture in pictures:
+        split = split_of.get(picture) or split_of_folders(picture.parent.relative_to(root).parts)
+        if not picture.is_file():
+            found.skipped.append(Finding(str(picture), "named by a list of pictures, but missing"))
+            continue
+        label = _label_file(picture, root)
+        boxes: tuple[Box, ...] = ()
+        if label:
+            used.add(label)
+            # Without a size the picture can't be read, which its check will say.
+            boxes = _boxes(label, names, upright_size(picture) or (1, 1))
+        bare += label is None
+        found.pictures.append(AnnotatedPicture(picture, boxes, split=split))
+    if bare:
+        found.remarks.append(f"{bare} pictures have no label file and count as pictures without objects")
+    for path in sorted(root.rglob("labels/**/*.txt")):
+        if path not in used and path.name not in NAME_LISTS and not split_of:
+            found.skipped.append(Finding(str(path), "its picture is missing"))
+    return found
+
+
+def _load(path: Path) -> dict:
+    """The keys of a YAML file; none where it holds something else."""
+    try:
+        content = yaml.safe_load("\n".join(read_lines(path)))
+    # Besides YAMLError: dates that are none, numbers of too many digits.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: broken YAML ({' '.join(str(error).split())}); write it again") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _has_names(path: Path) -> bool:
+    if not path.is_file() or not re.search(rb"^\s*[\"']?names[\"']?\s*:", path.read_bytes(), re.MULTILINE):
+        return False
+    return "names" in _load(path)
+
+
+def _names(path: Path) -> list[str]:
+    names: object
+    if path.name in NAME_LISTS:
+        names = [line.strip() for line in read_lines(path) if line.strip()]
+    else:
+        names = _load(path)["names"]
+        if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+            names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise AnnotationError(f"{path}: names is {names!r}; it must be a list, or have a name for each of 0, 1, 2 …")
+    names = [str(name) if isinstance(name, int | float) else name for name in names]
+    for number, name in enumerate(names):
+        check_class_name(name, f"{path}: class {number}")
+        if name in names[:number]:
+            raise AnnotationError(f"{path}: classes {names.index(name)} and {number} are both {name!r}; rename one")
+    return names
+
+
+def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
+    """Picture -> split, from the folders and lists of pictures that a data.yaml names. Raises AnnotationError."""
+    if class_file.name in NAME_LISTS:
+        return {}
+    content = _load(class_file)
+    base = content.get("path")
+    splits: dict[Path, str] = {}
+    for split in SPLITS:
+        named = (content[key] for key, value in SPLIT_NAMES.items() if value == split and content.get(key))
+        entries: object = next(named, [])
+        for entry in entries if isinstance(entries, list) else [entries]:
+            for picture in _pictures_at(entry, base, class_file, root):
+                if splits.setdefault(picture, split) != split:
+                    raise AnnotationError(
+                        f"{class_file}: {picture} is in {splits[picture]} and in {split}; remove it from one"
+                    )
+    return splits
+
+
+def _pictures_at(entry: object, base: object, class_file: Path, root: Path) -> list[Path]:
+    """The pictures of a folder or list. Where the yaml has its author's own paths, their ends are looked for here."""
+    if not isinstance(entry, str) or not entry:
+        raise AnnotationError(f"{class_file}: {entry!r} is no folder or list of pictures")
+    parts = [part for part in Path(entry).parts if part not in ("..", "/", ".")]
+    if isinstance(base, str):
+        parts = [part for part in Path(base).parts if part not in ("..", "/", ".")] + parts
+    here = dict.fromkeys((class_file.parent, root))
+    for start in range(max(1, len(parts))):
+        end = "/".join(parts[start:])
+        if folder := find_folder(here, end):
+            return [path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES]
+        if path := find_file(here, end):
+            return [_listed(line.strip(), path, root) for line in read_lines(path) if line.strip()]
+    raise AnnotationError(f"{class_file}: {entry!r} is not there; name a folder or list of pictures inside {root}")
+
+
+def _listed(line: str, path: Path, root: Path) -> Path:
+    line = line.removeprefix("./")
+    check_file_name(line, str(path))
+    return find_file(dict.fromkeys((path.parent, root)), line) or path.parent / line
+
+
+def _label_file(picture: Path, root: Path) -> Path | None:
+    parts = picture.relative_to(root).with_suffix(".txt").parts
+    for place in reversed(range(len(parts) - 1)):
+        if parts[place].lower() == "images":
+            label = root.joinpath(*parts[:place], "labels", *parts[place + 1 :])
+            if label.is_file():
+                return label
+    beside = picture.with_suffix(".txt")
+    return beside if beside.is_file() else None
+
+
+def _boxes(label: Path, names: list[str], size: tuple[int, int]) -> tuple[Box, ...]:
+    boxes = []
+    for number, line in enumerate(read_lines(label), start=1):
+        words = line.split()
+        if not words:
+            continue
+        who = f"{label}: line {number}"
+        try:
+            category, sides = float(words[0]), [float(word) for word in words[1:]]
+        except ValueError as error:
+            raise AnnotationError(f"{who} is {line!r}; it needs a class and four numbers") from error
+        if category not in range(len(names)):
+            raise AnnotationError(f"{who} has class {words[0]}; the data's names go from 0 to {len(names) - 1}")
+        if len(sides) == 4:
+            x, y, width, height = sides
+            shares = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        elif len(sides) >= 6 and len(sides) % 2 == 0:
+            shares = (min(sides[::2]), min(sides[1::2]), max(sides[::2]), max(sides[1::2]))
+        else:
+            raise AnnotationError(f"{who} has {len(sides)} numbers after the class; it needs four, or an outline's")
+        digits = max(len(word.partition(".")[2].partition("e")[0]) for word in words[1:])
+        left, top, right, bottom = (_pixel(share, side, digits) for share, side in zip(shares, size * 2, strict=True))
+        boxes.append(Box(names[int(category)], (left, top, right, bottom)))
+    return tuple(boxes)
+
+
+def _pixel(share: float, side: int, digits: int) -> float:
+    edge = share * side
+    # Half a unit of the last digit each for the centre and half the size.
+    rounding = max(side * 10.0**-digits, 1e-6)
+    return float(round(edge)) if isfinite(edge) and abs(edge - round(edge)) < min(rounding, 0.25) else edge

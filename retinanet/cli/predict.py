@@ -1,0 +1,118 @@
+"""Detections on pictures that a person names: drawn copies and COCO files."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retinanet.dataset.coco import coco_results
+from retinanet.drawing import draw_detections
+from retinanet.errors import PictureError, WeightsError
+from retinanet.files import write_json
+from retinanet.images.reading import PICTURE_SUFFIXES, read_picture
+from retinanet.inference.detector import Detector
+
+# The exported model is what is served, and it opens without torch.
+OWN_MODELS = (Path("models/export/model.onnx"), Path("models/model.safetensors"))
+DRAWN_QUALITY = 92
+
+
+def predict_pictures(detector: Detector, pictures: Sequence[Path], out: Path, least_score: float) -> int:
+    """Write COCO files and a drawn copy of each picture into `out`; the number of pictures that can't be read.
+
+    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. pictures.json says which
+    images and categories those are, as a COCO annotation file without annotations, and in `failed` which pictures
+    were left out and why, which is also said on stderr.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    images, results, failed = [], [], []
+    names: set[str] = set()
+    for number, path in enumerate(pictures, start=1):
+        try:
+            picture = read_picture(path)
+        except PictureError as error:
+            failed.append({"file_name": str(path), "error": str(error)})
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            continue
+        found = detector([picture])[0].above(least_score)
+        drawn = out / _free_name(path, names)
+        _save(draw_detections(picture, found, detector.class_names), drawn)
+        images.append({"id": number, "file_name": str(path), "width": picture.shape[1], "height": picture.shape[0]})
+        results += coco_results(number, found, detector.category_ids)
+        print(f"{path}: {_counted(found.labels, detector.class_names)}: {drawn}", flush=True)
+    categories = [
+        {"id": category_id, "name": name}
+        for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
+    ]
+    write_json(out / "pictures.json", {"images": images, "annotations": [], "categories": categories, "failed": failed})
+    write_json(out / "detections.json", results)
+    return len(failed)
+
+
+def named_pictures(names: Sequence[str]) -> list[Path]:
+    """The files that were named and those with a picture's suffix in the folders. Raises PictureError for none."""
+    paths = []
+    for name in names:
+        path = Path(name)
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise PictureError(f"{path}: a folder without pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        paths += inside
+    return paths
+
+
+@contextmanager
+def model_path(name: str | None) -> Iterator[Path]:
+    """The file of a model: a path, models:/NAME@ALIAS or models:/NAME/VERSION, or None for that of this workspace.
+
+    Raises WeightsError or TrackingError when there is none.
+    """
+    if name is None:
+        yield _own_model()
+    elif name.startswith("models:/"):
+        with _registered(name) as path:
+            yield path
+    else:
+        yield Path(name)
+
+
+def _own_model() -> Path:
+    for path in OWN_MODELS:
+        if path.exists():
+            return path
+    raise WeightsError(f"no {' or '.join(map(str, OWN_MODELS))}; `dvc repro` makes them, or name another with --model")
+
+
+@contextmanager
+def _registered(uri: str) -> Iterator[Path]:
+    from retinanet.tracking.registered_weights import named_version
+    from retinanet.tracking.registry import check_digest, model_files
+    from retinanet.tracking.store import open_client
+
+    client = open_client()
+    version = named_version(client, uri)
+    print(f"{uri} is version {version.version}", flush=True)
+    check_digest(client, version)
+    with model_files(client, version) as folder:
+        yield folder / "artifacts" / "model.onnx"
+
+
+def _counted(labels: np.ndarray, class_names: Sequence[str]) -> str:
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    return ", ".join(f"{count} {name}" for count, name in zip(counts, class_names, strict=True) if count) or "nothing"
+
+
+def _free_name(path: Path, taken: set[str]) -> str:
+    name, number = f"{path.stem}.jpg", 1
+    while name in taken:
+        number += 1
+        name = f"{path.stem}-{number}.jpg"
+    taken.add(name)
+    return name
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    Image.fromarray(picture).save(path, quality=DRAWN_QUALITY)

@@ -1,1 +1,0 @@
-"""Pictures and annotations on disk, in and out."""

@@ -1,0 +1,132 @@
+"""The public sets that `download.source` knows by name."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from retinanet.fetch.archives import Limits, unpack_archives
+from retinanet.fetch.downloads import Pinned
+from retinanet.fetch.remote_archives import fetch_archives
+
+COCO = "http://images.cocodataset.org"
+VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
+VOC_TERMS = "none is named; the pictures are from flickr, whose terms of use and whose users' rights hold"
+VOC_MEMBERS = ("*/Annotations/*", "*/ImageSets/Main/*", "*/JPEGImages/*")
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """Where a set lies, what of it detection needs, and what unpacking it may bring at most."""
+
+    parts: tuple[Pinned, ...]
+    members: tuple[str, ...]  # patterns
+    limits: Limits
+    content: str
+    licence: str
+    citation: str
+
+    @property
+    def size(self) -> int:
+        """Bytes to fetch."""
+        return sum(part.size for part in self.parts)
+
+
+# Sizes and sha256 as torchvision and tensorflow_datasets record them.
+PUBLIC_SETS = {
+    "coco2017": PublicSet(
+        parts=(
+            Pinned(
+                f"{COCO}/annotations/annotations_trainval2017.zip",
+                "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+                252_907_541,
+            ),
+            Pinned(
+                f"{COCO}/zips/val2017.zip",
+                "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+                815_585_330,
+            ),
+            Pinned(
+                f"{COCO}/zips/train2017.zip",
+                "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+                19_336_861_798,
+            ),
+        ),
+        members=("annotations/instances_*.json", "train2017/*", "val2017/*"),
+        limits=Limits(130_000, 25_000_000_000),
+        content="118,287 train and 5,000 val pictures, 80 classes; the val split serves as test",
+        licence="annotations CC BY 4.0; the pictures are from flickr, whose terms of use hold",
+        citation="Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312",
+    ),
+    "voc2007": PublicSet(
+        parts=(
+            Pinned(
+                f"{VOC}/voc2007/VOCtrainval_06-Nov-2007.tar",
+                "7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508",
+                460_032_000,
+            ),
+            Pinned(
+                f"{VOC}/voc2007/VOCtest_06-Nov-2007.tar",
+                "6836888e2e01dca84577a849d339fa4f73e1e4f135d312430c4856b5609b4892",
+                451_020_800,
+            ),
+        ),
+        members=VOC_MEMBERS,
+        limits=Limits(40_000, 2_000_000_000),
+        content="2,501 train, 2,510 val and 4,952 test pictures, 20 classes",
+        licence=VOC_TERMS,
+        citation="Everingham et al., The PASCAL Visual Object Classes Challenge 2007 (VOC2007) Results",
+    ),
+    "voc2012": PublicSet(
+        parts=(
+            Pinned(
+                f"{VOC}/voc2012/VOCtrainval_11-May-2012.tar",
+                "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+                1_999_639_040,
+            ),
+        ),
+        members=VOC_MEMBERS,
+        limits=Limits(80_000, 4_000_000_000),
+        content="5,717 train and 5,823 val pictures, 20 classes; the val split serves as test",
+        licence=VOC_TERMS,
+        citation="Everingham et al., The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Results",
+    ),
+}
+
+
+def fetch_public_set(name: str, mirror: str, cache: Path, target: Path) -> list[Path]:
+    """Fetch a set and unpack what detection needs of it under `target`; return the files' paths.
+
+    mirror: an http(s) URL or a folder that has the parts under their own names; empty for where they were published.
+    Raises DownloadError.
+    """
+    declared = PUBLIC_SETS[name]
+    print(f"{name}: {_gigabytes(declared.size)} to fetch once, as much again to unpack; licence: {declared.licence}")
+    parts = [_mirrored(part, mirror) for part in declared.parts]
+
+    def is_member(member: str) -> bool:
+        return any(fnmatchcase(member, pattern) for pattern in declared.members)
+
+    archives = fetch_archives(parts, cache)
+    return unpack_archives(archives, target, declared.limits, is_member, checked=True)
+
+
+def public_sets_text() -> str:
+    """The sets with their licences, citations, addresses and checksums, for people."""
+    blocks = []
+    for name, declared in PUBLIC_SETS.items():
+        lines = [
+            f"{name}: {_gigabytes(declared.size)}, {declared.content}",
+            f"  licence  {declared.licence}",
+            f"  cite     {declared.citation}",
+        ]
+        lines += [f"  part     {part.url}, {part.size:,} bytes, sha256 {part.sha256}" for part in declared.parts]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _mirrored(part: Pinned, mirror: str) -> Pinned:
+    return part._replace(url=f"{mirror.rstrip('/')}/{part.url.rpartition('/')[2]}") if mirror else part
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,1 @@
+"""From images to detections, whatever runtime runs the network."""

@@ -1,0 +1,1 @@
+"""Convolution kernels that make training faster on a CPU."""

@@ -1,0 +1,63 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retinanet.cli.main import main as cli
+from retinanet.config.params import load_params
+from retinanet.dataset.coco import CocoDataset, Objects, Picture, write_coco
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """Prepared data of a picture 640 x 640, and the repository's params."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PARAMS, "params.yaml")
+
+    def prepared(side: float) -> None:
+        corner = np.random.default_rng(0).uniform(0, 500, (50, 2))
+        boxes = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
+        objects = Objects(boxes, np.zeros(50, np.int64), np.zeros(50, bool))
+        write_coco(
+            CocoDataset((Picture(1, "a.png", 640, 640),), ("cell",), (1,), {1: objects}), "data/prepared/train.json"
+        )
+
+    return prepared
+
+
+def fit_anchors(monkeypatch, *arguments) -> int:
+    monkeypatch.setattr("sys.argv", ["retinanet", "fit-anchors", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code or 0
+
+
+def test_small_objects_get_a_proposal_that_is_written_when_asked(workspace, monkeypatch, capsys):
+    workspace(12)
+    before = Path("params.yaml").read_text()
+    assert fit_anchors(monkeypatch) == 0
+    said = capsys.readouterr().out
+    assert "cell     0.0%" in said and "of 50" in said and "model.anchors.sizes: [" in said
+    assert "nothing is written" in said and Path("params.yaml").read_text() == before
+    assert fit_anchors(monkeypatch, "--write") == 0
+    assert load_params().model.anchors.sizes[0] < 16
+    assert "# Every setting of the pipeline" in Path("params.yaml").read_text()
+    capsys.readouterr()
+    assert fit_anchors(monkeypatch, "--write") == 0
+    assert "nothing to change" in capsys.readouterr().out
+
+
+def test_anchors_that_fit_are_left(workspace, monkeypatch, capsys):
+    workspace(90)
+    before = Path("params.yaml").read_text()
+    assert fit_anchors(monkeypatch, "--write") == 0
+    assert "nothing to change" in capsys.readouterr().out
+    assert Path("params.yaml").read_text() == before
+
+
+def test_without_data_it_says_what_to_run(workspace, monkeypatch, capsys):
+    assert fit_anchors(monkeypatch) == 1
+    assert "error: data/prepared/train.json: No such file" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+
+from retinanet.dataset.coco import CocoDataset, Objects, Picture, coco_results, read_coco, write_coco
+from retinanet.errors import AnnotationError
+from retinanet.inference.detections import Detections
+
+
+def dataset() -> CocoDataset:
+    boxes = np.array([[1, 2, 11, 22], [0.25, 0, 64, 48]], np.float32)
+    none = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    some = Objects(boxes, np.array([1, 0]), np.array([False, True]), np.array([150.0, 3060.0], np.float32))
+    pictures = (Picture(7, "data/raw/ä b.png", 64, 48), Picture(9, "data/raw/empty.png", 10, 10))
+    return CocoDataset(pictures, ("cat", "dog"), (3, 90), {7: some, 9: none})
+
+
+def changed(tmp_path, **sections):
+    write_coco(dataset(), tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) | sections
+    (tmp_path / "a.json").write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path / "a.json"
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    write_coco(dataset(), tmp_path / "a.json")
+    again = read_coco(tmp_path / "a.json")
+    assert (again.pictures, again.class_names, again.category_ids) == (dataset().pictures, ("cat", "dog"), (3, 90))
+    np.testing.assert_array_equal(again.objects[7].boxes_xyxy, dataset().objects[7].boxes_xyxy)
+    assert again.objects[7].labels.tolist() == [1, 0]
+    assert again.objects[7].iscrowd.tolist() == [False, True]
+    assert again.objects[7].areas.tolist() == [150.0, 3060.0]
+    assert again.objects[9].boxes_xyxy.shape == (0, 4)
+
+
+def test_the_same_dataset_gives_the_same_bytes(tmp_path):
+    write_coco(dataset(), tmp_path / "a.json")
+    write_coco(read_coco(tmp_path / "a.json"), tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_rows_stand_on_lines_of_their_own(tmp_path):
+    write_coco(dataset(), tmp_path / "a.json")
+    line = '{"id": 1, "image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "area": 150.0, "iscrowd": 0},'
+    assert line in (tmp_path / "a.json").read_text(encoding="utf-8").splitlines()
+
+
+def test_area_and_iscrowd_are_filled(tmp_path):
+    path = changed(tmp_path, annotations=[{"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 4, 5]}])
+    objects = read_coco(path).objects[7]
+    assert (objects.areas.tolist(), objects.iscrowd.tolist()) == ([20.0], [False])
+
+
+def annotation(**values) -> dict:
+    return {"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 4, 5]} | values
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"annotations": [annotation(), annotation()]}, "annotation id 1 is there twice"),
+        ({"annotations": [annotation(id=0)]}, "annotation id 0"),
+        ({"annotations": [annotation(id="1")]}, "annotation id '1' is no whole number"),
+        ({"annotations": [annotation(image_id=8)]}, "is for image 8"),
+        ({"annotations": [annotation(image_id=[7])]}, r"is for image \[7\]"),
+        ({"annotations": [annotation(category_id=4)]}, r"has category 4; the file knows \[3, 90\]"),
+        ({"annotations": [annotation(category_id={})]}, "has category {}"),
+        ({"annotations": [annotation(bbox=[0, 0, 4])]}, "has bbox"),
+        ({"annotations": [annotation(bbox=[0, 0, "4", 5])]}, "has bbox"),
+        ({"annotations": [annotation(bbox=[0, 0, 10**400, 5])]}, "has bbox"),
+        ({"annotations": [annotation(bbox=[0, 0, 0, 5])]}, "must have a size"),
+        ({"annotations": [annotation(bbox=[60, 0, 5, 5])]}, "lie inside the 64 x 48 picture"),
+        ({"annotations": [annotation(bbox=[0, 0, float("nan"), 5])]}, "must have a size"),
+        ({"annotations": [annotation(iscrowd="no")]}, "has iscrowd 'no'"),
+        ({"annotations": {}}, '"annotations" is no list'),
+        ({"images": [{"id": 7, "file_name": "../a.png", "width": 64, "height": 48}]}, "inside the folder"),
+        ({"images": [{"id": 7, "file_name": "/a.png", "width": 64, "height": 48}]}, "must be relative"),
+        ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "dog"}]}, "category id 3 is there twice"),
+        ({"categories": [{"id": 3, "name": ""}, {"id": 90, "name": "dog"}]}, "class name ''"),
+    ],
+)
+def test_contradictions_are_named(tmp_path, sections, said):
+    with pytest.raises(AnnotationError, match=rf"a\.json.*{said}"):
+        read_coco(changed(tmp_path, **sections))
+
+
+def test_a_picture_needs_a_size(tmp_path):
+    path = changed(tmp_path, images=[{"id": 7, "file_name": "a.png", "width": 0, "height": 48}], annotations=[])
+    with pytest.raises(AnnotationError, match="image 7 has size 0 x 48"):
+        read_coco(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", "\x00"])
+def test_broken_json_is_said(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(AnnotationError, match=r"a\.json: broken JSON"):
+        read_coco(tmp_path / "a.json")
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(AnnotationError, match=r"none\.json: No such file"):
+        read_coco(tmp_path / "none.json")
+
+
+def test_results_have_the_files_category_ids():
+    boxes = np.array([[1, 2, 11, 22.004]], np.float32)
+    found = Detections(boxes, np.array([0.12345678], np.float32), np.array([1]))
+    (row,) = coco_results(7, found, (3, 90))
+    assert row == {"image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "score": 0.123457}

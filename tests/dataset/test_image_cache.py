@@ -1,0 +1,72 @@
+import errno
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinanet.dataset import image_cache as picture_cache
+from retinanet.dataset.image_cache import PictureCache
+from retinanet.errors import PictureError
+from retinanet.images.reading import read_picture
+
+
+@pytest.fixture
+def path(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return PictureCache(tmp_path / "cache")
+
+
+def kept(cache: PictureCache) -> list[str]:
+    return sorted(file.name.split("-")[1] for file in cache.folder.glob("*"))
+
+
+def test_the_second_time_comes_from_the_disk(path, cache, monkeypatch):
+    first = cache.read(path, (40, 60), 0.5)
+    assert first.shape == (20, 30, 3) and first.dtype == np.uint8
+    monkeypatch.setattr(picture_cache, "read_picture", None)
+    np.testing.assert_array_equal(cache.read(path, (40, 60), 0.5), first)
+
+
+def test_what_is_to_be_enlarged_is_kept_as_it_is(path, cache):
+    np.testing.assert_array_equal(cache.read(path, (40, 60), 2.5), read_picture(path))
+
+
+def test_another_size_and_another_content_are_other_entries(path, cache):
+    cache.read(path, (40, 60), 0.5)
+    assert cache.read(path, (40, 60), 0.25).shape == (10, 15, 3)
+    Image.new("RGB", (60, 40), (9, 9, 9)).save(path)
+    assert (cache.read(path, (40, 60), 0.5) == 9).all()
+    assert kept(cache) == ["10x15.npy", "20x30.npy", "20x30.npy"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no array", None])
+def test_a_damaged_entry_is_made_again(path, cache, damage):
+    first = cache.read(path, (40, 60), 0.5)
+    (entry,) = cache.folder.iterdir()
+    entry.write_bytes(entry.read_bytes()[:-7] if damage is None else damage)
+    np.testing.assert_array_equal(cache.read(path, (40, 60), 0.5), first)
+    assert np.load(entry).shape == (20, 30, 3)
+
+
+def test_a_full_disk_keeps_nothing_and_answers(path, cache, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(picture_cache.np, "save", full)
+    assert cache.read(path, (40, 60), 0.5).shape == (20, 30, 3)
+    assert kept(cache) == []
+
+
+def test_a_missing_and_a_damaged_picture_are_named(path, cache):
+    with pytest.raises(PictureError, match=r"b\.png: there is no such file"):
+        cache.read(path.with_name("b.png"), (40, 60), 1)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(PictureError, match=r"a\.png: damaged or truncated"):
+        cache.read(path, (40, 60), 1)
+    assert kept(cache) == []

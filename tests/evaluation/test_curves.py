@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinanet.dataset.coco import CocoDataset, Objects, Picture
+from retinanet.evaluation.coco_metrics import evaluate, summarise
+from retinanet.evaluation.curves import best_threshold, class_table, draw_precision_recall, precision_recall
+
+
+def dataset(objects_by_picture, class_names=("cat", "dog")):
+    """objects_by_picture: for each picture a list of (box_xyxy, label)."""
+    pictures = tuple(Picture(i, f"{i}.png", 200, 200) for i in range(1, len(objects_by_picture) + 1))
+    objects = {
+        i: Objects(
+            np.array([box for box, _ in rows], np.float32).reshape(-1, 4),
+            np.array([label for _, label in rows], np.int64),
+            np.zeros(len(rows), bool),
+        )
+        for i, rows in enumerate(objects_by_picture, start=1)
+    }
+    return CocoDataset(pictures, class_names, tuple(range(1, len(class_names) + 1)), objects)
+
+
+def result(picture_id, box_xyxy, category_id, score):
+    x1, y1, x2, y2 = box_xyxy
+    return {"image_id": picture_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+
+
+A, B, C = [0, 0, 50, 50], [100, 0, 150, 50], [0, 100, 50, 150]
+TWO_CATS = dataset([[(A, 0), (B, 0)], []])
+# by score: a hit, a false alarm, a hit
+HIT_MISS_HIT = [result(1, A, 1, 0.9), result(2, C, 1, 0.8), result(1, B, 1, 0.7)]
+
+
+def test_the_curve_of_two_cats_with_a_false_alarm_between():
+    rows = precision_recall(evaluate(TWO_CATS, HIT_MISS_HIT), TWO_CATS)
+    assert len(rows) == 101  # no row for dogs: there are none
+    assert rows[50] == {"class": "cat", "recall": 0.5, "precision": 1.0, "score": 0.9}
+    assert rows[51] == {"class": "cat", "recall": 0.51, "precision": 0.6667, "score": 0.7}
+
+
+def test_the_mean_of_the_curve_is_ap50():
+    evaluation = evaluate(TWO_CATS, HIT_MISS_HIT)
+    mean = sum(row["precision"] for row in precision_recall(evaluation, TWO_CATS)) / 101
+    assert mean == pytest.approx(summarise(evaluation, TWO_CATS)["AP50/cat"], abs=1e-4)
+
+
+def test_the_best_threshold_by_hand():
+    scores, hits = np.array([0.7, 0.9, 0.8]), np.array([True, True, False])
+    # cut at .9: P 1, R 1/2, F1 2/3; at .8: P 1/2, R 1/2; at .7: P 2/3, R 1, F1 4/5
+    threshold, at = best_threshold(scores, hits, objects=2)
+    assert (threshold, at) == (0.7, pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8}))
+
+
+def test_equal_scores_are_cut_together():
+    # alone the hit would have F1 1, but the false alarm beside it has the same score
+    threshold, at = best_threshold(np.array([0.9, 0.9]), np.array([True, False]), objects=1)
+    assert (threshold, at["precision"]) == (0.9, 0.5)
+
+
+@pytest.mark.parametrize("scores", [[], [0.9]])
+def test_without_hits_the_threshold_lets_nothing_through(scores):
+    assert best_threshold(np.array(scores), np.zeros(len(scores), bool), objects=3)[0] == 1
+
+
+def test_the_table_has_a_row_for_each_class():
+    cats, dogs = class_table(evaluate(TWO_CATS, HIT_MISS_HIT), TWO_CATS)
+    assert cats == {
+        "class": "cat",
+        "objects": 2,
+        "AP": 0.835,  # (51 * 1 + 50 * 2/3) / 101, at each IoU since boxes are exact
+        "AP50": 0.835,
+        "best_threshold": 0.7,
+        "precision": 0.6667,
+        "recall": 1.0,
+        "f1": 0.8,
+    }
+    assert (dogs["objects"], dogs["AP"], dogs["best_threshold"]) == (0, None, 1.0)
+
+
+def test_the_table_without_any_detection():
+    cats, _ = class_table(evaluate(TWO_CATS, []), TWO_CATS)
+    assert (cats["objects"], cats["AP"], cats["f1"]) == (2, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 12])
+def test_the_drawing_is_a_picture_for_none_few_and_many_classes(tmp_path, classes):
+    rows = [
+        {"class": str(k), "recall": r / 100, "precision": 0.5, "score": 0.5} for k in range(classes) for r in (0, 1)
+    ]
+    draw_precision_recall(rows, tmp_path / "pr.png")
+    with Image.open(tmp_path / "pr.png") as image:
+        assert image.size == (840, 600)

@@ -1,0 +1,120 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from retinanet.dataset.coco import Objects
+from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALISATION
+from retinanet.explain.examples import explain_picture, spread, telling
+from retinanet.inference.detector import DecodeSettings
+from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors
+
+
+class SeesRed(nn.Module):
+    """One class, one square anchor of four strides a cell; its logit is high where the cell's middle is red."""
+
+    anchors_per_cell = 1
+
+    def __init__(self):
+        super().__init__()
+        self.settings = SimpleNamespace(short_side=64, long_side=64)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.backbone = nn.Module()
+        self.backbone.mean = (0, 0, 0)
+        self.origin = lambda level: 0
+
+    def forward(self, images):
+        return self.heads(self.features(images))
+
+    def normalise(self, pictures):
+        return pictures.permute(0, 3, 1, 2).float() / 255
+
+    def features(self, images):
+        return [self._at(images, stride) for stride in STRIDES]
+
+    @staticmethod
+    def _at(images, stride):
+        return nn.functional.interpolate(images, size=[-(-side // stride) for side in images.shape[-2:]])
+
+    def heads(self, features):
+        # Only P3 looks: the others say no.
+        red = [f[:, 0] * 12 - 8 if i == 0 else f[:, 0] * 0 - 8 for i, f in enumerate(features)]
+        logits = torch.cat([r.reshape(1, -1, 1) for r in red], dim=1) * self.scale
+        return logits, logits.new_zeros(1, logits.shape[1], 4)
+
+    def grid_sizes(self, height, width):
+        return [(-(-height // stride), -(-width // stride)) for stride in STRIDES]
+
+    def level_sizes(self, height, width):
+        return [rows * columns for rows, columns in self.grid_sizes(height, width)]
+
+    def anchors(self, height, width):
+        grids = self.grid_sizes(height, width)
+        levels = [
+            level_anchors(cell_anchors([2.0 * stride], [1.0], "exact"), grid, stride, (height, width), "exact")
+            for stride, grid in zip(STRIDES, grids, strict=True)
+        ]
+        return torch.cat(levels)
+
+
+def objects(*boxes):
+    return Objects(
+        np.array(boxes, np.float32).reshape(-1, 4), np.zeros(len(boxes), np.int64), np.zeros(len(boxes), bool)
+    )
+
+
+def explain(picture, truth):
+    return explain_picture(SeesRed().eval(), "x.png", picture, truth, DecodeSettings(), score_threshold=0.3, most=3)
+
+
+def test_a_red_spot_is_found_and_the_heat_lies_on_it():
+    picture = np.zeros((32, 32, 3), np.uint8)  # enlarged to 64 x 64 for the network
+    picture[11:15, 19:23, 0] = 255  # where the input's cell at row 3, column 5 of P3 begins
+    example = explain(picture, objects([16, 8, 24, 16]))
+    # the anchor is 16 px around (40, 24) in the input, half of that on the picture
+    assert example.detections.boxes_xyxy.tolist() == [[16, 8, 24, 16]]
+    assert example.judgement.outcomes == (HIT,)
+    (explained,) = example.explained
+    assert (explained.level, explained.stride, explained.heat.shape) == (3, 8, (32, 32))
+    row, column = np.unravel_index(explained.heat.argmax(), (32, 32))
+    assert 11 <= row <= 12
+    assert 19 <= column <= 20
+
+
+@pytest.mark.parametrize(("origin", "peak"), [(0, 8), (7, 15)])
+def test_heat_is_spread_from_where_the_cells_look(origin, peak):
+    cells = np.array([[0, 1, 0.5]], np.float32)
+    heat = spread(cells, 8, origin, resized=(16, 32, 3), picture=(16, 32, 3))
+    assert heat.shape == (16, 32)
+    np.testing.assert_allclose(heat, heat[:1].repeat(16, axis=0))
+    assert heat[0].argmax() == peak
+    assert heat[0, [peak - 4, peak + 4, peak + 8]].tolist() == [0.5, 0.75, 0.5]
+
+
+def test_heat_is_spread_over_a_picture_of_another_size():
+    cells = np.array([[0, 1, 0, 0]], np.float32)
+    heat = spread(cells, 8, 3.5, resized=(32, 32, 3), picture=(64, 64, 3))
+    # The middle of pixels 8 to 15 of the input, whose second cell is centred on 11.5, is that of 16 to 31.
+    np.testing.assert_allclose(heat[0, :48], heat[0, 47::-1], atol=0.02)
+
+
+def test_a_picture_without_detections_explains_nothing():
+    example = explain(np.zeros((40, 64, 3), np.uint8), objects())
+    assert (len(example.detections), example.explained, example.judgement.unfound) == (0, (), ())
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "most", "chosen"),
+    [
+        ([], 3, []),
+        ([HIT], 3, [(0, "surest hit")]),
+        ([FALSE_ALARM, HIT, HIT, HIT], 3, [(1, "surest hit"), (0, "surest fault"), (3, "least sure hit")]),
+        ([HIT, HIT, HIT], 3, [(0, "surest hit"), (2, "least sure hit"), (1, "hit")]),
+        ([IGNORED, LOCALISATION], 3, [(1, "surest fault")]),
+        ([HIT, FALSE_ALARM], 1, [(0, "surest hit")]),
+    ],
+)
+def test_the_most_telling_detections_come_first(outcomes, most, chosen):
+    assert telling(outcomes, most) == chosen

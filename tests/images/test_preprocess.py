@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from retinanet.images.preprocess import fit_scale, pad_batch, padding_colour, resize, resize_to
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"),
+    [(480, 640, 800 / 480), (480, 1600, 1333 / 1600), (800, 800, 1.0), (1600, 1600, 0.5)],
+)
+def test_short_side_unless_the_long_one_is_too_long(height, width, scale):
+    assert fit_scale(height, width, 800, 1333) == scale
+
+
+def test_a_strip_keeps_at_least_one_pixel():
+    assert resize(np.zeros((3, 2000, 3), np.uint8), 0.1).shape == (1, 200, 3)
+
+
+def test_no_pixel_is_left_out_when_shrinking():
+    """White lines, one in eight: their share of the light stays whichever pixels they stand on."""
+    for first in range(8):
+        picture = np.zeros((64, 64, 3), np.uint8)
+        picture[first::8] = 255
+        assert resize_to(picture, (8, 16)).mean() == pytest.approx(255 / 8, abs=0.6)
+
+
+def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():
+    batch = pad_batch([np.full((140, 20, 3), 9, np.uint8), np.full((10, 150, 3), 7, np.uint8)], (1, 2, 3))
+    assert batch.shape == (2, 160, 160, 3)
+    assert batch[0, 139, 19].tolist() == [9, 9, 9] and batch[0, 140, 0].tolist() == [1, 2, 3]
+    assert batch[1, 9, 149].tolist() == [7, 7, 7] and batch[1, 9, 150].tolist() == [1, 2, 3]
+
+
+def test_a_thin_picture_is_padded_to_a_side_that_every_network_takes():
+    assert pad_batch([np.zeros((20, 200, 3), np.uint8)], (1, 2, 3)).shape == (1, 96, 224, 3)
+
+
+def test_padding_is_the_mean_colour():
+    assert padding_colour((0.5, 0.485, 0.0)) == (128, 124, 0)

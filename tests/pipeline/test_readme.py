@@ -1,0 +1,206 @@
+"""What README and CONTRIBUTING name exists, and what they say to run, runs."""
+
+import ast
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from support.workspace import Workspace
+
+from retinanet.cli.commands import REFUSED
+from retinanet.cli.main import _parser
+from retinanet.config.params import load_params
+from retinanet.errors import ParamsError
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DVC = {"repro", "exp", "metrics", "plots", "remote", "push", "pull"}
+
+
+# Makes an experiment small enough for a test: what stands last wins.
+SMALL = {"train.epochs": 1, "train.batch_size": 8, "train.learning_rate": 0.002, "model.weights": "none"}
+SMALL |= {"model.short_side": 128, "model.long_side": 128, "model.head_depth": 1, "model.head_width": 64}
+
+
+def blocks(language: str, pages: Sequence[Path] = PAGES) -> list[str]:
+    return [block for page in pages for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+def commands(pages: Sequence[Path] = PAGES) -> list[str]:
+    """Every line of the shell blocks, continued lines joined, comments off."""
+    lines = "\n".join(blocks("bash", pages)).replace("\\\n", " ").splitlines()
+    return [re.sub(r"\s+#.*$", "", line).strip() for line in lines if line.strip()]
+
+
+def words(command: str) -> list[str]:
+    return shlex.split(command.removeprefix("pip install uv && ").removeprefix("uv run "))
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if " retinanet " in c])
+def test_the_commands_options_exist(command):
+    arguments = words(command)
+    _parser().parse_args(arguments[arguments.index("retinanet") + 1 :])
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if " dvc " in c])
+def test_params_that_commands_set_exist(command, tmp_path):
+    arguments = words(command)
+    assert arguments[1] in DVC
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for option in [arguments[i + 1] for i, word in enumerate(arguments) if word == "-S"]:
+        key, value = option.split("=", 1)
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        assert last in section, key
+        section[last] = yaml.safe_load(value)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.splitlines()[0])
+def test_settings_shown_exist(block, tmp_path):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+    def merge(into: dict, new: dict) -> None:
+        for key, value in new.items():
+            if isinstance(value, dict) and isinstance(into.get(key), dict):
+                merge(into[key], value)
+            else:
+                into[key] = value
+
+    merge(content, yaml.safe_load(block))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    try:
+        load_params(tmp_path / "params.yaml")
+    except ParamsError as error:
+        pytest.fail(str(error))
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[-1][:40])
+def test_names_that_examples_import_exist(block):
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name), f"{node.module}.{name.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_params_and_files_that_the_text_names_exist(page):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in set(re.findall(r"`([a-z]+\.[a-z_.0-9]+)`", page.read_text())):
+        section, *keys = name.split(".")
+        if section in content:
+            value = content[section]
+            for key in keys:
+                assert key in value, f"{page.name}: {name}"
+                value = value[key]
+    paths = r"`((?:retinanet|stages|tests|benchmarks|docs)/[\w/.]*\w)`"
+    for name in set(re.findall(paths, page.read_text())):
+        assert name in tracked, f"{page.name}: {name}"
+
+
+@pytest.fixture(scope="module")
+def with_pictures(workspace) -> Workspace:
+    """The workspace, with pictures where the README's lie."""
+    tile = next((workspace.folder / "data/prepared/tiles").iterdir())
+    (workspace.folder / "folder_of_pictures").mkdir()
+    for name in ("photo.jpg", "folder_of_pictures/other.png"):
+        (workspace.folder / name).write_bytes(tile.read_bytes())
+    workspace.run("retinanet", "promote", code=(0, REFUSED))
+    return workspace
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workspace")
+def test_every_command_for_a_model_runs(with_pictures):
+    ran = [c for c in commands() if " retinanet " in c and "replay-step" not in c]
+    assert len(ran) >= 8
+    for command in ran:
+        codes, few = 0, ""
+        if words(command)[1] in ("promote", "rollback"):
+            codes = (0, 1, REFUSED)
+        if words(command)[1] == "check-training":
+            codes, few = (0, 1), " --steps 2"  # too few to learn anything by heart
+        said = with_pictures.run("bash", "-c", command.removeprefix("uv run ") + few, code=codes)
+        assert "Traceback" not in said
+    for block in blocks("python"):
+        with_pictures.run(sys.executable, "-c", block)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workspace")
+@pytest.mark.parametrize("command", [c for c in commands([README]) if "dvc exp run" in c], ids=lambda c: c[15:35])
+def test_every_experiment_runs(with_pictures, command):
+    shared = with_pictures.folder.parent / "shared"
+    if "../shared/" in command:
+        if not (ROOT.parent / "shared/data/bccd.tar.gz").exists():
+            pytest.skip("../shared/data/bccd.tar.gz is not there")
+        shared.symlink_to(ROOT.parent / "shared")
+    small = " ".join(f"-S {key}={value}" for key, value in SMALL.items())
+    runs, _ = with_pictures.counts()
+    try:
+        with_pictures.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
+        assert with_pictures.counts()[0] == runs + 1
+        # What README says to look at it with.
+        for look in commands([README]):
+            if re.match("uv run dvc (exp show|metrics|plots)", look):
+                with_pictures.run("bash", "-c", look.removeprefix("uv run "))
+    finally:
+        with_pictures.run("git", "checkout", "-q", ".")
+        with_pictures.run("dvc", "checkout")
+        shared.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workspace")
+def test_the_served_model_answers(with_pictures):
+    serve, ask = next(block for block in blocks("bash") if "models serve" in block).strip().split("\n", 1)
+    server = with_pictures.start("bash", "-c", f"exec env {serve.replace('uv run ', '')}")
+    try:
+        _wait_for("http://127.0.0.1:5001/ping", server)
+        answer = with_pictures.run("bash", "-c", ask)
+        assert '"boxes"' in answer and '"scores"' in answer
+    finally:
+        _end(server)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workspace")
+def test_the_runs_can_be_looked_at(with_pictures):
+    (command,) = [c for c in commands([README]) if " mlflow ui " in c]
+    server = with_pictures.start("bash", "-c", f"exec {command.removeprefix('uv run ')}")
+    try:
+        _wait_for("http://127.0.0.1:5000/health", server)
+    finally:
+        _end(server)
+
+
+def _wait_for(url: str, process: psutil.Popen) -> None:
+    until = time.monotonic() + 180
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(1)
+    raise AssertionError(f"{url} did not answer")
+
+
+def _end(process: psutil.Popen) -> None:
+    for one in [*process.children(recursive=True), process]:
+        one.terminate()
+    process.wait(30)

@@ -1,0 +1,1 @@
+"""What tests share: small networks, data sets, servers and workspaces."""

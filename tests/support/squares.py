@@ -1,0 +1,101 @@
+"""A task that is learnt in seconds: white squares on grey noise. Run as a program, it trains and says what came out."""
+
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from retinanet import distributed
+from retinanet.config.params import load_params
+from retinanet.config.settings import Model, Train
+from retinanet.dataset.coco import CocoDataset, Objects, Picture, read_coco, write_coco
+from retinanet.inference.detector import DecodeSettings
+from retinanet.model.retinanet import RetinaNet
+from retinanet.training.checkpoint import lock_folder
+from retinanet.training.fit import Epoch, fit
+from retinanet.training.process import StopSignal
+
+CPU = torch.device("cpu")
+NETWORK = {
+    "backbone": "timm/resnet10t",
+    "weights": "none",
+    "frozen_stages": 0,
+    "frozen_norm": False,
+    "pyramid_width": 32,
+    "head_width": 64,
+    "head_depth": 1,
+    "short_side": 96,
+    "long_side": 128,
+}
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def small_network(**changed) -> Model:
+    """A network that runs in milliseconds."""
+    settings = load_params(PARAMS).model
+    return settings.model_copy(
+        update=NETWORK | {"anchors": settings.anchors.model_copy(update={"scales_per_octave": 2})} | changed
+    )
+
+
+def short_training(**changed) -> Train:
+    plain = {"epochs": 3, "batch_size": 4, "workers": 0, "validate_every": 1, "ema_steps": 5}
+    return load_params(PARAMS).train.model_copy(update=plain | changed)
+
+
+def make_squares(root: Path) -> CocoDataset:
+    """Eight grey pictures, all but the last with a white square of 40 px."""
+    rng = np.random.default_rng(0)
+    pictures, objects = [], {}
+    for i in range(1, 9):
+        canvas = rng.integers(60, 90, (96, 96, 3), np.uint8)
+        x, y = rng.integers(0, 56, 2)
+        count = int(i < 8)
+        if count:
+            canvas[y : y + 40, x : x + 40] = 250
+        Image.fromarray(canvas).save(root / f"{i}.png")
+        boxes = np.array([[x, y, x + 40, y + 40]] * count, np.float32).reshape(-1, 4)
+        objects[i] = Objects(boxes, np.zeros(count, np.int64), np.zeros(count, bool))
+        pictures.append(Picture(i, f"{i}.png", 96, 96))
+    dataset = CocoDataset(tuple(pictures), ("square",), (1,), objects)
+    write_coco(dataset, root / "squares.json")
+    return dataset
+
+
+def digest(epoch: Epoch) -> str:
+    """A hash of an epoch's weights, bit by bit."""
+    joined = b"".join(tensor.numpy().tobytes() for tensor in epoch.weights.values())
+    return hashlib.sha256(joined).hexdigest()
+
+
+def main() -> None:
+    """squares.py FOLDER {train settings} {model settings}: FOLDER/result.json gets all epochs' metrics and a hash.
+
+    The pictures are those that make_squares made in `pictures` beside FOLDER.
+    """
+    folder, changed, network = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
+    torch.set_num_threads(1)
+    stop = StopSignal()
+    with distributed.joined() as here:
+        torch.manual_seed(0)
+        # Norms that learn would see half a batch in each of two processes.
+        model = RetinaNet(small_network(frozen_norm=True, **network), 1)
+        pictures = folder.parent / "pictures"
+        squares = read_coco(pictures / "squares.json")
+        # An odd number, which two processes cannot share out evenly.
+        odd = replace(squares, pictures=squares.pictures[:-1])
+        lock = lock_folder(folder / "checkpoints", 30) if here.rank == 0 else None
+        settings = short_training(**changed)
+        epochs = list(fit(model, squares, odd, pictures, settings, DecodeSettings(), CPU, folder / "checkpoints", stop))
+        if lock:
+            rows = [{"epoch": e.number, **e.metrics} for e in epochs]
+            (folder / "result.json").write_text(json.dumps({"epochs": rows, "weights": digest(epochs[-1])}))
+
+
+if __name__ == "__main__":
+    main()

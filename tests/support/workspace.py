@@ -1,0 +1,77 @@
+"""A clone of this repository in which tests run the pipeline as a user does, on a small setting."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "model": {"short_side": 128, "long_side": 128, "head_depth": 1},
+    "train": {"epochs": 2, "batch_size": 8, "validate_every": 1, "learning_rate": 0.002},
+    "evaluate": {"pictures": 2},
+    "gradcam": {"pictures": 2, "score_threshold": 0.05},
+    "promote": {"floor": 0.0},
+}
+
+
+class Workspace:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC"))}
+        # The clone's own package comes first, as it would in an environment of its own.
+        self.env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+        self.env |= {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def run(self, *command: str, code: int | tuple[int, ...] = 0) -> str:
+        codes = code if isinstance(code, tuple) else (code,)
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
+        assert done.returncode in codes, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def start(self, *command: str) -> psutil.Popen:
+        return psutil.Popen(command, cwd=self.folder, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", message)
+
+    def set(self, section: str, **values) -> None:
+        path = self.folder / "params.yaml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content[section] |= values
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+
+    def counts(self) -> tuple[int, int]:
+        """Runs and versions in the store."""
+        runs, versions = self._of_store("len(c.search_runs(ids)), len(c.search_model_versions())")
+        return int(runs), int(versions)
+
+    def run_statuses(self) -> list[str]:
+        """Of the runs in the store."""
+        return self._of_store("*(run.info.status for run in c.search_runs(ids))")
+
+    def _of_store(self, what: str) -> list[str]:
+        code = (
+            "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); c = mlflow.MlflowClient();"
+            f"ids = [e.experiment_id for e in c.search_experiments()]; print('found', {what})"
+        )
+        line = next(x for x in self.run(sys.executable, "-c", code).splitlines() if x.startswith("found"))
+        return line.split()[1:]
+
+
+def clone(folder: Path) -> Path:
+    """This repository's last commit in another place, with what was downloaded here already."""
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    cache = ROOT / ".cache" / "downloads"
+    if cache.exists():
+        shutil.copytree(cache, folder / ".cache" / "downloads")
+    return folder

@@ -1,0 +1,46 @@
+import pickle
+
+import pytest
+import torch
+from support.steps import batch, learner
+
+from retinanet.errors import TrainingError
+from retinanet.training.replay import keep_step, replay_step
+from retinanet.training.step import train_step
+
+
+@pytest.mark.parametrize("normaliser", ["image", "moving"])
+def test_a_kept_step_has_the_losses_of_the_step(small_settings, tmp_path, normaliser):
+    trained = learner(small_settings, normaliser=normaliser)
+    train_step(trained, [batch()])
+    path = keep_step(tmp_path / "folder" / "failed-step.pt", trained, [batch()])
+    pictures, blame = replay_step(path)
+    assert pictures == [0, 1, 2, 3]
+    _, classification, box, _ = train_step(trained, [batch()]).tolist()
+    assert [sum(of_level) for of_level in zip(*blame.losses.values(), strict=True)] == pytest.approx(
+        [classification, box]
+    )
+
+
+def test_a_float16_step_of_a_gpu_is_looked_at_without_one(small_settings, tmp_path):
+    kept = learner(small_settings)
+    kept.settings = kept.settings.model_copy(update={"precision": "fp16"})
+    pictures, _ = replay_step(keep_step(tmp_path / "failed-step.pt", kept, [batch()]))
+    assert pictures == [0, 1, 2, 3]
+
+
+def test_other_files_are_refused_and_nothing_in_them_runs(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path.joinpath("exploded").touch, ())
+
+    path = tmp_path / "failed-step.pt"
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
+    with pytest.raises(TrainingError, match="is no kept step"):
+        replay_step(path)
+    torch.save({"weights": 1}, path)
+    with pytest.raises(TrainingError, match="is no kept step"):
+        replay_step(path)
+    with pytest.raises(TrainingError, match="does not exist"):
+        replay_step(tmp_path / "none.pt")
+    assert not (tmp_path / "exploded").exists()

@@ -1,0 +1,181 @@
+"""Training that is killed again and again ends with the weights of training that was let alone, bit by bit."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from support.squares import CPU, digest, make_squares, short_training, small_network
+from support.workspace import SMALL, Workspace, clone
+
+from retinanet.dataset.coco import read_coco
+from retinanet.files import sha256_of, write_json
+from retinanet.inference.detector import DecodeSettings
+from retinanet.model.retinanet import RetinaNet
+from retinanet.training.checkpoint import lock_folder
+from retinanet.training.fit import fit
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unbroken")]
+
+KILLS, WHILE_SAVING = 100, 30
+# Every step is followed by a checkpoint; pictures come from a process of their own, augmented.
+SETTINGS = {"epochs": 12, "validate_every": 4, "workers": 1, "checkpoint_minutes": 1e-9}
+NETWORK = {"backbone": "timm/test_resnet", "pyramid_width": 16, "head_norm": "none", "head_width": 16}
+
+
+def train(folder: Path, pictures: Path) -> None:
+    """Keeps the hash of each epoch's weights, as the train stage keeps the weights."""
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's process, as it is by default here
+    # An orphaned loader's process keeps the folder locked until it looks for its parent, every 5 s.
+    torch.utils.data._utils.worker.MP_STATUS_CHECK_INTERVAL = 0.1
+    torch.set_num_threads(1)
+    squares = read_coco(pictures / "squares.json")
+    with lock_folder(folder, 30):
+        torch.manual_seed(0)
+        model = RetinaNet(small_network(**NETWORK), 1)
+        settings = short_training(**SETTINGS)
+        for epoch in fit(model, squares, squares, pictures, settings, DecodeSettings(), CPU, folder):
+            write_json(folder / "result.json", {"epoch": epoch.number, "weights": digest(epoch)})
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """Starts processes that have torch imported already, in milliseconds instead of seconds."""
+    # The server that they are forked from knows no other way to these modules, and would go without a word.
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_unbroken"])
+    return context
+
+
+def test_a_hundred_kills(tmp_path, forks):
+    (tmp_path / "pictures").mkdir()
+    make_squares(tmp_path / "pictures")
+
+    def start(folder: Path):
+        process = forks.Process(target=train, args=(folder, tmp_path / "pictures"))
+        process.start()
+        return process
+
+    start(tmp_path / "unbroken").join()
+    wanted = json.loads((tmp_path / "unbroken" / "result.json").read_text())
+
+    rng = random.Random(0)
+    kills = while_saving = runs = 0
+    while kills < KILLS or while_saving < WHILE_SAVING:
+        folder = tmp_path / f"broken-{runs}"
+        left = _half_saved(folder)
+        process = start(folder)
+        process.join(rng.uniform(0.1, 2.5))
+        until_it_saves = rng.random() < 0.5
+        while until_it_saves and process.is_alive() and _half_saved(folder) <= left:
+            time.sleep(0.0002)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            kills += 1
+            while_saving += not _half_saved(folder) <= left
+        else:
+            assert process.exitcode == 0
+            assert json.loads((folder / "result.json").read_text()) == wanted
+            runs += 1
+    process = start(folder)
+    process.join()
+    assert json.loads((folder / "result.json").read_text()) == wanted
+    print(f"{kills} kills, {while_saving} while saving, over {runs + 1} trainings")
+
+
+def test_ten_kills_through_dvc_repro(tmp_path):
+    """Of the trainer, of dvc alone, and of both; the default network on a small setting."""
+    unbroken, broken = (Workspace(clone(tmp_path / name)) for name in ("unbroken", "broken"))
+    for workspace in (unbroken, broken):
+        for section, values in SMALL.items():
+            workspace.set(section, **values)
+        workspace.set("train", epochs=6, checkpoint_minutes=1e-9)
+    unbroken.run("dvc", "repro", "train")
+    rng = random.Random(0)
+    checkpoints = broken.folder / ".cache" / "training"
+    for number in range(10):
+        reached = _newest(checkpoints)
+        dvc = broken.start("dvc", "repro", "train")
+        trainer = _trainer_of(dvc)
+        while _newest(checkpoints) <= reached:
+            assert trainer.is_running(), "ended before it saved anything"
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 1.5))
+        assert trainer.is_running(), "ended before it was killed; give it more epochs"
+        for victim in ((trainer,), (dvc,), (trainer, dvc))[number % 3]:
+            victim.kill()
+        dvc.wait()
+        if number % 3 == 1:
+            assert _stops_alone(trainer)
+    said = broken.run("dvc", "repro", "train")
+    assert "going on after" in said
+    model = "models/model.safetensors"
+    assert sha256_of(broken.folder / model) == sha256_of(unbroken.folder / model)
+    assert broken.counts()[0] == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_saves_and_ends_as_a_shell_expects(tmp_path, processes):
+    """The run is KILLED, and the next start of the stage goes on in it."""
+    workspace = Workspace(clone(tmp_path / "clone"))
+    for section, values in SMALL.items():
+        workspace.set(section, **values)
+    workspace.set("train", epochs=6, checkpoint_minutes=1e-9, processes=processes)
+    workspace.run("dvc", "repro", "prepare")
+    checkpoints = workspace.folder / ".cache" / "training"
+    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        reached = _newest(checkpoints)
+        trainer = workspace.start(sys.executable, "-m", "stages.train")
+        while _newest(checkpoints) <= reached:
+            assert trainer.is_running(), "ended before it saved anything"
+            time.sleep(0.05)
+        trainer.send_signal(sent)
+        assert trainer.wait(60) == code
+        assert workspace.run_statuses() == ["KILLED"]
+    assert "going on after" in workspace.run(sys.executable, "-m", "stages.train")
+    assert workspace.run_statuses() == ["FINISHED"]
+
+
+def _half_saved(folder: Path) -> set[tuple[str, int]]:
+    """Checkpoints that are not whole, and when they were begun."""
+    found = set()
+    for path in folder.glob("*.part"):
+        with suppress(FileNotFoundError):  # renamed meanwhile
+            found.add((path.name, path.stat().st_ctime_ns))
+    return found
+
+
+def _trainer_of(dvc: psutil.Popen) -> psutil.Process:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        for child in dvc.children(recursive=True):
+            try:
+                if "stages.train" in child.cmdline() and child.name() != "sh":
+                    return child
+            except psutil.Error:
+                continue
+        time.sleep(0.1)
+    raise AssertionError("no trainer was started")
+
+
+def _stops_alone(trainer: psutil.Process) -> bool:
+    """Whether the trainer ends by itself, its dvc being gone."""
+    try:
+        trainer.wait(60)
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+def _newest(checkpoints: Path) -> str:
+    return max((path.name for path in checkpoints.glob("*/step-*.pt")), default="")
