@@ -16,22 +16,23 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from retinanet.export.onnx_model import export_onnx
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from retinanet.config.model import Model
 from retinanet.config.params import load_params
-from retinanet.config.settings import Model
 from retinanet.dataset.samples import Batch
-from retinanet.export.onnx_model import export_onnx
+from retinanet.export.runtimes import load_detector
 from retinanet.files import write_text
-from retinanet.inference.detector import DecodeSettings, load_detector
+from retinanet.inference.detections import DecodeSettings
 from retinanet.model.receptive_fields import meta_twin
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.step import Learner, train_step
 
 TABLE = Path("docs/backbones.md")
 SIDE = 640
-# Not convolutional: transformers, which see pictures of one size or give no maps at strides 8 and 16.
+# Not convolutional: transformers, which see images of one size or give no maps at strides 8 and 16.
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")
 TIMM = """
     convformer_s18 convnext_atto cs3darknet_focus_s csatv2 cspnext_tiny densenet121 dla46_c dpn48b edgenext_xx_small
@@ -67,20 +68,20 @@ def narrow(name: str) -> RetinaNet:
     narrowed = {"backbone": name, "weights": "none", "frozen_norm": False, "frozen_stages": 0}
     narrowed |= {"pyramid_width": 16, "head_width": 16, "head_depth": 1, "head_norm": "none"}
     with warnings.catch_warnings():
-        # Networks of another time initialise themselves by what is deprecated now.
+        # Networks of another time initialize themselves by what is deprecated now.
         warnings.simplefilter("ignore")
-        return RetinaNet(load_params().model.model_copy(update=narrowed), 2)
+        return RetinaNet(2, **load_params().model.model_copy(update=narrowed).architecture())
 
 
 def train_one_step(model: RetinaNet, side: int = 128) -> None:
-    """One step of training, as params.yaml sets it, on two pictures with one object.
+    """One step of training, as params.yaml sets it, on two images with one object.
 
     Raises TrainingError where the loss or the gradients are no numbers, ArithmeticError where they stop early.
     """
     torch.manual_seed(0)
-    pictures = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
     boxes, labels = [torch.tensor([[20.0, 20, 90, 90]]), torch.zeros(0, 4)], [torch.tensor([1]), torch.zeros(0).long()]
-    batch = Batch(pictures, boxes, labels, [torch.zeros(0, 4)] * 2, [(side, side)] * 2, [0, 1])
+    batch = Batch(images, boxes, labels, [torch.zeros(0, 4)] * 2, [(side, side)] * 2, [0, 1])
     # Without the averaged weights, which would be a second copy of the largest networks.
     settings = load_params().train.model_copy(update={"ema_steps": 0})
     train_step(Learner(model.train(), settings, 1, torch.device("cpu")), [batch])
@@ -90,7 +91,7 @@ def train_one_step(model: RetinaNet, side: int = 128) -> None:
 
 
 def export_and_run(model: RetinaNet, folder: Path) -> None:
-    """Write the model as ONNX and let onnxruntime look at pictures of two sizes, one and two at a time."""
+    """Write the model as ONNX and let onnxruntime look at images of two sizes, one and two at a time."""
     path = folder / "model.onnx"
     export_onnx(model.eval(), path, DecodeSettings(score_threshold=0.0), ("a", "b"), (1, 2))
     detector = load_detector(path)
@@ -102,7 +103,9 @@ def export_and_run(model: RetinaNet, folder: Path) -> None:
 
 def _cells(name: str, settings: Model) -> Iterator[str]:
     # A frozen norm's numbers are no parameters, so they are counted alive.
-    sized = RetinaNet(settings.model_copy(update={"backbone": name, "weights": "none", "frozen_norm": False}), 1)
+    sized = RetinaNet(
+        1, **settings.model_copy(update={"backbone": name, "weights": "none", "frozen_norm": False}).architecture()
+    )
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         meta_twin(sized)(torch.empty(1, 3, SIDE, SIDE, device="meta"))
     yield f"{sum(p.numel() for p in sized.parameters()) / 1e6:.1f}"

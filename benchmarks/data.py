@@ -1,11 +1,11 @@
-"""Training pictures a second and core, from JPEGs on disk to a batch: this loader beside torchvision's and plain PIL.
+"""Training images a second and core, from JPEGs on disk to a batch: this loader beside torchvision's and plain PIL.
 
-    uv run python -m benchmarks.data [--pictures 48] [--rounds 5]
+    uv run python -m benchmarks.data [--images 48] [--rounds 5]
 
 All do their work in one thread of one process, by turns, on the same generated JPEGs, for a canvas of 512 px:
 
-- ours: scale, pad, crop, flips, quarter turns and colours of params.yaml; uint8, which the device normalises; and the
-  same with `train.cache_pictures`, its second time on;
+- ours: scale, pad, crop, flips, quarter turns and colors of params.yaml; uint8, which the device normalizes; and the
+  same with `train.cache_images`, its second time on;
 - torchvision v2, same steps: ScaleJitter, RandomCrop with padding, flips and ColorJitter on tensors, then float32, as
   its reference recipe ends;
 - torchvision v2, hflip: its recipe's lightest preset, a flip alone, with the resize that its model does;
@@ -28,9 +28,9 @@ from torchvision.transforms import v2
 
 from retinanet.config.params import load_params
 from retinanet.dataset.augment import Augmentation
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
-from retinanet.dataset.image_cache import PictureCache
-from retinanet.dataset.samples import Key, TrainingPictures, collate
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
+from retinanet.dataset.image_cache import ImageCache
+from retinanet.dataset.samples import Key, TrainingImages, collate
 
 SIDE, BATCH, OBJECTS = 512, 4, 8
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))  # width, height
@@ -40,16 +40,16 @@ REFERENCE = "torchvision v2, same steps"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=48)
+    parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    print("| pictures | loader | pictures/s on one core | beside torchvision's same steps |")
+    print("| images | loader | images/s on one core | beside torchvision's same steps |")
     print("| --- | --- | --- | --- |")
     for width, height in SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            dataset = _make(Path(folder), arguments.pictures, width, height)
+            dataset = _make(Path(folder), arguments.images, width, height)
             loaders = _loaders(dataset, Path(folder))
             for load in loaders.values():
                 load(0)  # fills the cache, too
@@ -62,7 +62,7 @@ def main() -> None:
         for name, own in seconds.items():
             ratios = sorted(theirs / mine for theirs, mine in zip(seconds[REFERENCE], own, strict=True))
             print(
-                f"| {width} x {height} | {name} | {arguments.pictures / statistics.median(own):.0f} | "
+                f"| {width} x {height} | {name} | {arguments.images / statistics.median(own):.0f} | "
                 f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |",
                 flush=True,
             )
@@ -71,7 +71,7 @@ def main() -> None:
 def _make(folder: Path, count: int, width: int, height: int) -> CocoDataset:
     """JPEGs with shapes of all sizes and a little noise, of about 1 bit a pixel, as cameras write them."""
     rng = np.random.default_rng(0)
-    pictures, objects = [], {}
+    images, objects = [], {}
     for number in range(1, count + 1):
         content = np.zeros((height, width, 3), np.float32)
         for cells in (4, 16, 64):
@@ -82,15 +82,15 @@ def _make(folder: Path, count: int, width: int, height: int) -> CocoDataset:
         corner = rng.uniform(0, 0.7, (OBJECTS, 2)) * (width, height)
         boxes = np.concatenate([corner, corner + rng.uniform(0.05, 0.3, (OBJECTS, 2)) * (width, height)], axis=1)
         objects[number] = Objects(boxes.astype(np.float32), np.zeros(OBJECTS, np.int64), np.zeros(OBJECTS, bool))
-        pictures.append(Picture(number, f"{number}.jpg", width, height))
-    return CocoDataset(tuple(pictures), ("thing",), (1,), objects)
+        images.append(ImageInfo(number, f"{number}.jpg", width, height))
+    return CocoDataset(tuple(images), ("thing",), (1,), objects)
 
 
 def _loaders(dataset: CocoDataset, folder: Path) -> dict[str, Callable[[int], None]]:
-    """Each loads all pictures once, in batches; the number stands for the epoch."""
+    """Each loads all images once, in batches; the number stands for the epoch."""
     augmentation = Augmentation(load_params().train.augment, SIDE, SIDE, PADDING)
-    plain = TrainingPictures(dataset, folder, augmentation, 0)
-    cached = TrainingPictures(dataset, folder, augmentation, 0, PictureCache(folder / "cache"))
+    plain = TrainingImages(dataset, folder, augmentation, 0)
+    cached = TrainingImages(dataset, folder, augmentation, 0, ImageCache(folder / "cache"))
     settings = augmentation.settings
     jitter = v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue)
     same_steps = v2.Compose(
@@ -114,33 +114,33 @@ def _loaders(dataset: CocoDataset, folder: Path) -> dict[str, Callable[[int], No
         ]
     )
 
-    def ours(pictures: TrainingPictures) -> Callable[[int], None]:
+    def ours(images: TrainingImages) -> Callable[[int], None]:
         def load(epoch: int) -> None:
-            for first in range(0, len(pictures), BATCH):
-                rows = range(first, min(first + BATCH, len(pictures)))
-                collate([pictures[Key(epoch, row, SIDE)] for row in rows], PADDING)
+            for first in range(0, len(images), BATCH):
+                rows = range(first, min(first + BATCH, len(images)))
+                collate([images[Key(epoch, row, SIDE)] for row in rows], PADDING)
 
         return load
 
     def theirs(transforms: v2.Transform) -> Callable[[int], None]:
         def load(epoch: int) -> None:
             torch.manual_seed(epoch)
-            for info in dataset.pictures:
-                with Image.open(folder / info.file_name) as image:
-                    picture = image.convert("RGB")
+            for info in dataset.images:
+                with Image.open(folder / info.file_name) as opened:
+                    image = opened.convert("RGB")
                 found = dataset.objects[info.id]
                 boxes = tv_tensors.BoundingBoxes(
                     torch.from_numpy(found.boxes_xyxy), format="XYXY", canvas_size=(info.height, info.width)
                 )
-                transforms(picture, {"boxes": boxes, "labels": torch.from_numpy(found.labels)})
+                transforms(image, {"boxes": boxes, "labels": torch.from_numpy(found.labels)})
 
         return load
 
     def pil(epoch: int) -> None:
-        for info in dataset.pictures:
-            with Image.open(folder / info.file_name) as image:
-                picture = image.convert("RGB").resize((SIDE, SIDE * info.height // info.width))
-            torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
+        for info in dataset.images:
+            with Image.open(folder / info.file_name) as opened:
+                image = opened.convert("RGB").resize((SIDE, SIDE * info.height // info.width))
+            torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
 
     return {
         "ours": ours(plain),

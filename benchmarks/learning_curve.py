@@ -1,4 +1,4 @@
-"""Would more pictures help? What parts of train reach on val, each in as many steps as all of it.
+"""Would more images help? What parts of train reach on val, each in as many steps as all of it.
 
     uv run python -m benchmarks.learning_curve [--parts 0.25 0.5 1] [--seeds 0 1]
 
@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.search import PREPARED, trained
 from retinanet.config.params import load_params
 from retinanet.dataset.coco import CocoDataset, read_coco
-from retinanet.training.process import keep_freed_memory
+from retinanet.runtime import keep_freed_memory
 
 KEYS = "train/classification_loss", "val/classification_loss", "val/AP50", "val/AP"
-HEAD = "| pictures | objects | epochs | seed | train loss | val loss | val AP50 | val AP |\n|" + " --- |" * 8
+HEAD = "| images | objects | epochs | seed | train loss | val loss | val AP50 | val AP |\n|" + " --- |" * 8
 
 
 def main() -> None:
@@ -30,18 +30,18 @@ def main() -> None:
     print(HEAD)
     for seed in arguments.seeds:
         for part in arguments.parts:
-            learnt = _part(train, part, seed)
-            epochs = round(params.train.epochs * len(train.pictures) / len(learnt.pictures))
+            learned = _part(train, part, seed)
+            epochs = round(params.train.epochs * len(train.images) / len(learned.images))
             settings = params.train.model_copy(update={"epochs": epochs, "validate_every": epochs, "seed": seed})
-            figures = trained(params.model_copy(update={"train": settings}), learnt)
-            objects = sum(learnt.objects[picture.id].count for picture in learnt.pictures)
-            cells = len(learnt.pictures), objects, epochs, seed, *(f"{figures[key]:.3f}" for key in KEYS)
+            figures = trained(params.model_copy(update={"train": settings}), learned)
+            objects = sum(learned.objects[image.id].count for image in learned.images)
+            cells = len(learned.images), objects, epochs, seed, *(f"{figures[key]:.3f}" for key in KEYS)
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def _part(dataset: CocoDataset, part: float, seed: int) -> CocoDataset:
-    rows = np.random.default_rng(seed).permutation(len(dataset.pictures))[: max(1, round(part * len(dataset.pictures)))]
-    return replace(dataset, pictures=tuple(dataset.pictures[row] for row in sorted(rows)))
+    rows = np.random.default_rng(seed).permutation(len(dataset.images))[: max(1, round(part * len(dataset.images)))]
+    return replace(dataset, images=tuple(dataset.images[row] for row in sorted(rows)))
 
 
 if __name__ == "__main__":

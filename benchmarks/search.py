@@ -15,9 +15,9 @@ from retinanet.config.params import load_params, write_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
-from retinanet.inference.detector import DecodeSettings
+from retinanet.inference.detections import DecodeSettings
+from retinanet.runtime import best_device, keep_freed_memory
 from retinanet.training.fit import fit
-from retinanet.training.process import best_device, keep_freed_memory
 from retinanet.training.start import starting_model
 
 PREPARED = Path("data/prepared")
@@ -65,7 +65,7 @@ def trained(params: Params, train: CocoDataset) -> dict[str, float]:
     model, _ = starting_model(params, len(train.class_names), params.model.weights)
     with tempfile.TemporaryDirectory() as folder:
         epochs = list(fit(model, train, val, Path(), params.train, DecodeSettings(), best_device(), Path(folder)))
-    steps = len(epochs) * -(-len(train.pictures) // params.train.batch_size)
+    steps = len(epochs) * -(-len(train.images) // params.train.batch_size)
     return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
 
 

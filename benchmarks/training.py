@@ -1,12 +1,12 @@
-"""Training steps of this trainer beside torchvision's RetinaNet with its reference recipe, on the same pictures.
+"""Training steps of this trainer beside torchvision's RetinaNet with its reference recipe, on the same images.
 
     uv run python -m benchmarks.training [--steps 20] [--objects 8]
 
 Both get the network of torchvision's `retinanet_resnet50_fpn` (256 wide, four layers a subnet, frozen norms, stem and
 first stage frozen, SGD), with ResNet-18 at 320 px and batch 8, then ResNet-50 at 512 px and batch 4. Each side has a
 process of its own, and they take their steps by turns, so that what else the machine does falls on both. The ratio is
-the median over pairs of steps, and between which two a half of them lie. A picture of COCO has 7 objects on average;
-ours gain less where there are many, as boxes are learnt only where objects are.
+the median over pairs of steps, and between which two a half of them lie. An image of COCO has 7 objects on average;
+ours gain less where there are many, as boxes are learned only where objects are.
 """
 
 import argparse
@@ -23,12 +23,11 @@ from torch import Tensor
 
 from retinanet.config.params import load_params
 from retinanet.dataset.samples import Batch
+from retinanet.losses.detection import detection_losses, image_divisors
+from retinanet.losses.matching import match_images
 from retinanet.model.backbones import freeze_stages
-from retinanet.model.losses import detection_losses, image_divisors
-from retinanet.model.matching import match_images
-from retinanet.model.retinanet import RetinaNet
+from retinanet.runtime import best_device, keep_freed_memory
 from retinanet.training.optim import compute_type
-from retinanet.training.process import best_device, keep_freed_memory
 from retinanet.training.step import Learner, train_step
 
 CLASSES = 20
@@ -38,7 +37,7 @@ class Case(NamedTuple):
     backbone: str
     side: int
     batch_size: int
-    objects: int  # in a picture
+    objects: int  # in an image
 
 
 CASES = ("resnet18", 320, 8), ("resnet50", 512, 4)
@@ -49,12 +48,12 @@ WARM_UP = 2  # the first steps choose algorithms and fill allocators
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--objects", type=int, default=8, help="in a picture")
+    parser.add_argument("--objects", type=int, default=8, help="in an image")
     args = parser.parse_args()
     device = best_device()
     fastest = str(compute_type("auto", device)).removeprefix("torch.")
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}; auto precision is {fastest}\n")
-    print("| network | precision | ours, pictures/s | torchvision fp32 | ratio | memory, ours / theirs | losses |")
+    print("| network | precision | ours, images/s | torchvision fp32 | ratio | memory, ours / theirs | losses |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for backbone, side, batch_size in CASES:
         case = Case(backbone, side, batch_size, args.objects)
@@ -102,11 +101,11 @@ def _work(link: Connection, side: str, case: Case, precision: str) -> None:
     """A step for each word that comes over the link, and the figures when None comes."""
     torch.manual_seed(0)
     device = best_device()
-    pictures = torch.randint(0, 255, (case.batch_size, case.side, case.side, 3), dtype=torch.uint8)
+    images = torch.randint(0, 255, (case.batch_size, case.side, case.side, 3), dtype=torch.uint8)
     corner = torch.rand(case.batch_size, case.objects, 2) * case.side * 0.7
     boxes = torch.cat([corner, corner + 16 + torch.rand(case.batch_size, case.objects, 2) * case.side * 0.25], 2)
     labels = torch.randint(0, CLASSES, (case.batch_size, case.objects))
-    step, loss_share = (_ours if side == "ours" else _theirs)(case, precision, device, pictures, boxes, labels)
+    step, loss_share = (_ours if side == "ours" else _theirs)(case, precision, device, images, boxes, labels)
     seconds: list[float] = []
     while (warming_up := link.recv()) is not None:
         started = time.perf_counter()
@@ -120,24 +119,24 @@ def _work(link: Connection, side: str, case: Case, precision: str) -> None:
     link.send({"seconds": seconds, "megabytes": peak, "loss_share": loss_share(statistics.median(seconds))})
 
 
-def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, labels: Tensor):
+def _ours(case: Case, precision: str, device, images: Tensor, boxes: Tensor, labels: Tensor):
     keep_freed_memory()
     params = load_params()
     network = {"backbone": case.backbone, "frozen_stages": 2, "frozen_norm": True, "pyramid_width": 256}
     network |= {"p6_from": "p5", "head_width": 256, "head_depth": 4, "head_norm": "none"}
     network |= {"short_side": case.side, "long_side": case.side}
-    recipe = {"optimizer": "sgd", "ema_steps": 0, "precision": precision, "normaliser": "image", "clip_norm": 0.0}
-    model = RetinaNet(params.model.model_copy(update=network), CLASSES).train()
+    recipe = {"optimizer": "sgd", "ema_steps": 0, "precision": precision, "normalizer": "image", "max_grad_norm": 0.0}
+    model = RetinaNet(CLASSES, **params.model.model_copy(update=network).architecture()).train()
     freeze_stages(model.backbone, 2)
     learner = Learner(model, params.train.model_copy(update=recipe), 1000, device)
     sizes = [(case.side, case.side)] * case.batch_size
     crowds = [torch.zeros(0, 4)] * case.batch_size
-    batch = Batch(pictures, list(boxes), list(labels), crowds, sizes, list(range(case.batch_size)))
+    batch = Batch(images, list(boxes), list(labels), crowds, sizes, list(range(case.batch_size)))
 
     def loss_share(step_s: float) -> float:
         """What losses, matching and anchors take of a step, forward and backward."""
         with torch.no_grad():
-            logits, deltas = model(model.normalise(pictures.to(device)))
+            logits, deltas = model(model.normalize(images.to(device)))
         objects = [list(part.to(device)) for part in (boxes, labels)]
         times = []
         for _ in range(20):
@@ -155,7 +154,7 @@ def _ours(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, l
     return lambda: train_step(learner, [batch]), loss_share
 
 
-def _theirs(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor, labels: Tensor):
+def _theirs(case: Case, precision: str, device, images: Tensor, boxes: Tensor, labels: Tensor):
     detection = torchvision.models.detection
     backbone = detection.backbone_utils.resnet_fpn_backbone(
         backbone_name=case.backbone,
@@ -166,17 +165,17 @@ def _theirs(case: Case, precision: str, device, pictures: Tensor, boxes: Tensor,
     )
     model = detection.RetinaNet(backbone, CLASSES, min_size=case.side, max_size=case.side).to(device).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.SGD(parameters, lr=0.001, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(parameters, lr=0.001, momentum=0.9, weight_decay=1e-4)
     # As its transforms end: channels first, 0 to 1.
-    images = list((pictures.permute(0, 3, 1, 2).contiguous().float() / 255).to(device))
+    inputs = list((images.permute(0, 3, 1, 2).contiguous().float() / 255).to(device))
     targets = [{"boxes": b.to(device), "labels": x.to(device)} for b, x in zip(boxes, labels, strict=True)]
 
     def step() -> None:
-        losses = model(images, targets)
+        losses = model(inputs, targets)
         loss = sum(losses.values())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         loss.item()  # its metric logger reads it at every step
 
     return step, _no_share

@@ -1,9 +1,6 @@
 """Several processes as one trainer: torchrun starts them, rank 0 writes and tracks."""
 
-import logging
 import os
-import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -26,39 +23,12 @@ def is_started() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
-def launch(module: str, processes: int) -> int:
-    """Run `python -m module` in so many processes under torchrun, and return the exit code of the first that failed."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    # The process that failed has said why; torchrun would say it again with tracebacks of its own.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", module)
-    except ChildFailedError as error:
-        return error.get_first_failure()[1].exitcode
-    except SignalException as error:
-        return 128 + error.sigval
-    return 0
-
-
 def world() -> World:
     return World(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else World(0, 1)
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def process_group() -> Iterator[World]:
     """Join the processes that torchrun started beside this one; alone, nothing happens."""
     if not is_started():
         yield world()
@@ -81,7 +51,7 @@ def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
-def highest(number: int) -> int:
+def all_reduce_max(number: int) -> int:
     """The highest of the numbers that the processes bring; each must call."""
     if world().size == 1:
         return number
@@ -90,12 +60,12 @@ def highest(number: int) -> int:
     return int(value)
 
 
-def mean(values: torch.Tensor) -> torch.Tensor:
+def all_reduce_mean(values: torch.Tensor) -> torch.Tensor:
     """The mean over the processes."""
-    return total(values) / world().size if world().size > 1 else values
+    return all_reduce_sum(values) / world().size if world().size > 1 else values
 
 
-def total(value: torch.Tensor) -> torch.Tensor:
+def all_reduce_sum(value: torch.Tensor) -> torch.Tensor:
     """The sum over the processes."""
     if world().size == 1:
         return value
@@ -104,13 +74,13 @@ def total(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Go on when all processes have come here."""
     if world().size > 1:
         dist.barrier()
 
 
-def gathered(rows: list) -> list:
+def all_gather(rows: list) -> list:
     """The rows of all processes, rank by rank; each must call."""
     if world().size == 1:
         return rows

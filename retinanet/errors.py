@@ -20,11 +20,11 @@ class DownloadError(RetinanetError):
 
 
 class AnnotationError(RetinanetError):
-    """An annotation file contradicts itself or the pictures."""
+    """An annotation file contradicts itself or the images."""
 
 
-class PictureError(RetinanetError):
-    """A file could not be read as a picture."""
+class ImageError(RetinanetError):
+    """A file could not be read as an image."""
 
 
 class WeightsError(RetinanetError):

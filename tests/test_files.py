@@ -5,7 +5,7 @@ import pytest
 from support.packed import tree
 
 from retinanet.errors import RetinanetError
-from retinanet.files import home, megabytes, new_folder, sha256_of, write_json, write_text
+from retinanet.files import megabytes, new_folder, repo_root, sha256_of, write_json, write_text
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def test_sha256_of_a_file(tmp_path):
 def test_paths_start_at_the_repository_also_in_a_temporary_copy_of_it(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert home() == tmp_path
+    assert repo_root() == tmp_path
     monkeypatch.setenv("DVC_ROOT", "/somewhere")
-    assert str(home()) == "/somewhere"
+    assert str(repo_root()) == "/somewhere"
 
 
 def test_a_new_folder_replaces_the_old_one_whole(final):

@@ -1,11 +1,11 @@
-"""COCO JSON as published: any number of files, pictures somewhere near them, splits in the files' names."""
+"""COCO JSON as published: any number of files, images somewhere near them, splits in the files' names."""
 
 from math import isfinite
 from pathlib import Path
 
 from retinanet.annotations.paths import find_file
-from retinanet.annotations.records import TEST, TRAIN, VAL, AnnotatedPicture, AnnotatedSet, Box, take_listed
-from retinanet.dataset.coco import is_number, read_coco_content, read_json
+from retinanet.annotations.records import TEST, TRAIN, VAL, Box, SourceDataset, SourceImage, take_listed
+from retinanet.dataset.coco_file import is_number, read_coco_content, read_json
 from retinanet.errors import AnnotationError
 
 
@@ -19,12 +19,12 @@ def find_coco_files(root: Path) -> list[Path]:
     return instances or [path for path in files if _looks_like_coco(path)]
 
 
-def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> AnnotatedSet:
+def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
     """Read the annotation files; group_column is a key of an image's row.
 
     Raises AnnotationError on what cannot be understood or contradicts itself.
     """
-    found = AnnotatedSet("coco")
+    found = SourceDataset("coco")
     listed_in: dict[Path, str] = {}
     for path in files:
         content = read_coco_content(path)
@@ -40,8 +40,8 @@ def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> A
             if file is None:
                 continue
             group = image.get(group_column)
-            found.pictures.append(
-                AnnotatedPicture(
+            found.images.append(
+                SourceImage(
                     file,
                     tuple(boxes[image["id"]]),
                     _size(image),

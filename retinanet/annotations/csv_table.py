@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from retinanet.annotations.paths import check_class_name, check_file_name, find_file, read_text
+from retinanet.annotations.paths import find_file, read_text
 from retinanet.annotations.records import (
     SPLIT_NAMES,
-    AnnotatedPicture,
-    AnnotatedSet,
     Box,
     Finding,
+    SourceDataset,
+    SourceImage,
     split_of_folders,
 )
+from retinanet.dataset.coco_file import check_class_name, check_file_name
 from retinanet.errors import AnnotationError
 
 PLAIN = ("path", "x1", "y1", "x2", "y2", "class")
@@ -43,14 +44,14 @@ def find_csv_files(root: Path) -> list[Path]:
     return [path for path in sorted(root.rglob("*.csv")) if path.is_file() and _columns(_first_row(path))]
 
 
-def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> AnnotatedSet:
-    """Read the tables. A row with a path alone is a picture without objects.
+def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
+    """Read the tables. A row with a path alone is an image without objects.
 
     The split is in a column, or in the tables' names where there are several. A `classes.csv` of `name,id` says which
     classes there are. Raises AnnotationError.
     """
-    found = AnnotatedSet("csv", class_names=_class_list(root))
-    pictures: dict[Path, AnnotatedPicture] = {}
+    found = SourceDataset("csv", class_names=_class_list(root))
+    images: dict[Path, SourceImage] = {}
     boxes: dict[Path, list[Box]] = {}
     missing: set[str] = set()
     for path in files:
@@ -61,22 +62,21 @@ def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> An
             file = find_file(dict.fromkeys((path.parent, path.parent / "images", root, root / "images")), name)
             if file is None:
                 if name not in missing:
-                    found.skipped.append(Finding(name, f"named by {row.who}, but the picture is missing"))
+                    found.skipped.append(Finding(name, f"named by {row.who}, but the image is missing"))
                 missing.add(name)
                 continue
             split = _split_of(row) or split_of_file
             group = row.cells.get(group_column) or None
-            picture = pictures.setdefault(file, AnnotatedPicture(file, (), split=split, group=group))
-            if (picture.split, picture.group) != (split, group):
+            image = images.setdefault(file, SourceImage(file, (), split=split, group=group))
+            if (image.split, image.group) != (split, group):
                 raise AnnotationError(
                     f"{row.who} has {name!r} in split {split} and group {group}, a row before in "
-                    f"{picture.split} and {picture.group}; make them agree"
+                    f"{image.split} and {image.group}; make them agree"
                 )
             box = _box(row, found.class_names)
             boxes.setdefault(file, []).extend([box] if box else [])
-    found.pictures = [
-        AnnotatedPicture(file, tuple(boxes[file]), split=one.split, group=one.group)
-        for file, one in sorted(pictures.items())
+    found.images = [
+        SourceImage(file, tuple(boxes[file]), split=one.split, group=one.group) for file, one in sorted(images.items())
     ]
     return found
 

@@ -1,11 +1,11 @@
-"""Picture folders as Hugging Face has them: a metadata.jsonl with a line of file_name and objects for each picture."""
+"""Image folders as Hugging Face has them: a metadata.jsonl with a line of file_name and objects for each image."""
 
 import json
 from pathlib import Path
 
-from retinanet.annotations.paths import check_class_name, check_file_name, find_file, read_lines
-from retinanet.annotations.records import AnnotatedPicture, AnnotatedSet, Box, split_of_folders, take_listed
-from retinanet.dataset.coco import is_number
+from retinanet.annotations.paths import find_file, read_lines
+from retinanet.annotations.records import Box, SourceDataset, SourceImage, split_of_folders, take_listed
+from retinanet.dataset.coco_file import check_class_name, check_file_name, is_number
 from retinanet.errors import AnnotationError
 
 CATEGORY_KEYS = ("categories", "category", "labels", "label")
@@ -15,12 +15,12 @@ def find_metadata_files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("metadata.jsonl") if path.is_file())
 
 
-def read_metadata_source(root: Path, files: list[Path], group_column: str = "") -> AnnotatedSet:
+def read_metadata_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
     """Read the lines. objects has bbox (a list of [x, y, width, height]) and categories, a name or number for each.
 
     The split is the folder that is called like one. Raises AnnotationError.
     """
-    found = AnnotatedSet("metadata")
+    found = SourceDataset("metadata")
     listed_in: dict[Path, str] = {}
     for path in files:
         for number, line in enumerate(read_lines(path), start=1):
@@ -35,8 +35,8 @@ def read_metadata_source(root: Path, files: list[Path], group_column: str = "") 
                 continue
             split = split_of_folders(file.parent.relative_to(root).parts)
             group = row.get(group_column)
-            found.pictures.append(
-                AnnotatedPicture(file, _boxes(row, who), split=split, group=None if group is None else str(group))
+            found.images.append(
+                SourceImage(file, _boxes(row, who), split=split, group=None if group is None else str(group))
             )
     return found
 

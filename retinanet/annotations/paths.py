@@ -1,24 +1,9 @@
 """Paths that annotations write: checked before anything is opened by them."""
 
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from retinanet.errors import AnnotationError
-
-
-def check_file_name(file_name: object, who: str) -> None:
-    """Raise AnnotationError for a picture's path that is none or leads out of the data's folder."""
-    if not isinstance(file_name, str) or not file_name or "\0" in file_name or not is_text(file_name):
-        raise AnnotationError(f"{who} has file name {file_name!r}; it must be a path")
-    windows = PureWindowsPath(file_name)
-    if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(file_name).is_absolute():
-        raise AnnotationError(f"{who} has file name {file_name!r}; it must be relative and stay inside the folder")
-
-
-def check_class_name(name: object, who: str) -> None:
-    """Raise AnnotationError for a name that no file can hold."""
-    if not isinstance(name, str) or not name or not is_text(name):
-        raise AnnotationError(f"{who} has class name {name!r}; give it one")
 
 
 def find_file(folders: Iterable[Path], file_name: str) -> Path | None:
@@ -51,12 +36,3 @@ def find_folder(folders: Iterable[Path], name: str) -> Path | None:
         return next((folder / name for folder in folders if (folder / name).is_dir()), None)
     except OSError:
         return None
-
-
-def is_text(text: str) -> bool:
-    """Whether it can be written as UTF-8: JSON can spell halves of surrogate pairs, file systems keep any bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

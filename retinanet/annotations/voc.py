@@ -1,15 +1,16 @@
-"""Pascal VOC: one XML file a picture, official splits as lists of names."""
+"""Pascal VOC: one XML file an image, official splits as lists of names."""
 
 from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
-from retinanet.annotations.paths import check_file_name, read_lines
-from retinanet.annotations.records import SPLITS, AnnotatedPicture, AnnotatedSet, Box, Finding
+from retinanet.annotations.paths import read_lines
+from retinanet.annotations.records import SPLITS, Box, Finding, SourceDataset, SourceImage
+from retinanet.dataset.coco_file import check_file_name
 from retinanet.errors import AnnotationError
-from retinanet.images.reading import PICTURE_SUFFIXES
+from retinanet.images.reading import IMAGE_SUFFIXES
 
-PICTURE_FOLDERS = ("JPEGImages", "images", "Images")
+IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 
 
 def looks_like_voc(xml: Path) -> bool:
@@ -18,16 +19,16 @@ def looks_like_voc(xml: Path) -> bool:
         return b"<annotation" in file.read(2048)
 
 
-def read_voc(root: Path, group_column: str = "") -> AnnotatedSet:
+def read_voc(root: Path, group_column: str = "") -> SourceDataset:
     """Read every VOC annotation under `root`. Raises AnnotationError on one that cannot be understood.
 
     group_column is an element of the annotation, as "source/database".
 
-    A picture is found by its XML's name first and by <filename> after that, for sets in the wild copy the latter
+    An image is found by its XML's name first and by <filename> after that, for sets in the wild copy the latter
     wrongly. Coordinates are kept as written, as edges counted from 0. `difficult` objects count as crowds: neither
-    learnt nor asked for.
+    learned nor asked for.
     """
-    found = AnnotatedSet("voc")
+    found = SourceDataset("voc")
     files = _files_by_folder(root)
     split_of = _official_splits(files)
     used: set[Path] = set()
@@ -35,19 +36,17 @@ def read_voc(root: Path, group_column: str = "") -> AnnotatedSet:
         annotation = _parse(xml)
         if annotation.tag != "annotation":
             continue
-        picture = _locate(xml, annotation, files)
+        image = _locate(xml, annotation, files)
         split = split_of.get((xml.parent, xml.stem))
-        if picture is None:
+        if image is None:
             wanted = annotation.findtext("filename") or "unnamed"
-            found.skipped.append(Finding(str(xml), f"its picture is missing: neither {xml.stem}.* nor {wanted}"))
+            found.skipped.append(Finding(str(xml), f"its image is missing: neither {xml.stem}.* nor {wanted}"))
         else:
-            if picture in used:
-                raise AnnotationError(f"{xml}: {picture} has two annotations; remove one")
-            used.add(picture)
+            if image in used:
+                raise AnnotationError(f"{xml}: {image} has two annotations; remove one")
+            used.add(image)
             group = _text_at(annotation, group_column)
-            found.pictures.append(
-                AnnotatedPicture(picture, _boxes(annotation, xml), _size(annotation), split, group=group)
-            )
+            found.images.append(SourceImage(image, _boxes(annotation, xml), _size(annotation), split, group=group))
     read = {(xml_folder, stem) for xml_folder, stem in split_of if f"{stem}.xml" in files.get(xml_folder, {})}
     found.skipped += [
         Finding(str(folder / f"{stem}.xml"), f"named by the official {split} split, but missing")
@@ -55,12 +54,12 @@ def read_voc(root: Path, group_column: str = "") -> AnnotatedSet:
         if (folder, stem) not in read
     ]
     bare = sum(
-        path.suffix.lower() in PICTURE_SUFFIXES and path not in used
+        path.suffix.lower() in IMAGE_SUFFIXES and path not in used
         for names in files.values()
         for path in names.values()
     )
     if bare:
-        found.remarks.append(f"{bare} pictures have no XML of their own and are left out")
+        found.remarks.append(f"{bare} images have no XML of their own and are left out")
     return found
 
 
@@ -117,7 +116,7 @@ def _text_at(annotation: ElementTree.Element, element: str) -> str | None:
 
 
 def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[str, Path]]) -> Path | None:
-    folders = [xml.parent.parent / name for name in PICTURE_FOLDERS] + [xml.parent]
+    folders = [xml.parent.parent / name for name in IMAGE_FOLDERS] + [xml.parent]
     file_name = (annotation.findtext("filename") or "").strip()
     same_stem = [
         names[xml.stem + suffix]
@@ -138,7 +137,7 @@ def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[s
 
 def _suffixes(file_name: str) -> list[str]:
     """Endings to try, the one that the annotation names first."""
-    known = sorted(PICTURE_SUFFIXES)
+    known = sorted(IMAGE_SUFFIXES)
     return [Path(file_name).suffix, *known, *(suffix.upper() for suffix in known)]
 
 

@@ -1,4 +1,4 @@
-"""YOLO: a .txt of centres and sizes, in shares of the picture, for each picture; names and splits in a data.yaml."""
+"""YOLO: a .txt of centers and sizes, in shares of the image, for each image; names and splits in a data.yaml."""
 
 import re
 from math import isfinite
@@ -6,18 +6,19 @@ from pathlib import Path
 
 import yaml
 
-from retinanet.annotations.paths import check_class_name, check_file_name, find_file, find_folder, read_lines
+from retinanet.annotations.paths import find_file, find_folder, read_lines
 from retinanet.annotations.records import (
     SPLIT_NAMES,
     SPLITS,
-    AnnotatedPicture,
-    AnnotatedSet,
     Box,
     Finding,
+    SourceDataset,
+    SourceImage,
     split_of_folders,
 )
+from retinanet.dataset.coco_file import check_class_name, check_file_name
 from retinanet.errors import AnnotationError
-from retinanet.images.reading import PICTURE_SUFFIXES, upright_size
+from retinanet.images.reading import IMAGE_SUFFIXES, upright_size
 
 NAME_LISTS = ("classes.txt", "obj.names")
 
@@ -32,39 +33,39 @@ def find_class_file(root: Path) -> Path | None:
     return found[0] if found else None
 
 
-def read_yolo(root: Path) -> AnnotatedSet:
-    """Read the pictures with the labels beside them, or in `labels` where they are in `images`.
+def read_yolo(root: Path) -> SourceDataset:
+    """Read the images with the labels beside them, or in `labels` where they are in `images`.
 
-    A picture without a label file has no object. An outline counts as the box around it. Coordinates that are a whole
+    An image without a label file has no object. An outline counts as the box around it. Coordinates that are a whole
     pixel but for the digits they were written with are that pixel. Raises AnnotationError.
     """
     class_file = find_class_file(root)
     if class_file is None:
         raise AnnotationError(f"{root}: no data.yaml or classes.txt with the names of the YOLO classes; add one")
     names = _names(class_file)
-    found = AnnotatedSet("yolo", class_names=names)
+    found = SourceDataset("yolo", class_names=names)
     split_of = _official_splits(class_file, root)
-    pictures = sorted(split_of) or sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    images = sorted(split_of) or sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     used: set[Path] = set()
     bare = 0
-    for picture in pictures:
-        split = split_of.get(picture) or split_of_folders(picture.parent.relative_to(root).parts)
-        if not picture.is_file():
-            found.skipped.append(Finding(str(picture), "named by a list of pictures, but missing"))
+    for image in images:
+        split = split_of.get(image) or split_of_folders(image.parent.relative_to(root).parts)
+        if not image.is_file():
+            found.skipped.append(Finding(str(image), "named by a list of images, but missing"))
             continue
-        label = _label_file(picture, root)
+        label = _label_file(image, root)
         boxes: tuple[Box, ...] = ()
         if label:
             used.add(label)
-            # Without a size the picture can't be read, which its check will say.
-            boxes = _boxes(label, names, upright_size(picture) or (1, 1))
+            # Without a size the image can't be read, which its check will say.
+            boxes = _boxes(label, names, upright_size(image) or (1, 1))
         bare += label is None
-        found.pictures.append(AnnotatedPicture(picture, boxes, split=split))
+        found.images.append(SourceImage(image, boxes, split=split))
     if bare:
-        found.remarks.append(f"{bare} pictures have no label file and count as pictures without objects")
+        found.remarks.append(f"{bare} images have no label file and count as images without objects")
     for path in sorted(root.rglob("labels/**/*.txt")):
         if path not in used and path.name not in NAME_LISTS and not split_of:
-            found.skipped.append(Finding(str(path), "its picture is missing"))
+            found.skipped.append(Finding(str(path), "its image is missing"))
     return found
 
 
@@ -103,7 +104,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
-    """Picture -> split, from the folders and lists of pictures that a data.yaml names. Raises AnnotationError."""
+    """Image -> split, from the folders and lists of images that a data.yaml names. Raises AnnotationError."""
     if class_file.name in NAME_LISTS:
         return {}
     content = _load(class_file)
@@ -113,18 +114,18 @@ def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
         named = (content[key] for key, value in SPLIT_NAMES.items() if value == split and content.get(key))
         entries: object = next(named, [])
         for entry in entries if isinstance(entries, list) else [entries]:
-            for picture in _pictures_at(entry, base, class_file, root):
-                if splits.setdefault(picture, split) != split:
+            for image in _images_at(entry, base, class_file, root):
+                if splits.setdefault(image, split) != split:
                     raise AnnotationError(
-                        f"{class_file}: {picture} is in {splits[picture]} and in {split}; remove it from one"
+                        f"{class_file}: {image} is in {splits[image]} and in {split}; remove it from one"
                     )
     return splits
 
 
-def _pictures_at(entry: object, base: object, class_file: Path, root: Path) -> list[Path]:
-    """The pictures of a folder or list. Where the yaml has its author's own paths, their ends are looked for here."""
+def _images_at(entry: object, base: object, class_file: Path, root: Path) -> list[Path]:
+    """The images of a folder or list. Where the yaml has its author's own paths, their ends are looked for here."""
     if not isinstance(entry, str) or not entry:
-        raise AnnotationError(f"{class_file}: {entry!r} is no folder or list of pictures")
+        raise AnnotationError(f"{class_file}: {entry!r} is no folder or list of images")
     parts = [part for part in Path(entry).parts if part not in ("..", "/", ".")]
     if isinstance(base, str):
         parts = [part for part in Path(base).parts if part not in ("..", "/", ".")] + parts
@@ -132,10 +133,10 @@ def _pictures_at(entry: object, base: object, class_file: Path, root: Path) -> l
     for start in range(max(1, len(parts))):
         end = "/".join(parts[start:])
         if folder := find_folder(here, end):
-            return [path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES]
+            return [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
         if path := find_file(here, end):
             return [_listed(line.strip(), path, root) for line in read_lines(path) if line.strip()]
-    raise AnnotationError(f"{class_file}: {entry!r} is not there; name a folder or list of pictures inside {root}")
+    raise AnnotationError(f"{class_file}: {entry!r} is not there; name a folder or list of images inside {root}")
 
 
 def _listed(line: str, path: Path, root: Path) -> Path:
@@ -144,14 +145,14 @@ def _listed(line: str, path: Path, root: Path) -> Path:
     return find_file(dict.fromkeys((path.parent, root)), line) or path.parent / line
 
 
-def _label_file(picture: Path, root: Path) -> Path | None:
-    parts = picture.relative_to(root).with_suffix(".txt").parts
+def _label_file(image: Path, root: Path) -> Path | None:
+    parts = image.relative_to(root).with_suffix(".txt").parts
     for place in reversed(range(len(parts) - 1)):
         if parts[place].lower() == "images":
             label = root.joinpath(*parts[:place], "labels", *parts[place + 1 :])
             if label.is_file():
                 return label
-    beside = picture.with_suffix(".txt")
+    beside = image.with_suffix(".txt")
     return beside if beside.is_file() else None
 
 
@@ -183,6 +184,6 @@ def _boxes(label: Path, names: list[str], size: tuple[int, int]) -> tuple[Box, .
 
 def _pixel(share: float, side: int, digits: int) -> float:
     edge = share * side
-    # Half a unit of the last digit each for the centre and half the size.
+    # Half a unit of the last digit each for the center and half the size.
     rounding = max(side * 10.0**-digits, 1e-6)
     return float(round(edge)) if isfinite(edge) and abs(edge - round(edge)) < min(rounding, 0.25) else edge

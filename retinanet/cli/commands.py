@@ -6,26 +6,28 @@ torch and MLflow take seconds to import, so each command imports what it needs.
 import json
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from retinanet.cli.workspace import in_workspace, workspace_paths
 from retinanet.errors import TrackingError
 
+if TYPE_CHECKING:
+    from retinanet.inference.detections import DecodeSettings
+
 REFUSED = 3
-REGISTERED = Path("models/registered.json")
-EVALUATION = Path("reports/evaluate/evaluation.json")
-TRAIN, TEST = Path("data/prepared/train.json"), Path("data/prepared/test.json")
 
 
 def predict(arguments: Namespace) -> int:
-    from retinanet.cli.predict import model_path, named_pictures, predict_pictures
-    from retinanet.inference.detector import DecodeSettings, load_detector
+    from retinanet.cli.predict import model_path, named_images, predict_images
+    from retinanet.export.runtimes import load_detector
 
-    pictures = named_pictures(arguments.pictures)
+    images = named_images(arguments.images)
     with model_path(arguments.model) as path:
         print(f"model: {arguments.model or path}", flush=True)
-        detector = load_detector(path, DecodeSettings())
-        failed = predict_pictures(detector, pictures, arguments.out, arguments.score)
+        detector = load_detector(path, _decoding())
+        failed = predict_images(detector, images, arguments.out, arguments.score)
     unread = f", {failed} can't be read" if failed else ""
-    print(f"{len(pictures) - failed} of {len(pictures)} pictures answered{unread}: {arguments.out / 'detections.json'}")
+    print(f"{len(images) - failed} of {len(images)} images answered{unread}: {arguments.out / 'detections.json'}")
     return 1 if failed else 0
 
 
@@ -35,18 +37,18 @@ def promote(arguments: Namespace) -> int:
     from retinanet.tracking.remeasure import measure_version
     from retinanet.tracking.store import open_client
 
-    params = load_params()
+    params, paths = load_params(), workspace_paths()
     version = arguments.version or _workspace_version(params.tracking.model_name)
     if version is None:
-        raise TrackingError(f"{REGISTERED} names no version; `dvc repro` makes one, or name one with --version")
+        raise TrackingError(f"{paths.REGISTERED} names no version; `dvc repro` makes one, or name one with --version")
     # What can be measured here is measured under today's digest; without a test set only equal digests compare.
-    can_measure = EVALUATION.exists() and TEST.exists()
+    can_measure = paths.EVALUATION_DIGEST.exists() and paths.TEST_JSON.exists()
     decision = promotion.promote(
         params.tracking.model_name,
         version,
         promotion.Gate(params.promote.metric, params.promote.floor, params.promote.min_gain),
-        json.loads(EVALUATION.read_text(encoding="utf-8"))["digest"] if can_measure else None,
-        (lambda v: measure_version(open_client(), v, TEST, params.promote.metric)) if can_measure else None,
+        json.loads(paths.EVALUATION_DIGEST.read_text(encoding="utf-8"))["digest"] if can_measure else None,
+        (lambda v: measure_version(open_client(), v, paths.TEST_JSON, params.promote.metric)) if can_measure else None,
         dry_run=arguments.dry_run,
         allow_dirty=arguments.allow_dirty,
     )
@@ -83,32 +85,36 @@ def datasets(arguments: Namespace) -> int:
 def check_training(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.dataset.coco import read_coco
-    from retinanet.tracking.registered_weights import weights_at_hand
-    from retinanet.training.check import learn_by_heart, try_learning_rates
-    from retinanet.training.process import best_device, keep_freed_memory
+    from retinanet.images.preprocess import InputSize
+    from retinanet.preflight.training import lr_range_test, overfit_batch
+    from retinanet.runtime import best_device, keep_freed_memory
+    from retinanet.tracking.registered_weights import resolve_weights
     from retinanet.training.start import starting_model
 
     keep_freed_memory()
-    params = load_params()
-    dataset = read_coco(TRAIN)
-    with weights_at_hand(params.model.weights) as weights:
-        start, again = (starting_model(params, dataset.class_names, weights) for _ in range(2))
-    model, said = start
-    print("\n".join(said), flush=True)
-    found = learn_by_heart(model, dataset, Path(), params.train, best_device(), arguments.steps)
-    learnt = found.ap50 >= 0.5 or found.last_loss < found.first_loss / 5
+    params, paths = load_params(), workspace_paths()
+    dataset = read_coco(paths.TRAIN_JSON)
+    packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
+    start = params.model, params.train.seed, dataset.class_names
+    with resolve_weights(params.model.weights) as weights:
+        (model, loaded), (again, _) = (starting_model(*start, weights, packaged) for _ in range(2))
+    print("\n".join(loaded), flush=True)
+    input_size = InputSize(params.model.short_side, params.model.long_side)
+    trial = params.train, params.runtime, input_size, best_device(), arguments.steps
+    found = overfit_batch(model, dataset, Path(), *trial)
+    learned = found.ap50 >= 0.5 or found.last_loss < found.first_loss / 5
     print(
-        f"{len(found.pictures)} pictures, {arguments.steps} steps on them alone: loss {found.first_loss:.3f} -> "
+        f"{len(found.images)} images, {arguments.steps} steps on them alone: loss {found.first_loss:.3f} -> "
         f"{found.last_loss:.3f}, AP50 on them {found.ap50:.2f}: "
-        + ("data and model fit together" if learnt else f"NOT learnt; look at {', '.join(found.pictures)}"),
+        + ("data and model fit together" if learned else f"NOT learned; look at {', '.join(found.images)}"),
         flush=True,
     )
-    rates = try_learning_rates(again[0], dataset, Path(), params.train, best_device(), arguments.steps)
+    rates = lr_range_test(again, dataset, Path(), *trial)
     print(
         f"learning rates {rates.rates[0]:.0e} to {rates.rates[-1]:.0e}: loss least near {rates.suggested * 10:.1e}; "
         f"take about {rates.suggested:.0e} (train.learning_rate is {params.train.learning_rate:g})"
     )
-    return 0 if learnt else 1
+    return 0 if learned else 1
 
 
 def preset(arguments: Namespace) -> int:
@@ -130,12 +136,13 @@ def preset(arguments: Namespace) -> int:
 def fit_anchors(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.data_report.coverage import AnchorSettings
-    from retinanet.data_report.propose import proposal_text, propose_anchors, write_proposal
+    from retinanet.images.preprocess import InputSize
+    from retinanet.preflight.anchors import proposal_text, propose_anchors, write_proposal
 
     model = load_params(arguments.params).model
     sizes, ratios = tuple(model.anchors.sizes), tuple(model.anchors.ratios)
     present = AnchorSettings(sizes, model.anchors.scales_per_octave, ratios, model.anchors.convention)
-    proposal = propose_anchors(TRAIN, present, model.short_side, model.long_side)
+    proposal = propose_anchors(workspace_paths().TRAIN_JSON, present, InputSize(model.short_side, model.long_side))
     print(proposal_text(proposal))
     if proposal.fitted != present:
         if arguments.write:
@@ -149,18 +156,30 @@ def fit_anchors(arguments: Namespace) -> int:
 def replay_step(arguments: Namespace) -> int:
     from retinanet.training import replay
 
-    pictures, blame = replay.replay_step(arguments.file)
-    print(f"pictures {pictures}")
-    for level, (classification, box) in blame.losses.items():
+    image_ids, diagnosis = replay.replay_step(arguments.file)
+    print(f"image ids: {image_ids}")
+    for level, (classification, box) in diagnosis.losses.items():
         print(f"{level}: classification loss {classification:.4g}, box loss {box:.4g}")
-    for part, norm in blame.gradient_norms.items():
+    for part, norm in diagnosis.gradient_norms.items():
         print(f"{part}: gradient norm {norm:.4g}")
     return 0
 
 
 def _workspace_version(model_name: str) -> int | None:
     """The version that this workspace's `export` registered."""
-    if not REGISTERED.exists():
+    path = workspace_paths().REGISTERED
+    if not path.exists():
         return None
-    content = json.loads(REGISTERED.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8"))
     return int(content["version"]) if content["name"] == model_name else None
+
+
+def _decoding() -> "DecodeSettings":
+    """How a .safetensors model decodes: as this workspace evaluates, so that it answers as its export does."""
+    from retinanet.inference.detections import STANDARD_DECODING, DecodeSettings
+
+    if not in_workspace():
+        return STANDARD_DECODING
+    from retinanet.config.params import load_params
+
+    return DecodeSettings(**load_params(workspace_paths().PARAMS).evaluate.decoding())

@@ -10,7 +10,7 @@ from retinanet.errors import exit_on_error
 
 @exit_on_error
 def main() -> int | None:
-    """Exit codes: 0 done, 1 an error or an unreadable picture, 2 wrong usage, 3 a promotion refused."""
+    """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused."""
     arguments = _parser().parse_args()
     return arguments.command(arguments)
 
@@ -22,10 +22,10 @@ def _parser() -> argparse.ArgumentParser:
     predict = _command(
         parsers,
         commands.predict,
-        "draw the detections on pictures and write them as COCO results",
+        "draw the detections on images and write them as COCO results",
         "retinanet predict photos/ cat.jpg --model models:/retinanet@production --out found",
     )
-    predict.add_argument("pictures", nargs="+", metavar="PICTURE_OR_FOLDER")
+    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
     predict.add_argument(
         "--model",
         help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "

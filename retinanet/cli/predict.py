@@ -1,4 +1,4 @@
-"""Detections on pictures that a person names: drawn copies and COCO files."""
+"""Detections on images that a person names: drawn copies and COCO files."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,58 +8,58 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retinanet.dataset.coco import coco_results
+from retinanet.cli.workspace import workspace_paths
 from retinanet.drawing import draw_detections
-from retinanet.errors import PictureError, WeightsError
+from retinanet.errors import ImageError, WeightsError
+from retinanet.export.runtimes import exported_runtime
 from retinanet.files import write_json
-from retinanet.images.reading import PICTURE_SUFFIXES, read_picture
+from retinanet.images.reading import IMAGE_SUFFIXES, read_image
 from retinanet.inference.detector import Detector
+from retinanet.inference.results import coco_results
 
-# The exported model is what is served, and it opens without torch.
-OWN_MODELS = (Path("models/export/model.onnx"), Path("models/model.safetensors"))
 DRAWN_QUALITY = 92
 
 
-def predict_pictures(detector: Detector, pictures: Sequence[Path], out: Path, least_score: float) -> int:
-    """Write COCO files and a drawn copy of each picture into `out`; the number of pictures that can't be read.
+def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_score: float) -> int:
+    """Write COCO files and a drawn copy of each image into `out`; the number of images that can't be read.
 
-    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. pictures.json says which
-    images and categories those are, as a COCO annotation file without annotations, and in `failed` which pictures
+    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. images.json says which
+    images and categories those are, as a COCO annotation file without annotations, and in `failed` which images
     were left out and why, which is also said on stderr.
     """
     out.mkdir(parents=True, exist_ok=True)
-    images, results, failed = [], [], []
+    rows, results, failed = [], [], []
     names: set[str] = set()
-    for number, path in enumerate(pictures, start=1):
+    for number, path in enumerate(images, start=1):
         try:
-            picture = read_picture(path)
-        except PictureError as error:
+            image = read_image(path)
+        except ImageError as error:
             failed.append({"file_name": str(path), "error": str(error)})
             print(f"error: {error}", file=sys.stderr, flush=True)
             continue
-        found = detector([picture])[0].above(least_score)
+        found = detector([image])[0].above(min_score)
         drawn = out / _free_name(path, names)
-        _save(draw_detections(picture, found, detector.class_names), drawn)
-        images.append({"id": number, "file_name": str(path), "width": picture.shape[1], "height": picture.shape[0]})
+        _save(draw_detections(image, found, detector.class_names), drawn)
+        rows.append({"id": number, "file_name": str(path), "width": image.shape[1], "height": image.shape[0]})
         results += coco_results(number, found, detector.category_ids)
         print(f"{path}: {_counted(found.labels, detector.class_names)}: {drawn}", flush=True)
     categories = [
         {"id": category_id, "name": name}
         for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
     ]
-    write_json(out / "pictures.json", {"images": images, "annotations": [], "categories": categories, "failed": failed})
+    write_json(out / "images.json", {"images": rows, "annotations": [], "categories": categories, "failed": failed})
     write_json(out / "detections.json", results)
     return len(failed)
 
 
-def named_pictures(names: Sequence[str]) -> list[Path]:
-    """The files that were named and those with a picture's suffix in the folders. Raises PictureError for none."""
+def named_images(names: Sequence[str]) -> list[Path]:
+    """The files that were named and those with an image's suffix in the folders. Raises ImageError for none."""
     paths = []
     for name in names:
         path = Path(name)
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if path.is_dir() else [path]
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not inside:
-            raise PictureError(f"{path}: a folder without pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise ImageError(f"{path}: a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         paths += inside
     return paths
 
@@ -80,10 +80,14 @@ def model_path(name: str | None) -> Iterator[Path]:
 
 
 def _own_model() -> Path:
-    for path in OWN_MODELS:
-        if path.exists():
-            return path
-    raise WeightsError(f"no {' or '.join(map(str, OWN_MODELS))}; `dvc repro` makes them, or name another with --model")
+    paths = workspace_paths()
+    try:
+        # It is what is served, and it opens without torch.
+        return paths.EXPORT / exported_runtime(paths.EXPORT).file_name
+    except WeightsError:
+        if paths.MODEL.exists():
+            return paths.MODEL
+        raise
 
 
 @contextmanager
@@ -97,7 +101,8 @@ def _registered(uri: str) -> Iterator[Path]:
     print(f"{uri} is version {version.version}", flush=True)
     check_digest(client, version)
     with model_files(client, version) as folder:
-        yield folder / "artifacts" / "model.onnx"
+        exported = folder / "artifacts" / "exported"
+        yield exported / exported_runtime(exported).file_name
 
 
 def _counted(labels: np.ndarray, class_names: Sequence[str]) -> str:
@@ -114,5 +119,5 @@ def _free_name(path: Path, taken: set[str]) -> str:
     return name
 
 
-def _save(picture: np.ndarray, path: Path) -> None:
-    Image.fromarray(picture).save(path, quality=DRAWN_QUALITY)
+def _save(image: np.ndarray, path: Path) -> None:
+    Image.fromarray(image).save(path, quality=DRAWN_QUALITY)

@@ -105,6 +105,9 @@ def _mistake(error: ErrorDetails) -> str:
             return f"{key} is no known key" + (f"; did you mean {nearest[0]}?" if nearest else "")
         case "missing":
             return f"{key} is missing"
+        case "union_tag_invalid":
+            found, known = (error["ctx"][name] for name in ("tag", "expected_tags"))
+            return f"{key} is {found!r}; it must be one of {known.replace(chr(39), '')}"
         case "value_error":
             return f"{key}: {error['ctx']['error']}"
         case _:
@@ -115,9 +118,18 @@ def _keys_at(location: tuple) -> list[str]:
     section: object = Params
     for part in location:
         # A number is the place in a list of sections.
-        section = get_args(section)[0] if isinstance(part, int) else _fields(section)[part].annotation
+        kinds = [kind for kind in get_args(section) if _is_kind(kind, part)]
+        if isinstance(part, int):
+            section = get_args(section)[0]
+        else:
+            section = kinds[0] if kinds else _fields(section)[part].annotation
     return list(_fields(section))
 
 
 def _fields(section: object) -> dict[str, FieldInfo]:
     return section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
+
+
+def _is_kind(section: object, kind: object) -> bool:
+    """Whether it is the section that a key `kind` with this value chooses."""
+    return "kind" in _fields(section) and kind in get_args(_fields(section)["kind"].annotation)

@@ -5,13 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from retinanet.data_report.coverage import STRIDES, AnchorSettings, TrainingBoxes, best_ious
+from retinanet.data_report.coverage import AnchorSettings, TrainingBoxes, best_ious
+from retinanet.model.levels import LEVEL_STRIDES
 
 # So many boxes say as much as a million.
-MOST_BOXES = 5000
+MAX_BOXES = 5000
 CLUSTERS = 15
 ROUNDS = 50
-# An anchor this good is as good as any: what matters is that each object is well over the 0.5 that makes it learnt.
+# An anchor this good is as good as any: what matters is that each object is well over the 0.5 that makes it learned.
 ENOUGH = 0.6
 # A mean this much lower is as good: anchors stay as near to the present ones as it allows.
 SLACK = 0.01
@@ -42,27 +43,27 @@ def fit_anchors(boxes: TrainingBoxes, anchors: AnchorSettings) -> AnchorSettings
 def kmeans_on_iou(shapes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(k, 2) widths and heights of at most `count` clusters of shapes (G, 2), and (k,) the share of each.
 
-    The distance is 1 - IoU of boxes on one centre. The start is even in area, so the same shapes give the same.
+    The distance is 1 - IoU of boxes on one center. The start is even in area, so the same shapes give the same.
     """
     order = np.argsort(shapes.prod(axis=1), kind="stable")
-    centres = np.unique(shapes[order[np.linspace(0, len(order) - 1, count).astype(int)]], axis=0)
+    centers = np.unique(shapes[order[np.linspace(0, len(order) - 1, count).astype(int)]], axis=0)
     nearest = np.full(len(shapes), -1)
     for _ in range(ROUNDS):
-        shared = np.minimum(shapes[:, None], centres[None]).prod(axis=2)
-        ious = shared / (shapes.prod(axis=1)[:, None] + centres.prod(axis=1) - shared)
+        shared = np.minimum(shapes[:, None], centers[None]).prod(axis=2)
+        ious = shared / (shapes.prod(axis=1)[:, None] + centers.prod(axis=1) - shared)
         previous, nearest = nearest, ious.argmax(axis=1)
         if (previous == nearest).all():
             break
         used = np.unique(nearest)
-        centres = np.stack([np.exp(np.log(shapes[nearest == k]).mean(axis=0)) for k in used])
+        centers = np.stack([np.exp(np.log(shapes[nearest == k]).mean(axis=0)) for k in used])
         nearest = np.searchsorted(used, nearest)
-    return centres, np.bincount(nearest, minlength=len(centres)) / len(shapes)
+    return centers, np.bincount(nearest, minlength=len(centers)) / len(shapes)
 
 
-def _ratios(centres: np.ndarray, shares: np.ndarray, count: int) -> tuple[float, ...]:
+def _ratios(centers: np.ndarray, shares: np.ndarray, count: int) -> tuple[float, ...]:
     """The clusters' ratios, nearest ones joined (weighted, in logarithms) until `count` are left; ascending."""
     groups = sorted(
-        [float(np.log(h / w)), float(share)] for (w, h), share in zip(centres, shares, strict=True) if share
+        [float(np.log(h / w)), float(share)] for (w, h), share in zip(centers, shares, strict=True) if share
     )
     while len(groups) > count:
         gaps = [b[0] - a[0] for a, b in pairwise(groups)]
@@ -74,10 +75,10 @@ def _ratios(centres: np.ndarray, shares: np.ndarray, count: int) -> tuple[float,
 
 def _ladders(shapes: np.ndarray) -> Iterator[tuple[float, ...]]:
     smallest, largest = np.quantile(np.sqrt(shapes.prod(axis=1)), (0.02, 0.98))
-    levels = np.arange(len(STRIDES))
+    levels = np.arange(len(LEVEL_STRIDES))
     for start in SMALLEST * 2 ** (np.arange(STEPS) / 3):
         yield tuple(float(round(size)) for size in start * 2**levels)
-    wider = (largest / smallest) ** (1 / len(STRIDES))
+    wider = (largest / smallest) ** (1 / len(LEVEL_STRIDES))
     if wider > 2:
         yield tuple(float(max(1, round(size))) for size in smallest * wider**levels)
 
@@ -86,7 +87,7 @@ def _sample(boxes: TrainingBoxes) -> TrainingBoxes:
     """At most MOST_BOXES, of each class about as many; always the same."""
     generator = np.random.default_rng(0)
     labels, counts = np.unique(boxes.labels, return_counts=True)
-    most = max(20, MOST_BOXES // len(labels))
+    most = max(20, MAX_BOXES // len(labels))
     chosen = [
         np.flatnonzero(boxes.labels == label)
         if count <= most

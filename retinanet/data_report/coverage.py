@@ -2,7 +2,7 @@
 
 An anchor learns an object from an IoU of 0.5 on and ignores it down to 0.4; an object below has its one best anchor
 alone. The grid here is that of networks that pad their convolutions, as ResNets do: cells lie a stride apart from
-pixel 0 of the picture, which is resized for training and padded on its own.
+pixel 0 of the image, which is resized for training and padded on its own.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from retinanet.dataset.coco import CocoDataset
-from retinanet.images.preprocess import fit_scale, padded_size, scaled_size
+from retinanet.images.preprocess import InputSize, fit_scale, padded_size, scaled_size
+from retinanet.model.levels import LEVEL_STRIDES
 
-STRIDES = (8, 16, 32, 64, 128)
 THRESHOLDS = (0.5, 0.4)
 
 
@@ -37,14 +37,14 @@ class TrainingBoxes(NamedTuple):
         return TrainingBoxes(self.xyxy[rows], self.input_sizes[rows], self.labels[rows])
 
 
-def training_boxes(dataset: CocoDataset, short_side: int, long_side: int) -> TrainingBoxes:
-    """The dataset's boxes, crowds left out, at the size that pictures are resized to."""
+def training_boxes(dataset: CocoDataset, input_size: InputSize) -> TrainingBoxes:
+    """The dataset's boxes, crowds left out, at the size that images are resized to."""
     boxes, sizes, labels = [np.zeros((0, 4))], [np.zeros((0, 2))], [np.zeros(0, np.int64)]
-    for picture in dataset.pictures:
-        objects = dataset.objects[picture.id]
+    for image in dataset.images:
+        objects = dataset.objects[image.id]
         single = objects.is_single
-        scale = fit_scale(picture.height, picture.width, short_side, long_side)
-        padded = padded_size(*scaled_size(picture.height, picture.width, scale))
+        scale = fit_scale(image.height, image.width, *input_size)
+        padded = padded_size(*scaled_size(image.height, image.width, scale))
         boxes.append(objects.boxes_xyxy[single] * scale)
         sizes.append(np.tile(padded, (objects.count, 1)))
         labels.append(objects.labels[single])
@@ -58,26 +58,26 @@ def anchor_shapes(anchors: AnchorSettings) -> np.ndarray:
     if anchors.convention == "torchvision":
         sizes = np.trunc(sizes)
     roots = np.sqrt(np.asarray(anchors.ratios, float))[None, :, None]
-    shapes = np.stack([sizes[:, None] / roots, sizes[:, None] * roots], axis=-1).reshape(len(STRIDES), -1, 2)
+    shapes = np.stack([sizes[:, None] / roots, sizes[:, None] * roots], axis=-1).reshape(len(LEVEL_STRIDES), -1, 2)
     return 2 * np.round(shapes / 2) if anchors.convention == "torchvision" else shapes
 
 
 def best_ious(boxes: TrainingBoxes, anchors: AnchorSettings) -> np.ndarray:
     """(G,) the IoU of each box with the anchor that fits it best, over all cells, levels and shapes.
 
-    Of anchors of one shape, the one whose centre is nearest fits best, in x and in y alike; so only that is looked at.
+    Of anchors of one shape, the one whose center is nearest fits best, in x and in y alike; so only that is looked at.
     """
     low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
     areas = (high - low).prod(axis=1)
     best = np.zeros(len(areas))
-    grid = boxes.input_sizes[:, ::-1] // STRIDES[0]  # columns, rows
-    for level, (stride, shapes) in enumerate(zip(STRIDES, anchor_shapes(anchors), strict=True)):
+    grid = boxes.input_sizes[:, ::-1] // LEVEL_STRIDES[0]  # columns, rows
+    for level, (stride, shapes) in enumerate(zip(LEVEL_STRIDES, anchor_shapes(anchors), strict=True)):
         if level:
             grid = -(-grid // 2)
         step = boxes.input_sizes[:, ::-1] // grid if anchors.convention == "torchvision" else stride
-        centre = np.clip(np.round((low + high) / 2 / step), 0, grid - 1) * step
+        center = np.clip(np.round((low + high) / 2 / step), 0, grid - 1) * step
         for shape in shapes:
-            sides = np.minimum(high, centre + shape / 2) - np.maximum(low, centre - shape / 2)
+            sides = np.minimum(high, center + shape / 2) - np.maximum(low, center - shape / 2)
             shared = np.maximum(sides, 0).prod(axis=1)
             np.maximum(best, shared / (areas + shape.prod() - shared), out=best)
     return best

@@ -1,7 +1,7 @@
-"""How large pictures and objects are, how long, and how many on a picture."""
+"""How large images and objects are, how long, and how many on an image."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,22 +12,22 @@ from retinanet.dataset.coco import CocoDataset
 SIDES = (8, 16, 32, 64, 128, 256, 512)  # pixels
 RATIOS = (0.25, 0.5, 0.8, 1.25, 2, 4)
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
-MOST_SIZES = 8
+MAX_SIZES = 8
 
 
-def distributions(datasets: dict[str, CocoDataset], boxes: TrainingBoxes) -> dict[str, dict[str, int]]:
-    """Counts by range: of the training boxes' sides and ratios, of objects on a picture, and of pictures' sizes."""
+def distributions(datasets: Mapping[str, CocoDataset], boxes: TrainingBoxes) -> dict[str, dict[str, int]]:
+    """Counts by range: of the training boxes' sides and ratios, of objects on an image, and of images' sizes."""
     sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
-    everything = [(dataset, picture) for dataset in datasets.values() for picture in dataset.pictures]
-    sizes = Counter(f"{picture.width} x {picture.height}" for _, picture in everything)
-    shown = dict(sizes.most_common(MOST_SIZES))
+    everything = [(dataset, image) for dataset in datasets.values() for image in dataset.images]
+    sizes = Counter(f"{image.width} x {image.height}" for _, image in everything)
+    shown = dict(sizes.most_common(MAX_SIZES))
     if rest := sizes.total() - sum(shown.values()):
         shown["other"] = rest
     return {
         "box_sides": histogram(np.sqrt(sides.prod(axis=1)), SIDES),
         "box_ratios": histogram(sides[:, 1] / sides[:, 0], RATIOS),
-        "objects_a_picture": histogram([d.objects[p.id].count for d, p in everything], COUNTS, whole=True),
-        "picture_sizes": shown,
+        "objects_a_image": histogram([d.objects[p.id].count for d, p in everything], COUNTS, whole=True),
+        "image_sizes": shown,
     }
 
 

@@ -1,4 +1,4 @@
-"""What training does to a picture before the network sees it, by albumentations."""
+"""What training does to an image before the network sees it, by albumentations."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import albumentations as A
 import numpy as np
 
-from retinanet.config.settings import Augment
+from retinanet.config.training import Augment
 from retinanet.images.preprocess import fit_scale
 
 # A box of which a crop leaves less than this share is no longer an example of its class, but a crowd.
@@ -15,20 +15,20 @@ MIN_VISIBLE = 0.3
 CROWD = -1
 
 
-class Marked(NamedTuple):
-    """A picture (H, W, 3) uint8 with boxes (G, 4) xyxy float32 in its pixels, labels (G,) int64, and crowds (C, 4)
+class AnnotatedImage(NamedTuple):
+    """An image (H, W, 3) uint8 with boxes (G, 4) xyxy float32 in its pixels, labels (G,) int64, and crowds (C, 4)
     xyxy float32: regions that are no example of anything, not of background either."""
 
-    picture: np.ndarray
+    image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     crowds: np.ndarray
 
 
 class Augmentation:
-    """Random scale, crop, flips, turns, colours and mosaics on a square canvas; the same for the same seed.
+    """Random scale, crop, flips, turns, colors and mosaics on a square canvas; the same for the same seed.
 
-    On a canvas of `side` pixels, pictures have the size that inference gives them, times a factor out of
+    On a canvas of `side` pixels, images have the size that inference gives them, times a factor out of
     settings.scale; on another canvas they are larger or smaller by as much.
     """
 
@@ -37,11 +37,11 @@ class Augmentation:
         self._composes: dict[int, A.Compose] = {}
 
     def wants_mosaic(self, seed: list[int]) -> bool:
-        """Whether the sample of this seed is a mosaic, so that its other three pictures need be read."""
+        """Whether the sample of this seed is a mosaic, so that its other three images need be read."""
         return self.settings.mosaic > 0 and np.random.default_rng([*seed, 1]).random() < self.settings.mosaic
 
     def scale(self, height: int, width: int, seed: list[int], canvas: int) -> float:
-        """How much a picture of that size is to be enlarged for the sample of this seed."""
+        """How much an image of that size is to be enlarged for the sample of this seed."""
         return self._draw(seed)[0] * canvas / self.side * fit_scale(height, width, self.side, self.long_side)
 
     def largest_scale(self, height: int, width: int) -> float:
@@ -49,8 +49,10 @@ class Augmentation:
         largest = self.settings.scale[1] * max(self.settings.multi_scale)
         return largest * fit_scale(height, width, self.side, self.long_side)
 
-    def __call__(self, marked: Marked, seed: list[int], canvas: int, others: Sequence[Marked] = ()) -> Marked:
-        """What a picture at the scale of this seed becomes on the canvas. others are the other three of a mosaic."""
+    def __call__(
+        self, marked: AnnotatedImage, seed: list[int], canvas: int, others: Sequence[AnnotatedImage] = ()
+    ) -> AnnotatedImage:
+        """What an image at the scale of this seed becomes on the canvas. others are the other three of a mosaic."""
         if others:
             marked = _side_by_side([marked, *others], self.padding)
         if canvas not in self._composes:
@@ -59,12 +61,12 @@ class Augmentation:
         compose.set_random_seed(self._draw(seed)[1])
         regions = np.concatenate([marked.boxes, marked.crowds])
         labels = np.concatenate([marked.labels, np.full(len(marked.crowds), CROWD)])
-        out = compose(image=marked.picture, bboxes=regions, labels=labels, areas=_areas(regions))
+        out = compose(image=marked.image, bboxes=regions, labels=labels, areas=_areas(regions))
         regions = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
         labels = np.asarray(out["labels"], np.int64).reshape(-1)
         areas = np.asarray(out["areas"], np.float32).reshape(-1)
         single = (labels != CROWD) & (_areas(regions) >= MIN_VISIBLE * areas)
-        return Marked(out["image"], regions[single], labels[single], regions[~single])
+        return AnnotatedImage(out["image"], regions[single], labels[single], regions[~single])
 
     def _draw(self, seed: list[int]) -> tuple[float, int]:
         """The factor of the scale, and the seed of all else."""
@@ -80,33 +82,33 @@ class Augmentation:
                 A.RandomCrop(canvas, canvas),
                 A.HorizontalFlip(p=settings.flip_horizontal),
                 A.VerticalFlip(p=settings.flip_vertical),
-                *([A.RandomRotate90(p=1)] if settings.quarter_turns else []),
+                *([A.RandomRotate90(p=1)] if settings.rotate90 else []),
                 A.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=0.8),
             ],
             bbox_params=A.BboxParams("pascal_voc", ["labels", "areas"], min_area=4),
         )
 
 
-def _side_by_side(four: Sequence[Marked], padding: tuple[int, int, int]) -> Marked:
-    """Two above two, as one picture: their corners meet in a point, at whatever sizes they have.
+def _side_by_side(four: Sequence[AnnotatedImage], padding: tuple[int, int, int]) -> AnnotatedImage:
+    """Two above two, as one image: their corners meet in a point, at whatever sizes they have.
 
     albumentations' own mosaic brings all to one size, which undoes the scale that was drawn, and does not tell how
     much of an object it cuts off.
     """
-    heights, widths = zip(*(one.picture.shape[:2] for one in four), strict=True)
+    heights, widths = zip(*(one.image.shape[:2] for one in four), strict=True)
     top, left = max(heights[:2]), max(widths[::2])
     shape = top + max(heights[2:]), left + max(widths[1::2]), 3
-    picture = np.full(shape, padding, np.uint8)
+    image = np.full(shape, padding, np.uint8)
     boxes, crowds = [], []
     for number, one in enumerate(four):
         x = left if number % 2 else left - widths[number]
         y = top if number >= 2 else top - heights[number]
-        picture[y : y + heights[number], x : x + widths[number]] = one.picture
+        image[y : y + heights[number], x : x + widths[number]] = one.image
         moved = np.array([x, y, x, y], np.float32)
         boxes.append(one.boxes + moved)
         crowds.append(one.crowds + moved)
     labels = np.concatenate([one.labels for one in four])
-    return Marked(picture, np.concatenate(boxes), labels, np.concatenate(crowds))
+    return AnnotatedImage(image, np.concatenate(boxes), labels, np.concatenate(crowds))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

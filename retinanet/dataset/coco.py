@@ -3,19 +3,17 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 
-from retinanet.annotations.paths import check_class_name, check_file_name
+from retinanet.dataset.coco_file import read_coco_content
 from retinanet.errors import AnnotationError
 from retinanet.files import write_text
-from retinanet.inference.detections import Detections
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that an annotation file names; width and height in pixels."""
+class ImageInfo:
+    """An image that an annotation file names; width and height in pixels."""
 
     id: int
     file_name: str
@@ -25,7 +23,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Objects:
-    """The G objects of one picture.
+    """The G objects of one image.
 
     boxes_xyxy (G, 4) float32 in pixels, labels (G,) int64 in 0..K-1, iscrowd (G,) bool: regions in which objects are
     neither to be found nor faults; areas (G,) float32 in square pixels are the file's (of the outline, where it had
@@ -62,12 +60,12 @@ class Objects:
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """Pictures and their objects. Label k is class_names[k] and category_ids[k]; ids ascend and may have gaps.
+    """Images and their objects. Label k is class_names[k] and category_ids[k]; ids ascend and may have gaps.
 
-    objects has an entry for every picture's id, of zero rows where nothing is on it.
+    objects has an entry for every image's id, of zero rows where nothing is on it.
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[ImageInfo, ...]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     objects: dict[int, Objects]
@@ -79,19 +77,19 @@ def read_coco(path: Path | str) -> CocoDataset:
     categories = sorted(content["categories"], key=lambda category: category["id"])
     category_ids = tuple(category["id"] for category in categories)
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
-    pictures = tuple(_picture(image, path) for image in content["images"])
-    size_of = {picture.id: (picture.width, picture.height) for picture in pictures}
-    rows: dict[int, list[tuple]] = {picture.id: [] for picture in pictures}
+    images = tuple(_image(row, path) for row in content["images"])
+    size_of = {image.id: (image.width, image.height) for image in images}
+    rows: dict[int, list[tuple]] = {image.id: [] for image in images}
     for annotation in content["annotations"]:
         box = _box_inside(annotation, size_of[annotation["image_id"]], path)
         area = annotation.get("area", (box[2] - box[0]) * (box[3] - box[1]))
         row = (box, label_of[annotation["category_id"]], bool(annotation.get("iscrowd", 0)), area)
         rows[annotation["image_id"]].append(row)
     return CocoDataset(
-        pictures,
+        images,
         tuple(category["name"] for category in categories),
         category_ids,
-        {picture_id: _objects(of_picture) for picture_id, of_picture in rows.items()},
+        {image_id: _objects(of_image) for image_id, of_image in rows.items()},
     )
 
 
@@ -99,17 +97,16 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
     """Write a split file in one step; the same dataset gives the same bytes. Boxes are rounded to 1/1000 px."""
     images: list[dict] = []
     annotations: list[dict] = []
-    for picture in dataset.pictures:
-        image = {"id": picture.id, "file_name": picture.file_name, "width": picture.width, "height": picture.height}
-        images.append(image)
-        objects = dataset.objects[picture.id]
+    for image in dataset.images:
+        images.append({"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height})
+        objects = dataset.objects[image.id]
         for box, label, iscrowd, area in zip(
             objects.boxes_xyxy, objects.labels, objects.iscrowd, objects.areas, strict=True
         ):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": picture.id,
+                    "image_id": image.id,
                     "category_id": dataset.category_ids[int(label)],
                     "bbox": _xywh(box, 3),
                     "area": round(float(area), 3),
@@ -126,100 +123,11 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
     write_text(Path(path), f"{{\n{text}\n}}\n")
 
 
-def coco_results(picture_id: int, detections: Detections, category_ids: tuple[int, ...]) -> list[dict]:
-    """Detections on one picture as rows of a COCO results file."""
-    return [
-        {
-            "image_id": picture_id,
-            "category_id": category_ids[int(label)],
-            "bbox": _xywh(box, 2),
-            "score": round(float(score), 6),
-        }
-        for box, score, label in zip(detections.boxes_xyxy, detections.scores, detections.labels, strict=True)
-    ]
-
-
-def read_coco_content(path: Path) -> dict:
-    """A COCO file's sections, checked for what no reader can mend: ids, references and paths, but not the boxes."""
-    content = read_json(path)
-    if not isinstance(content, dict):
-        content = {}  # has no section, which the first one's check says
-    for section in ("images", "annotations", "categories"):
-        rows = content.get(section)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise AnnotationError(
-                f'{path}: "{section}" is no list of objects; a COCO file needs images, annotations and categories'
-            )
-    image_ids = _distinct_ids(content["images"], "image", path)
-    category_ids = _distinct_ids(content["categories"], "category", path)
-    annotation_ids = _distinct_ids(content["annotations"], "annotation", path)
-    if 0 in annotation_ids:
-        raise AnnotationError(f"{path}: annotation id 0 makes evaluation miss that object; number them from 1")
-    for image in content["images"]:
-        check_file_name(image.get("file_name"), f"{path}: image {image['id']}")
-    for category in content["categories"]:
-        check_class_name(category.get("name"), f"{path}: category {category['id']}")
-    for annotation in content["annotations"]:
-        who = f"{path}: annotation {annotation['id']}"
-        if not _is_one_of(annotation.get("image_id"), image_ids):
-            raise AnnotationError(f"{who} is for image {annotation.get('image_id')!r}, which the file does not list")
-        if not _is_one_of(annotation.get("category_id"), category_ids):
-            raise AnnotationError(
-                f"{who} has category {annotation.get('category_id')!r}; the file knows {sorted(category_ids)}"
-            )
-        if annotation.get("iscrowd", 0) not in (0, 1, None):
-            raise AnnotationError(f"{who} has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
-        box = annotation.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(is_number(side) for side in box):
-            raise AnnotationError(f"{who} has bbox {box!r}; it must be [x, y, width, height]")
-    return content
-
-
-def read_json(path: Path) -> object:
-    """A JSON file's content without the outlines of objects, which are most of it and of no use here.
-
-    Raises AnnotationError.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), object_hook=_without_outline)
-    except OSError as error:
-        raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
-    # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether JSON says a number that a float can hold; NaN and inf are left to the check of boxes."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
-
-
-def _without_outline(row: dict) -> dict:
-    row.pop("segmentation", None)
-    return row
-
-
-def _is_one_of(value: object, ids: set[int]) -> bool:
-    return isinstance(value, int) and value in ids
-
-
-def _distinct_ids(rows: list[dict], kind: str, path: Path) -> set[int]:
-    seen: set[int] = set()
-    for row in rows:
-        row_id = row.get("id")
-        if not isinstance(row_id, int) or isinstance(row_id, bool):
-            raise AnnotationError(f"{path}: {kind} id {row_id!r} is no whole number")
-        if row_id in seen:
-            raise AnnotationError(f"{path}: {kind} id {row_id} is there twice; ids must be distinct")
-        seen.add(row_id)
-    return seen
-
-
-def _picture(image: dict, path: Path | str) -> Picture:
+def _image(image: dict, path: Path | str) -> ImageInfo:
     width, height = image.get("width"), image.get("height")
     if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
         raise AnnotationError(f"{path}: image {image['id']} has size {width!r} x {height!r}; both must be at least 1")
-    return Picture(image["id"], image["file_name"], width, height)
+    return ImageInfo(image["id"], image["file_name"], width, height)
 
 
 def _box_inside(annotation: dict, size: tuple[int, int], path: Path | str) -> tuple[float, float, float, float]:
@@ -229,7 +137,7 @@ def _box_inside(annotation: dict, size: tuple[int, int], path: Path | str) -> tu
     if not (inside and width > 0 and height > 0):
         raise AnnotationError(
             f"{path}: annotation {annotation['id']} has bbox {annotation['bbox']}; it must have a size and lie inside "
-            f"the {size[0]} x {size[1]} picture; the prepare stage mends that"
+            f"the {size[0]} x {size[1]} image; the prepare stage mends that"
         )
     return x, y, x + width, y + height
 

@@ -1,4 +1,4 @@
-"""Pictures kept on disk as training needs them, for when decoding large ones takes longer than a step."""
+"""Images kept on disk as training needs them, for when decoding large ones takes longer than a step."""
 
 import hashlib
 import os
@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from retinanet.errors import PictureError, disk_full
+from retinanet.errors import ImageError, disk_full
 from retinanet.images.preprocess import resize_to, scaled_size
-from retinanet.images.reading import read_picture
+from retinanet.images.reading import read_image
 
 
-class PictureCache:
-    """Arrays by the sha256 of the picture's file and the size that it was brought to, so that none is ever stale."""
+class ImageCache:
+    """Arrays by the sha256 of the image's file and the size that it was brought to, so that none is ever stale."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def read(self, path: Path, size: tuple[int, int], scale: float) -> np.ndarray:
-        """The picture (H, W, 3) uint8, shrunk by `scale` where that is below 1. size: its (height, width) as it is.
+        """The image (H, W, 3) uint8, shrunk by `scale` where that is below 1. size: its (height, width) as it is.
 
-        Raises PictureError. On a full disk the picture is returned and not kept.
+        Raises ImageError. On a full disk the image is returned and not kept.
         """
         scale = min(scale, 1.0)
         height, width = scaled_size(*size, scale)
@@ -31,11 +31,11 @@ class PictureCache:
                 if found is not None:
                     return found
                 file.seek(0)
-                picture = resize_to(read_picture(file, scale=scale), (height, width))
+                image = resize_to(read_image(file, scale=scale), (height, width))
         except FileNotFoundError as error:
-            raise PictureError(f"{path}: there is no such file") from error
-        _keep(kept, picture)
-        return picture
+            raise ImageError(f"{path}: there is no such file") from error
+        _keep(kept, image)
+        return image
 
 
 def _load(path: Path) -> np.ndarray | None:
@@ -48,14 +48,14 @@ def _load(path: Path) -> np.ndarray | None:
         return None
 
 
-def _keep(path: Path, picture: np.ndarray) -> None:
+def _keep(path: Path, image: np.ndarray) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")  # every worker has its own
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            np.save(file, picture)
+            np.save(file, image)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         if not disk_full(error):
-            raise PictureError(f"{path}: {error.strerror}; set train.cache_pictures: false") from error
+            raise ImageError(f"{path}: {error.strerror}; set train.cache_images: false") from error

@@ -14,11 +14,11 @@ from retinanet.dataset.samples import Batch, collate
 from retinanet.errors import RetinanetError
 
 
-def loader_of(pictures: Dataset, workers: int, padding: tuple[int, int, int], **settings: Any) -> DataLoader:
-    """A loader of Batches, padded with a colour; settings are DataLoader's own."""
+def loader_of(images: Dataset, workers: int, padding: tuple[int, int, int], **settings: Any) -> DataLoader:
+    """A loader of Batches, padded with a color; settings are DataLoader's own."""
     _kill_workers_at_exit()
     return DataLoader(
-        pictures,
+        images,
         num_workers=workers,
         collate_fn=partial(collate, padding=padding),
         worker_init_fn=_ignore_signals,

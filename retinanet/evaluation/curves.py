@@ -10,8 +10,8 @@ from pycocotools.cocoeval import COCOeval
 
 from retinanet.dataset.coco import CocoDataset
 
-# More classes than this are drawn grey behind their mean: nobody tells so many colours apart.
-CLASSES_IN_COLOUR = 10
+# More classes than this are drawn gray behind their mean: nobody tells so many colors apart.
+CLASSES_IN_COLOR = 10
 
 
 def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[dict]:
@@ -38,7 +38,7 @@ def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[di
 def class_table(evaluation: COCOeval, ground_truth: CocoDataset) -> list[dict]:
     """A row for each class: class, objects, AP, AP50, best_threshold, and precision, recall and f1 at that threshold.
 
-    best_threshold is the score that gives the best F1 at IoU .5 on these very pictures, so the figures beside it are
+    best_threshold is the score that gives the best F1 at IoU .5 on these very images, so the figures beside it are
     a little rosy; it is 1 where no detection finds an object. AP and AP50 are None for a class without objects.
     """
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
@@ -79,7 +79,7 @@ def draw_precision_recall(rows: list[dict], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title("Precision and recall at IoU 0.5")
-    few = len(curves) <= CLASSES_IN_COLOUR
+    few = len(curves) <= CLASSES_IN_COLOR
     for name, curve in curves.items():
         style = {"label": f"{name}  AP50 {_area(curve):.3f}"} if few else {"color": "0.8", "linewidth": 0.8}
         axes.plot([row["recall"] for row in curve], [row["precision"] for row in curve], **style)
@@ -102,14 +102,14 @@ def _area(curve: list[dict]) -> float:
 
 def _decisions(evaluation: COCOeval, label: int) -> tuple[np.ndarray, np.ndarray, int]:
     """One class at IoU .5: scores (D,) and hits (D,) bool of the detections that count, and the number of objects."""
-    pictures, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # evalImgs runs over classes, then object sizes (the first is all), then pictures; None where there is nothing.
-    first = label * sizes * pictures
-    judged = [of_picture for of_picture in evaluation.evalImgs[first : first + pictures] if of_picture]
+    images, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
+    # evalImgs runs over classes, then object sizes (the first is all), then images; None where there is nothing.
+    first = label * sizes * images
+    judged = [of_image for of_image in evaluation.evalImgs[first : first + images] if of_image]
     scores, hits = [np.zeros(0)], [np.zeros(0, bool)]
-    for of_picture in judged:
-        counts = ~of_picture["dtIgnore"][0].astype(bool)
-        scores.append(np.asarray(of_picture["dtScores"])[counts])
-        hits.append(of_picture["dtMatches"][0][counts] > 0)
-    objects = sum(int((np.asarray(of_picture["gtIgnore"]) == 0).sum()) for of_picture in judged)
+    for of_image in judged:
+        counts = ~of_image["dtIgnore"][0].astype(bool)
+        scores.append(np.asarray(of_image["dtScores"])[counts])
+        hits.append(of_image["dtMatches"][0][counts] > 0)
+    objects = sum(int((np.asarray(of_image["gtIgnore"]) == 0).sum()) for of_image in judged)
     return np.concatenate(scores), np.concatenate(hits), objects

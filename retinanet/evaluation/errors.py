@@ -1,4 +1,4 @@
-"""What went wrong, picture by picture: each detection judged, and the faults counted.
+"""What went wrong, image by image: each detection judged, and the faults counted.
 
 The kinds of fault are those of TIDE (Bolya et al. 2020, A General Toolbox for Identifying Object Detection Errors).
 """
@@ -16,23 +16,23 @@ from retinanet.inference.detections import Detections
 HIT = "hit"  # the first detection of its class on an object, with IoU of at least .5
 DUPLICATE = "duplicate"  # another detection already has the object
 CLASS = "class"  # on an object of another class
-LOCALISATION = "localisation"  # near an object of its class, with IoU between .1 and .5
-CLASS_AND_LOCALISATION = "class and localisation"  # near an object of another class
+LOCALIZATION = "localization"  # near an object of its class, with IoU between .1 and .5
+CLASS_AND_LOCALIZATION = "class and localization"  # near an object of another class
 FALSE_ALARM = "background"  # nowhere near an object
 IGNORED = "ignored"  # on a crowd region, where it counts neither way
-OUTCOMES = (HIT, DUPLICATE, CLASS, LOCALISATION, CLASS_AND_LOCALISATION, FALSE_ALARM, IGNORED)
+OUTCOMES = (HIT, DUPLICATE, CLASS, LOCALIZATION, CLASS_AND_LOCALIZATION, FALSE_ALARM, IGNORED)
 
 MATCH_IOU, NEAR_IOU = 0.5, 0.1
-BACKGROUND = "background"
+BACKGROUND_CLASS = "background"
 NOTHING = -1
 
 
 class Judgement(NamedTuple):
-    """One picture's D detections against its objects.
+    """One image's D detections against its objects.
 
     outcomes (D,) of the kinds above; objects (D,) int64: the row of the object that the outcome is about, or NOTHING;
     ious (D,) with that object; unfound: rows of the objects that no detection hits; missed: those of them that no
-    class or localisation fault explains.
+    class or localization fault explains.
     """
 
     outcomes: tuple[str, ...]
@@ -55,8 +55,8 @@ def judge(detections: Detections, objects: Objects) -> Judgement:
             (IGNORED, same[row] & ~single, MATCH_IOU),
             (DUPLICATE, same[row] & single, MATCH_IOU),
             (CLASS, ~same[row] & single, MATCH_IOU),
-            (LOCALISATION, same[row] & single, NEAR_IOU),
-            (CLASS_AND_LOCALISATION, ~same[row] & single, NEAR_IOU),
+            (LOCALIZATION, same[row] & single, NEAR_IOU),
+            (CLASS_AND_LOCALIZATION, ~same[row] & single, NEAR_IOU),
         )
         outcome = FALSE_ALARM
         for kind, among, least in choices:
@@ -67,18 +67,18 @@ def judge(detections: Detections, objects: Objects) -> Judgement:
         if outcome == HIT:
             free[about[row]] = False
         outcomes.append(outcome)
-    explained = {int(about[row]) for row, kind in enumerate(outcomes) if kind in (CLASS, LOCALISATION)}
+    explained = {int(about[row]) for row, kind in enumerate(outcomes) if kind in (CLASS, LOCALIZATION)}
     unfound = tuple(np.flatnonzero(free).tolist())
     at = np.array([ious[row, g] if g != NOTHING else 0 for row, g in enumerate(about)], np.float64)
     return Judgement(tuple(outcomes), about, at, unfound, tuple(g for g in unfound if g not in explained))
 
 
 def count_errors(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -> dict[str, int]:
-    """How many detections had each outcome, and how many objects were missed, over all pictures."""
+    """How many detections had each outcome, and how many objects were missed, over all images."""
     counts: Counter = Counter()
-    for picture in ground_truth.pictures:
-        objects = ground_truth.objects[picture.id]
-        judgement = judge(detections[picture.id], objects)
+    for image in ground_truth.images:
+        objects = ground_truth.objects[image.id]
+        judgement = judge(detections[image.id], objects)
         counts.update(judgement.outcomes)
         counts["objects"] += objects.count
         counts["detections"] += len(judgement.outcomes)
@@ -93,8 +93,8 @@ def confusion(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -
     left out.
     """
     names, rows = ground_truth.class_names, []
-    for picture in ground_truth.pictures:
-        objects, found = ground_truth.objects[picture.id], detections[picture.id]
+    for image in ground_truth.images:
+        objects, found = ground_truth.objects[image.id], detections[image.id]
         judgement = judge(found, objects)
         confused: set[int] = set()
         for kind, about, label in zip(judgement.outcomes, judgement.objects.tolist(), found.labels, strict=True):
@@ -102,23 +102,23 @@ def confusion(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -
             if taken_for:
                 confused.add(about)
             if kind != IGNORED:
-                actual = names[objects.labels[about]] if kind == HIT or taken_for else BACKGROUND
+                actual = names[objects.labels[about]] if kind == HIT or taken_for else BACKGROUND_CLASS
                 rows.append({"actual": actual, "predicted": names[label]})
         left = [g for g in judgement.unfound if g not in confused]
-        rows += [{"actual": names[objects.labels[g]], "predicted": BACKGROUND} for g in left]
+        rows += [{"actual": names[objects.labels[g]], "predicted": BACKGROUND_CLASS} for g in left]
     return rows
 
 
 def detections_above(
     ground_truth: CocoDataset, results: Sequence[dict], thresholds: Sequence[float]
 ) -> dict[int, Detections]:
-    """COCO results rows as Detections by picture id, each class cut at its own threshold, thresholds (K,)."""
+    """COCO results rows as Detections by image id, each class cut at its own threshold, thresholds (K,)."""
     label_of = {category_id: label for label, category_id in enumerate(ground_truth.category_ids)}
-    kept: dict[int, list[dict]] = {picture.id: [] for picture in ground_truth.pictures}
+    kept: dict[int, list[dict]] = {image.id: [] for image in ground_truth.images}
     for row in sorted(results, key=lambda row: -row["score"]):
         if row["score"] >= thresholds[label_of[row["category_id"]]]:
             kept[row["image_id"]].append(row)
-    return {picture_id: _detections(rows, label_of) for picture_id, rows in kept.items()}
+    return {image_id: _detections(rows, label_of) for image_id, rows in kept.items()}
 
 
 def _detections(rows: list[dict], label_of: Mapping[int, int]) -> Detections:

@@ -1,4 +1,4 @@
-"""How good a model is on a data set, while it trains and after: losses and COCO results in one pass."""
+"""How good a model is on a dataset, during and after training: losses and COCO results in one pass."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,20 +9,20 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from retinanet import distributed
-from retinanet.dataset.coco import CocoDataset, coco_results
+from retinanet.dataset.coco import CocoDataset
 from retinanet.dataset.loading import batches_of, loader_of
-from retinanet.dataset.samples import Batch, PlainPictures
-from retinanet.images.preprocess import padding_colour
-from retinanet.inference.detections import Detections
-from retinanet.inference.detector import DecodeSettings
-from retinanet.model.decode import decode
-from retinanet.model.losses import detection_losses, image_divisors
-from retinanet.model.matching import match_images
+from retinanet.dataset.samples import Batch, EvaluationImages
+from retinanet.images.preprocess import InputSize, padding_color
+from retinanet.inference.detections import DecodeSettings
+from retinanet.inference.network import Outputs, decode_outputs, run_network, to_detections
+from retinanet.inference.results import coco_results
+from retinanet.losses.detection import DetectionLoss, Losses, image_divisors
+from retinanet.losses.matching import match_images
 from retinanet.model.retinanet import RetinaNet
 
 
 class Validation(NamedTuple):
-    """Mean losses per picture, and COCO results rows in pixels of the original pictures."""
+    """Mean losses per image, and COCO results rows in pixels of the original images."""
 
     classification_loss: float
     box_loss: float
@@ -34,56 +34,42 @@ def validate(
     model: RetinaNet,
     dataset: CocoDataset,
     root: Path,
+    input_size: InputSize,
     settings: DecodeSettings,
-    device: torch.device,
-    box_loss: str = "l1",
-    smooth_l1_beta: float = 0.0,
+    loss: DetectionLoss | None = None,
     workers: int = 1,
 ) -> Validation:
-    """Run the model over all pictures, one at a time so that none depends on its neighbours.
+    """Run the model, on the device where it is, over all images, one at a time so that none depends on another.
 
-    Crowds count neither way, in the losses too. Several processes share the pictures out, and each returns the figures
-    of all.
+    Ignored regions count neither way, in the losses too. With several processes the images are shared out, and each
+    process returns the results of all.
     """
     model.eval()
+    loss = loss or DetectionLoss()
     here = distributed.world()
-    rows = range(here.rank, len(dataset.pictures), here.size)
+    rows = range(here.rank, len(dataset.images), here.size)
     totals = torch.zeros(2)
     results: list[dict] = []
-    sides = model.settings.short_side, model.settings.long_side
-    pictures = Subset(PlainPictures(dataset, root, *sides), rows)
-    loader = loader_of(pictures, workers, padding_colour(model.backbone.mean))
+    images = Subset(EvaluationImages(dataset, root, input_size), rows)
+    loader = loader_of(images, workers, padding_color(model.backbone.mean))
     for row, batch in zip(rows, _with_progress(loader, here.rank), strict=True):
-        logits, deltas = model(model.normalise(batch.pictures.to(device)))
-        size = batch.pictures.shape[1:3]
-        anchors = model.anchors(*size)
-        of_batch = batch.boxes, batch.labels, batch.crowds
-        gt_boxes, gt_labels, crowds = ([marks.to(device) for marks in of_images] for of_images in of_batch)
-        matched = match_images(anchors, gt_boxes, crowds)
-        compared = matched, image_divisors(matched), gt_boxes, gt_labels, box_loss, smooth_l1_beta
-        losses = detection_losses(logits, deltas, anchors, *compared)
-        totals += torch.stack(losses).cpu()
-        found = decode(
-            logits,
-            deltas,
-            anchors,
-            model.level_sizes(*size),
-            batch.sizes,
-            settings.score_threshold,
-            settings.nms_iou,
-            settings.candidates_per_level,
-            settings.detections_per_image,
-        )[0]
-        picture = dataset.pictures[row]
-        ratio = torch.tensor([picture.width / batch.sizes[0][1], picture.height / batch.sizes[0][0]] * 2)
-        boxes, scores, labels = (
-            (found.boxes_xyxy.cpu() * ratio).numpy(),
-            found.scores.cpu().numpy(),
-            found.labels.cpu(),
-        )
-        results += coco_results(picture.id, Detections(boxes, scores, labels.numpy()), dataset.category_ids)
-    totals = distributed.total(totals) / max(1, len(dataset.pictures))
-    return Validation(totals[0].item(), totals[1].item(), distributed.gathered(results))
+        outputs = run_network(model, batch.images)
+        totals += torch.stack(_losses(outputs, batch, loss)).cpu()
+        (found,) = decode_outputs(outputs, batch.sizes, settings)
+        image = dataset.images[row]
+        detections = to_detections(found, batch.sizes[0], (image.height, image.width))
+        results += coco_results(image.id, detections, dataset.category_ids)
+    totals = distributed.all_reduce_sum(totals) / max(1, len(dataset.images))
+    return Validation(totals[0].item(), totals[1].item(), distributed.all_gather(results))
+
+
+def _losses(outputs: Outputs, batch: Batch, loss: DetectionLoss) -> Losses:
+    device = outputs.logits.device
+    boxes, labels, crowds = (
+        [t.to(device) for t in of_images] for of_images in (batch.boxes, batch.labels, batch.crowds)
+    )
+    matched = match_images(outputs.anchors, boxes, crowds)
+    return loss(outputs.logits, outputs.deltas, outputs.anchors, matched, image_divisors(matched), boxes, labels)
 
 
 def _with_progress(loader: DataLoader, rank: int) -> Iterator[Batch]:

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retinanet.model.levels import FIRST_LEVEL
 from retinanet.model.retinanet import RetinaNet
-
-FIRST_LEVEL = 3
 
 
 class Heat(NamedTuple):
@@ -22,14 +21,14 @@ class Heat(NamedTuple):
     column: int
 
 
-def grad_cam(model: RetinaNet, image: Tensor, targets: Sequence[tuple[int, int]]) -> list[Heat]:
-    """The heat of each target, an (anchor_index, label), on one normalised image (1, 3, H, W). model is in eval mode.
+def hirescam(model: RetinaNet, image: Tensor, targets: Sequence[tuple[int, int]]) -> list[Heat]:
+    """The heat of each target, an (anchor_index, label), on one normalized image (1, 3, H, W). model is in eval mode.
 
     The heat lies on the pyramid map that the anchor belongs to, in front of the classification subnet. It is the
     HiResCAM form (Draelos and Carin 2020), relu(sum over channels of gradient * activation), each product taken in
     its own cell. Grad-CAM (Selvaraju et al. 2017) first averages a channel's gradient over the map, as it was made
-    for one score of a whole picture. An anchor's score depends on the few cells around it: averaged, those few
-    weights light up the whole picture, also where the score does not depend on it at all. On tree
+    for one score of a whole image. An anchor's score depends on the few cells around it: averaged, those few
+    weights light up the whole image, also where the score does not depend on it at all. On tree
     crowns that a trained model found, 95% of this heat lay inside the box and its peak always; plain Grad-CAM's was
     empty or elsewhere.
 

@@ -1,4 +1,4 @@
-"""One picture run through the model, its detections judged, and the telling ones explained."""
+"""One image run through the model, its detections judged, and the telling ones explained."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,17 +9,16 @@ import torch
 
 from retinanet.dataset.coco import Objects
 from retinanet.evaluation.errors import HIT, IGNORED, Judgement, judge
-from retinanet.explain.cam import FIRST_LEVEL, grad_cam
-from retinanet.images.preprocess import fit_scale, pad_batch, padding_colour, resize
-from retinanet.inference.detections import Detections
-from retinanet.inference.detector import DecodeSettings
-from retinanet.model.anchors import STRIDES
-from retinanet.model.decode import decode
+from retinanet.explain.cam import hirescam
+from retinanet.images.preprocess import InputSize, fitted_size, pad_batch, padding_color, resize_to
+from retinanet.inference.detections import DecodeSettings, Detections
+from retinanet.inference.network import decode_outputs, run_network, to_detections
+from retinanet.model.levels import FIRST_LEVEL, LEVEL_STRIDES
 from retinanet.model.retinanet import RetinaNet
 
 
 class Explained(NamedTuple):
-    """Why detection `row` was made: heat (H, W) float32 in 0..1 on the picture, from the map of pyramid level P`level`.
+    """Why detection `row` was made: heat (H, W) float32 in 0..1 on the image, from the map of pyramid level P`level`.
 
     stride is how many pixels of the network's input lie between two cells of that map.
     """
@@ -32,64 +31,48 @@ class Explained(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A picture (H, W, 3) with what was found on it, what is on it, and which detections were explained."""
+    """An image (H, W, 3) with what was found on it, what is on it, and which detections were explained."""
 
     name: str
-    picture: np.ndarray
+    image: np.ndarray
     detections: Detections
     objects: Objects
     judgement: Judgement
     explained: tuple[Explained, ...]
 
 
-def explain_picture(
+def explain_image(
     model: RetinaNet,
     name: str,
-    picture: np.ndarray,
+    image: np.ndarray,
     objects: Objects,
+    input_size: InputSize,
     settings: DecodeSettings,
     score_threshold: float,
     most: int,
 ) -> Example:
-    """Detect as a Detector does on a picture that it need not cut, and explain up to `most` of the detections.
+    """Detect as a Detector does on an image that it need not cut, and explain up to `most` of the detections.
 
     Those above score_threshold are kept. model is in eval mode.
     """
-    height, width = picture.shape[:2]
-    scale = fit_scale(height, width, model.settings.short_side, model.settings.long_side)
-    resized = resize(picture, scale)
-    batch = torch.from_numpy(pad_batch([resized], padding_colour(model.backbone.mean)))
+    size = fitted_size(image.shape[0], image.shape[1], input_size)
+    batch = torch.from_numpy(pad_batch([resize_to(image, size)], padding_color(model.backbone.mean)))
     with torch.no_grad():
-        image = model.normalise(batch.to(next(model.parameters()).device))
-        logits, deltas = model(image)
-    size = image.shape[-2], image.shape[-1]
-    found = decode(
-        logits,
-        deltas,
-        model.anchors(*size),
-        model.level_sizes(*size),
-        [(resized.shape[0], resized.shape[1])],
-        settings.score_threshold,
-        settings.nms_iou,
-        settings.candidates_per_level,
-        settings.detections_per_image,
-    )[0]
-    ratio = np.array([picture.shape[1] / resized.shape[1], picture.shape[0] / resized.shape[0]] * 2, np.float32)
-    detections = Detections(
-        found.boxes_xyxy.cpu().numpy() * ratio, found.scores.cpu().numpy(), found.labels.cpu().numpy()
-    ).above(score_threshold)
+        (found,) = decode_outputs(run_network(model, batch), [size], settings)
+    detections = to_detections(found, size, (image.shape[0], image.shape[1])).above(score_threshold)
     judgement = judge(detections, objects)
-    chosen = telling(judgement.outcomes, most)
-    heats = grad_cam(model, image, [(int(found.anchor_index[row]), int(found.labels[row])) for row, _ in chosen])
+    chosen = select_examples(judgement.outcomes, most)
+    inputs = model.normalize(batch.to(model.mean.device))
+    heats = hirescam(model, inputs, [(int(found.anchor_index[row]), int(found.labels[row])) for row, _ in chosen])
     explained = []
     for (row, why), heat in zip(chosen, heats, strict=True):
         level = heat.level - FIRST_LEVEL
-        on_picture = spread(heat.cells, STRIDES[level], model.origin(level), resized.shape, picture.shape)
-        explained.append(Explained(row, why, on_picture, heat.level, STRIDES[level]))
-    return Example(name, picture, detections, objects, judgement, tuple(explained))
+        on_image = cam_to_image(heat.cells, LEVEL_STRIDES[level], model.origin(level), size, image.shape)
+        explained.append(Explained(row, why, on_image, heat.level, LEVEL_STRIDES[level]))
+    return Example(name, image, detections, objects, judgement, tuple(explained))
 
 
-def telling(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
+def select_examples(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
     """Up to `most` rows to explain and why, given outcomes best score first.
 
     The surest hit, the surest fault and the least sure hit come first, then the next surest, hit or fault.
@@ -106,15 +89,17 @@ def telling(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
     return list(chosen.items())[:most]
 
 
-def spread(cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], picture: Sequence[int]) -> np.ndarray:
-    """(H, W) of a picture from the cells of a map: each value where the cell looks, linear in between.
+def cam_to_image(
+    cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], image: Sequence[int]
+) -> np.ndarray:
+    """(H, W) of an image from the cells of a map: each value where the cell looks, linear in between.
 
-    Cells lie `stride` pixels of the network's input apart, the first on pixel `origin`; the picture fills the top left
-    (rows, columns) `resized` of the input and has those of `picture` itself.
+    Cells lie `stride` pixels of the network's input apart, the first on pixel `origin`; the image fills the top left
+    (rows, columns) `resized` of the input and has those of `image` itself.
     """
     inverse = np.zeros((2, 3))
     for axis, side in ((0, 1), (1, 0)):  # x runs over columns
-        ratio = resized[side] / picture[side]
+        ratio = resized[side] / image[side]
         inverse[axis, axis], inverse[axis, 2] = ratio / stride, ((ratio - 1) / 2 - origin) / stride
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(cells, inverse, (picture[1], picture[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(cells, inverse, (image[1], image[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)

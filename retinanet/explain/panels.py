@@ -1,22 +1,22 @@
-"""The pictures of the report: detections, truth, and the heat of one detection, as arrays (H, W, 3) uint8."""
+"""The images of the report: detections, truth, and the heat of one detection, as arrays (H, W, 3) uint8."""
 
 import cv2
 import numpy as np
 
-from retinanet.drawing import COLOURS, CROWD_COLOUR, draw_boxes
+from retinanet.drawing import COLORS, CROWD_COLOR, draw_boxes
 from retinanet.explain.examples import Example, Explained
 
-# The last of the colours is red, which here says that an object was not found.
-CLASS_COLOURS, UNFOUND_COLOUR = COLOURS[:-1], COLOURS[-1]
+# The last of the colors is red, which here says that an object was not found.
+CLASS_COLORS, UNFOUND_COLOR = COLORS[:-1], COLORS[-1]
 
 # Longer sides in pixels.
-PICTURE_SIDE, CROP_SIDE = 760, 320
-LEAST_CROP = 64
+IMAGE_SIDE, CROP_SIDE = 760, 320
+MIN_CROP = 64
 STRONGEST = 0.7
 
 
-def class_colour(label: int) -> tuple[int, int, int]:
-    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+def class_color(label: int) -> tuple[int, int, int]:
+    return CLASS_COLORS[label % len(CLASS_COLORS)]
 
 
 def letter(position: int) -> str:
@@ -25,7 +25,7 @@ def letter(position: int) -> str:
 
 
 def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """Detections in the colour of their class with their scores; the explained ones with their letters."""
+    """Detections in the color of their class with their scores; the explained ones with their letters."""
     detections = example.detections
     # Of captions that would cover each other the first stays: the explained ones come first.
     letters = {explained.row: letter(i) for i, explained in enumerate(example.explained)}
@@ -34,66 +34,66 @@ def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarr
     for row in rows:
         name = [class_names[detections.labels[row]]] if len(class_names) > 1 else []
         captions.append(" ".join([*([letters[row]] if row in letters else []), *name, f"{detections.scores[row]:.2f}"]))
-    colours = [class_colour(int(detections.labels[row])) for row in rows]
-    return _boxes_by_colour(example.picture, detections.boxes_xyxy[rows], captions, colours)
+    colors = [class_color(int(detections.labels[row])) for row in rows]
+    return _boxes_by_color(example.image, detections.boxes_xyxy[rows], captions, colors)
 
 
 def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """Objects in the colour of their class, those that no detection hits in red, crowds in grey."""
+    """Objects in the color of their class, those that no detection hits in red, crowds in gray."""
     objects = example.objects
     captions = [class_names[label] if len(class_names) > 1 else "" for label in objects.labels]
-    colours = [
-        CROWD_COLOUR if crowd else class_colour(int(label))
+    colors = [
+        CROWD_COLOR if crowd else class_color(int(label))
         for label, crowd in zip(objects.labels, objects.iscrowd, strict=True)
     ]
     for row in example.judgement.unfound:
-        colours[row] = UNFOUND_COLOUR
-    return _boxes_by_colour(example.picture, objects.boxes_xyxy, captions, colours)
+        colors[row] = UNFOUND_COLOR
+    return _boxes_by_color(example.image, objects.boxes_xyxy, captions, colors)
 
 
 def heat_panel(example: Example, explained: Explained) -> np.ndarray:
     """Two views of the surroundings of one detection, side by side: its box, and the heat under it."""
-    height, width = example.picture.shape[:2]
+    height, width = example.image.shape[:2]
     box = example.detections.boxes_xyxy[explained.row]
     top, bottom, left, right = _window(box, height, width)
-    crop = example.picture[top:bottom, left:right]
+    crop = example.image[top:bottom, left:right]
     heat = explained.heat[top:bottom, left:right]
     scale = CROP_SIDE / max(crop.shape[:2])
     crop, heat = _scaled(crop, scale), _scaled(heat, scale)
-    colour = class_colour(int(example.detections.labels[explained.row]))
+    color = class_color(int(example.detections.labels[explained.row]))
     box_in_crop = (box - [left, top, left, top]) * scale
     # Crops are small and their lines thin: a second box around the first makes it a line that can be seen.
     boxes = box_in_crop + np.array([[0, 0, 0, 0], [-1, -1, 1, 1]])
-    return np.hstack([draw_boxes(view, boxes, ["", ""], colour) for view in (crop, heated(crop, heat))])
+    return np.hstack([draw_boxes(view, boxes, ["", ""], color) for view in (crop, heated(crop, heat))])
 
 
-def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Heat (H, W) in 0..1 laid over a picture (H, W, 3): dark to bright, and clear where there is none."""
-    colours = cv2.applyColorMap((heat.clip(0, 1) * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Heat (H, W) in 0..1 laid over an image (H, W, 3): dark to bright, and clear where there is none."""
+    colors = cv2.applyColorMap((heat.clip(0, 1) * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
     share = STRONGEST * heat.clip(0, 1)[:, :, None] ** 0.5
-    return (picture * (1 - share) + colours * share).round().astype(np.uint8)
+    return (image * (1 - share) + colors * share).round().astype(np.uint8)
 
 
 def strip(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """The detections and all heat panels in one row, for viewers that show pictures alone."""
+    """The detections and all heat panels in one row, for viewers that show images alone."""
     panels = [detections_panel(example, class_names), *(heat_panel(example, e) for e in example.explained)]
     heights = [_scaled(panel, CROP_SIDE / panel.shape[0])[:CROP_SIDE] for panel in panels]
     return np.hstack(heights)
 
 
-def _boxes_by_colour(picture: np.ndarray, boxes_xyxy: np.ndarray, captions: list[str], colours: list) -> np.ndarray:
-    # Drawn after enlarging: lines and letters keep their size whatever the picture's.
-    scale = PICTURE_SIDE / max(picture.shape[:2])
-    panel = _scaled(picture, scale)
-    for colour in dict.fromkeys(colours):
-        rows = [row for row, its_colour in enumerate(colours) if its_colour == colour]
-        panel = draw_boxes(panel, boxes_xyxy[rows] * scale, [captions[row] for row in rows], colour)
+def _boxes_by_color(image: np.ndarray, boxes_xyxy: np.ndarray, captions: list[str], colors: list) -> np.ndarray:
+    # Drawn after enlarging: lines and letters keep their size whatever the image's.
+    scale = IMAGE_SIDE / max(image.shape[:2])
+    panel = _scaled(image, scale)
+    for color in dict.fromkeys(colors):
+        rows = [row for row, its_color in enumerate(colors) if its_color == color]
+        panel = draw_boxes(panel, boxes_xyxy[rows] * scale, [captions[row] for row in rows], color)
     return panel
 
 
 def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-    """top, bottom, left, right of a square around the box, pushed into the picture and cut where that is smaller."""
-    side = max(2.5 * float(max(box[2] - box[0], box[3] - box[1])), LEAST_CROP)
+    """top, bottom, left, right of a square around the box, pushed into the image and cut where that is smaller."""
+    side = max(2.5 * float(max(box[2] - box[0], box[3] - box[1])), MIN_CROP)
     edges: list[int] = []
     for low, high, length in ((box[1], box[3], height), (box[0], box[2], width)):
         span = min(round(side), length)
@@ -103,6 +103,6 @@ def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, in
     return top, bottom, left, right
 
 
-def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
-    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

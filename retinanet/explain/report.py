@@ -1,20 +1,20 @@
-"""The report as one HTML page with its pictures inside, which opens anywhere and needs nothing else."""
+"""The report as one HTML page with its images inside, which opens anywhere and needs nothing else."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from retinanet.drawing import CROWD_COLOUR, CROWD_NAME, jpeg
+from retinanet.drawing import CROWD_COLOR, CROWD_NAME, jpeg
 from retinanet.evaluation.errors import HIT, NOTHING, OUTCOMES
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
-    UNFOUND_COLOUR,
-    class_colour,
+    UNFOUND_COLOR,
+    class_color,
     detections_panel,
     heat_panel,
     letter,
     truth_panel,
 )
-from retinanet.pages.render import css_colour, jpeg_url, render_page
+from retinanet.pages.render import css_color, jpeg_url, render_page
 
 # A legend of all 80 classes of a large set would hide the page.
 CLASSES_IN_LEGEND = 20
@@ -26,9 +26,9 @@ def report_html(examples: Sequence[Example], class_names: tuple[str, ...], facts
     return render_page(
         "gradcam",
         facts=facts,
-        legend=[(class_names[label], css_colour(class_colour(label))) for label in seen[:CLASSES_IN_LEGEND]],
-        unfound_colour=css_colour(UNFOUND_COLOUR),
-        crowd=(CROWD_NAME, css_colour(CROWD_COLOUR)) if any(e.objects.iscrowd.any() for e in examples) else None,
+        legend=[(class_names[label], css_color(class_color(label))) for label in seen[:CLASSES_IN_LEGEND]],
+        unfound_color=css_color(UNFOUND_COLOR),
+        crowd=(CROWD_NAME, css_color(CROWD_COLOR)) if any(e.objects.iscrowd.any() for e in examples) else None,
         sections=[_section(example, class_names) for example in examples],
     )
 
@@ -45,7 +45,7 @@ def _section(example: Example, class_names: tuple[str, ...]) -> dict:
                 "letter": letter(i),
                 "why": explained.why,
                 "fault": example.judgement.outcomes[explained.row] != HIT,
-                "picture": jpeg_url(jpeg(heat_panel(example, explained))),
+                "image": jpeg_url(jpeg(heat_panel(example, explained))),
                 **_words(example, explained, class_names),
             }
             for i, explained in enumerate(example.explained)
@@ -54,10 +54,10 @@ def _section(example: Example, class_names: tuple[str, ...]) -> dict:
 
 
 def summary(example: Example) -> str:
-    """What was found on one picture, in a line."""
+    """What was found on one image, in a line."""
     judgement, objects = example.judgement, example.objects.count
     if not objects and not len(example.detections):
-        return "No object is on this picture, and none was found."
+        return "No object is on this image, and none was found."
     found = f"{len(example.detections)} detections"
     counts = Counter(judgement.outcomes)
     kinds = ", ".join(f"{counts[kind]} {_KINDS.get(kind, kind)}" for kind in OUTCOMES if counts[kind])
@@ -69,8 +69,8 @@ _KINDS = {
     HIT: "right",
     "duplicate": "of an object found already",
     "class": "of a wrong class",
-    "localisation": "badly placed",
-    "class and localisation": "of a wrong class and badly placed",
+    "localization": "badly placed",
+    "class and localization": "of a wrong class and badly placed",
     "background": "on background",
     "ignored": "on crowds or cut-off rests (not counted)",
 }

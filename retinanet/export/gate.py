@@ -14,7 +14,7 @@ NEAR_SCORE, NEAR_IOU = 0.05, 0.5
 
 
 class Agreement(NamedTuple):
-    """Over all pictures: how many detections the trained model has, the share of both models' detections that have a
+    """Over all images: how many detections the trained model has, the share of both models' detections that have a
     partner in the other, the least IoU of such a pair, and the largest difference of its scores."""
 
     detections: int
@@ -23,15 +23,15 @@ class Agreement(NamedTuple):
     max_score_difference: float
 
 
-def compare(trained: Detector, exported: Detector, pictures: Sequence[np.ndarray], score_tolerance: float) -> Agreement:
-    """Pair the detections of two detectors on the same pictures: same class, most alike box and score.
+def compare(trained: Detector, exported: Detector, images: Sequence[np.ndarray], score_tolerance: float) -> Agreement:
+    """Pair the detections of two detectors on the same images: same class, most alike box and score.
 
     A detection without a partner does not count when its score is within score_tolerance of the least that the other
-    detector kept on that picture: the last bit decides which side of the cut it falls on.
+    detector kept on that image: the last bit decides which side of the cut it falls on.
     """
     total = matched = detections = 0
     ious, differences = [], []
-    for a, b in zip(trained(pictures), exported(pictures), strict=True):
+    for a, b in zip(trained(images), exported(images), strict=True):
         pairs = _pair(a, b)
         ious += [iou for _, _, iou in pairs]
         differences += [abs(float(a.scores[i] - b.scores[j])) for i, j, _ in pairs]

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from retinanet.errors import DownloadError, disk_full
-from retinanet.files import CHUNK, megabytes
+from retinanet.files import READ_BYTES, megabytes
 
 # Photographs hardly shrink and JSON shrinks tenfold; a bomb grows a thousandfold.
 MAX_GROWTH = 100
@@ -166,7 +166,7 @@ def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
                 raise DownloadError(f"{archive}: {info.name!r} is a link or device; only files are unpacked")
         # tarfile takes a broken header, and the end of the file, for the end of the archive; that is a block of zeros.
         opened.fileobj.seek(opened.offset)
-        end = opened.fileobj.read(CHUNK)  # with the padding behind it, so that a gz checks its sum
+        end = opened.fileobj.read(READ_BYTES)  # with the padding behind it, so that a gz checks its sum
         if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE) and not (checked and not end):
             raise _damaged(archive, "it has no end mark")
 
@@ -182,7 +182,7 @@ def _copy(content: IO[bytes], path: Path, room: int, archive: Path) -> int:
     """Copy one member, counting what really comes out: a bomb's header says what it likes."""
     count = 0
     with path.open("xb") as file:
-        while chunk := content.read(CHUNK):
+        while chunk := content.read(READ_BYTES):
             count += len(chunk)
             if count > room:
                 raise DownloadError(

@@ -19,7 +19,7 @@ TIMEOUT_S = 30
 ATTEMPTS = 5
 PAUSE_S = 1.0
 # Small enough that a cut connection costs little.
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
 
 
 class Pinned(NamedTuple):
@@ -143,7 +143,7 @@ def _append(reply: requests.Response, part: Path, have: int, total: int | None, 
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
     ):
         # The bytes as they come: a server that calls a .tar.gz a gzip-coded tar would have it unpacked here.
-        for chunk in reply.raw.stream(CHUNK, decode_content=False):
+        for chunk in reply.raw.stream(CHUNK_BYTES, decode_content=False):
             if stop.is_set():
                 raise _stopped(part)
             file.write(chunk)

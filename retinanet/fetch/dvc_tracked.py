@@ -6,7 +6,7 @@ from dvc.repo import Repo
 
 from retinanet.errors import DownloadError, disk_full
 from retinanet.fetch.archives import Limits, is_archive, unpack_archives
-from retinanet.files import home
+from retinanet.files import repo_root
 
 
 def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits) -> list[Path]:
@@ -16,7 +16,7 @@ def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits) 
     zip what is in it, any other file itself. rev: a commit, tag or branch; empty for the repository as it is now.
     Raises DownloadError.
     """
-    here = home() / Path(repo).expanduser()
+    here = repo_root() / Path(repo).expanduser()
     place = str(here) if here.exists() else repo
     print(f"{path} of {place}: fetching with DVC, {rev or 'as it is now (download.dvc.rev is empty)'}", flush=True)
     fetched = target / ".fetched"

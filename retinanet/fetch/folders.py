@@ -25,8 +25,8 @@ def copy_folder(folder: Path, target: Path) -> list[Path]:
         if disk_full(error):
             raise DownloadError(f"{target}: the disk is full while copying {folder}; make room") from error
         raise DownloadError(f"{folder}: cannot be copied ({error})") from error
-    if all(path.name == "README.md" for path in copied):  # as in a new data/my_pictures
-        raise DownloadError(f"{folder}: has no pictures in it; put them there, or change download in params.yaml")
+    if all(path.name == "README.md" for path in copied):  # as in a new data/my_images
+        raise DownloadError(f"{folder}: has no images in it; put them there, or change download in params.yaml")
     return copied
 
 

@@ -10,7 +10,7 @@ from retinanet.fetch.remote_archives import fetch_archives
 
 COCO = "http://images.cocodataset.org"
 VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
-VOC_TERMS = "none is named; the pictures are from flickr, whose terms of use and whose users' rights hold"
+VOC_TERMS = "none is named; the images are from flickr, whose terms of use and whose users' rights hold"
 VOC_MEMBERS = ("*/Annotations/*", "*/ImageSets/Main/*", "*/JPEGImages/*")
 
 
@@ -22,7 +22,7 @@ class PublicSet:
     members: tuple[str, ...]  # patterns
     limits: Limits
     content: str
-    licence: str
+    license: str
     citation: str
 
     @property
@@ -53,8 +53,8 @@ PUBLIC_SETS = {
         ),
         members=("annotations/instances_*.json", "train2017/*", "val2017/*"),
         limits=Limits(130_000, 25_000_000_000),
-        content="118,287 train and 5,000 val pictures, 80 classes; the val split serves as test",
-        licence="annotations CC BY 4.0; the pictures are from flickr, whose terms of use hold",
+        content="118,287 train and 5,000 val images, 80 classes; the val split serves as test",
+        license="annotations CC BY 4.0; the images are from flickr, whose terms of use hold",
         citation="Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312",
     ),
     "voc2007": PublicSet(
@@ -72,8 +72,8 @@ PUBLIC_SETS = {
         ),
         members=VOC_MEMBERS,
         limits=Limits(40_000, 2_000_000_000),
-        content="2,501 train, 2,510 val and 4,952 test pictures, 20 classes",
-        licence=VOC_TERMS,
+        content="2,501 train, 2,510 val and 4,952 test images, 20 classes",
+        license=VOC_TERMS,
         citation="Everingham et al., The PASCAL Visual Object Classes Challenge 2007 (VOC2007) Results",
     ),
     "voc2012": PublicSet(
@@ -86,8 +86,8 @@ PUBLIC_SETS = {
         ),
         members=VOC_MEMBERS,
         limits=Limits(80_000, 4_000_000_000),
-        content="5,717 train and 5,823 val pictures, 20 classes; the val split serves as test",
-        licence=VOC_TERMS,
+        content="5,717 train and 5,823 val images, 20 classes; the val split serves as test",
+        license=VOC_TERMS,
         citation="Everingham et al., The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Results",
     ),
 }
@@ -100,7 +100,7 @@ def fetch_public_set(name: str, mirror: str, cache: Path, target: Path) -> list[
     Raises DownloadError.
     """
     declared = PUBLIC_SETS[name]
-    print(f"{name}: {_gigabytes(declared.size)} to fetch once, as much again to unpack; licence: {declared.licence}")
+    print(f"{name}: {_gigabytes(declared.size)} to fetch once, as much again to unpack; license: {declared.license}")
     parts = [_mirrored(part, mirror) for part in declared.parts]
 
     def is_member(member: str) -> bool:
@@ -111,12 +111,12 @@ def fetch_public_set(name: str, mirror: str, cache: Path, target: Path) -> list[
 
 
 def public_sets_text() -> str:
-    """The sets with their licences, citations, addresses and checksums, for people."""
+    """The sets with their licenses, citations, addresses and checksums, for people."""
     blocks = []
     for name, declared in PUBLIC_SETS.items():
         lines = [
             f"{name}: {_gigabytes(declared.size)}, {declared.content}",
-            f"  licence  {declared.licence}",
+            f"  license  {declared.license}",
             f"  cite     {declared.citation}",
         ]
         lines += [f"  part     {part.url}, {part.size:,} bytes, sha256 {part.sha256}" for part in declared.parts]

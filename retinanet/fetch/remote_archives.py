@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from retinanet.errors import DownloadError
 from retinanet.fetch.downloads import Pinned, download_file, find_fault, shown
-from retinanet.files import home, megabytes, sha256_of
+from retinanet.files import megabytes, repo_root, sha256_of
 
 AT_ONCE = 4
 
@@ -47,7 +47,7 @@ def _fetch(part: Pinned, cache: Path, stop: Event) -> Path:
         return _fetch_http(part, Path(unquote(url_path)).name, cache, stop)
     if scheme not in ("", "file") and "://" in part.url:
         raise DownloadError(f"{shown(part.url)}: only paths, file:, http: and https: URLs can be fetched")
-    archive = home() / (Path(unquote(url_path)) if scheme == "file" else Path(part.url).expanduser())
+    archive = repo_root() / (Path(unquote(url_path)) if scheme == "file" else Path(part.url).expanduser())
     if not archive.is_file():
         raise DownloadError(f"{archive}: there is no such file; check the address in params.yaml")
     if fault := find_fault(part, archive):

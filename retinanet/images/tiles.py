@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class Tiling(NamedTuple):
-    """Pictures with a side of more than `size` pixels are cut into tiles that overlap by a share of it; 0: never."""
+    """Images with a side of more than `size` pixels are cut into tiles that overlap by a share of it; 0: never."""
 
     size: int
     overlap: float
 
     def cuts(self, height: int, width: int) -> bool:
-        """Whether a picture of that size is cut."""
+        """Whether an image of that size is cut."""
         return 0 < self.size < max(height, width)
 
 
@@ -20,7 +20,7 @@ UNCUT = Tiling(0, 0.0)
 
 
 class Region(NamedTuple):
-    """A rectangle of a picture, in whole pixels; right and bottom are outside."""
+    """A rectangle of an image, in whole pixels; right and bottom are outside."""
 
     left: int
     top: int

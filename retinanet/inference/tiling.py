@@ -1,4 +1,4 @@
-"""A picture that is too large for a detector at once: cut into tiles, and what was found in them put together."""
+"""An image that is too large for a detector at once: cut into tiles, and what was found in them put together."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,27 +11,27 @@ from retinanet.inference.detections import Detections
 
 # Boxes of one class with this IoU in two tiles are one object.
 SAME_OBJECT = 0.5
-# A box that ends within this share of its tile from an edge inside the picture is perhaps of a part alone, and
+# A box that ends within this share of its tile from an edge inside the image is perhaps of a part alone, and
 # is left out where a whole one of another tile holds this share of it.
 AT_EDGE, COVERED = 0.01, 0.5
 
 
 def cut(height: int, width: int, tiling: Tiling) -> list[Region]:
-    """The tiles of a picture of that size; the whole where it is not cut."""
+    """The tiles of an image of that size; the whole where it is not cut."""
     whole = Region(0, 0, width, height)
     return tiles(whole, tiling.size, tiling.overlap) if tiling.cuts(height, width) else [whole]
 
 
 def join(regions: Sequence[Region], found: Sequence[Detections]) -> Detections:
-    """Detections of a picture's tiles, each in pixels of its own, as those of the picture, best first.
+    """Detections of an image's tiles, each in pixels of its own, as those of the image, best first.
 
     Of an object that two tiles have whole the better box is kept, and a part at a tile's edge gives way to the whole in
     another. An object that no tile has whole, larger than their overlap, comes in its parts.
     """
     right, bottom = max(region.right for region in regions), max(region.bottom for region in regions)
-    picture = Region(0, 0, right, bottom)
+    image = Region(0, 0, right, bottom)
     moved = [_moved(one, region) for one, region in zip(found, regions, strict=True)]
-    are_parts = [_end_at_edge(one.boxes_xyxy, region, picture) for one, region in zip(moved, regions, strict=True)]
+    are_parts = [_end_at_edge(one.boxes_xyxy, region, image) for one, region in zip(moved, regions, strict=True)]
     firsts = np.cumsum([0, *(len(one) for one in moved)])
     together = Detections(
         np.concatenate([one.boxes_xyxy for one in moved]),
@@ -62,11 +62,11 @@ def _moved(detections: Detections, region: Region) -> Detections:
     return Detections(detections.boxes_xyxy + offset, detections.scores, detections.labels)
 
 
-def _end_at_edge(boxes: np.ndarray, region: Region, picture: Region) -> np.ndarray:
-    """(D,) which boxes touch an edge of their tile that is none of the picture's."""
+def _end_at_edge(boxes: np.ndarray, region: Region, image: Region) -> np.ndarray:
+    """(D,) which boxes touch an edge of their tile that is none of the image's."""
     margin = np.array([region.width, region.height] * 2) * AT_EDGE
     edges = np.array(region)
-    inside = edges != np.array(picture)
+    inside = edges != np.array(image)
     return ((np.abs(boxes - edges) <= margin) & inside).any(axis=1)
 
 

@@ -1,18 +1,18 @@
 """The boxes that a detector starts from: A in each cell of each pyramid level.
 
-Two conventions. `exact`: sizes and centres are the numbers that the settings say, cells lie fixed
+Two conventions. `exact`: sizes and centers are the numbers that the settings say, cells lie fixed
 strides of 8 to 128 apart (detectron2's numbers). `torchvision`: sizes are truncated and corners rounded to whole
 pixels, the stride is the image's side divided by the grid's, as its published weights were trained.
 
-In both, the first cell's anchors are centred on what the cell sees: on pixel 0 for networks that pad each convolution
+In both, the first cell's anchors are centerd on what the cell sees: on pixel 0 for networks that pad each convolution
 all around, as ResNets do; almost a stride further inside for those that pad as TensorFlow does, to the right and below;
-and inside, too, for those without padding, whose grids then are smaller than the picture and tell no stride.
+and inside, too, for those without padding, whose grids then are smaller than the image and tell no stride.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-STRIDES = (8, 16, 32, 64, 128)
 
 
 def level_sizes(size: float, scales_per_octave: int, convention: str) -> list[float]:
@@ -21,7 +21,7 @@ def level_sizes(size: float, scales_per_octave: int, convention: str) -> list[fl
     return [float(int(s)) for s in sizes] if convention == "torchvision" else sizes
 
 
-def cell_anchors(sizes: list[float], ratios: list[float], convention: str) -> Tensor:
+def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], convention: str) -> Tensor:
     """(A, 4) xyxy around (0, 0), ratio (height / width) by ratio, sizes within each; area is size^2."""
     size = torch.tensor(sizes)
     root = torch.tensor(ratios).sqrt()
@@ -41,7 +41,7 @@ def level_anchors(
 ) -> Tensor:
     """One level's anchors (rows * columns * A, 4) xyxy for an image of (height, width), A of `cell` at each place.
 
-    origin is the pixel on which the first cell's field is centred.
+    origin is the pixel on which the first cell's field is centerd.
     """
     rows, columns = grid_size
     dy = dx = stride
@@ -50,5 +50,5 @@ def level_anchors(
     y = torch.arange(rows, device=cell.device) * dy
     x = torch.arange(columns, device=cell.device) * dx
     x, y = x.expand(rows, columns), y[:, None].expand(rows, columns)
-    centres = torch.stack([x, y, x, y], dim=2).to(cell)  # (H, W, 4)
-    return (centres[:, :, None] + (cell + origin)).reshape(-1, 4)
+    centers = torch.stack([x, y, x, y], dim=2).to(cell)  # (H, W, 4)
+    return (centers[:, :, None] + (cell + origin)).reshape(-1, 4)

@@ -23,13 +23,13 @@ from retinanet.model.receptive_fields import Place, find_places, meta_twin
 from retinanet.model.tracing import PROBE_SIDES, extract, find_taps, nearest_stride
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-STRIDES = (8, 16, 32)
+BACKBONE_STRIDES = (8, 16, 32)
 # The coarsest is what the pyramid can make itself.
 NEEDED = (8, 16)
 
 
 class Feature(NamedTuple):
-    """A map of a network: its cells lie `stride` pixels apart, what the first one sees is centred on pixel `origin`."""
+    """A map of a network: its cells lie `stride` pixels apart, what the first one sees is centerd on pixel `origin`."""
 
     stride: int
     channels: int
@@ -40,7 +40,7 @@ class Backbone(nn.Module):
     """A network without its classifier: images (N, 3, H, W) -> [C3, C4, C5], without C5 where it has no stride 32.
 
     features are all maps that the network itself returns, finest first; channels and origins are those of C3 to C5.
-    mean and std normalise RGB in 0..1 as the network's ImageNet weights expect.
+    mean and std normalize RGB in 0..1 as the network's ImageNet weights expect.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
     ):
         super().__init__()
         self.network, self.features, self.channels_last = network, tuple(features), channels_last
-        self.levels = [i for i, feature in enumerate(features) if feature.stride in STRIDES]
+        self.levels = [i for i, feature in enumerate(features) if feature.stride in BACKBONE_STRIDES]
         self.channels = [features[i].channels for i in self.levels]
         self.origins = [features[i].origin for i in self.levels]
         self.mean, self.std = tuple(mean), tuple(std)
@@ -134,7 +134,7 @@ def _from_timm(name: str) -> Backbone:
     info = feature_info(network)
     reductions = info.reduction()
     # The last of each stride; what timm gives beyond stride 32 is left out.
-    wanted = {stride: i for i, stride in enumerate(reductions) if stride <= STRIDES[-1]}
+    wanted = {stride: i for i, stride in enumerate(reductions) if stride <= BACKBONE_STRIDES[-1]}
     _check_strides(f"timm/{name}", wanted)
     if len(wanted) < len(reductions):
         indices = [info.out_indices[i] for i in wanted.values()]
@@ -152,7 +152,7 @@ def _from_timm(name: str) -> Backbone:
     channels_last = [shape[3] for shape in maps] == channels != [shape[1] for shape in maps]
     strides = [nearest_stride(PROBE_SIDES[0], shape[1 if channels_last else 2]) for shape in maps]
     _check_strides(f"timm/{name}", strides)
-    # What timm computes from a picture's size cannot be followed, so the network is looked at as it will run.
+    # What timm computes from an image's size cannot be followed, so the network is looked at as it will run.
     places = find_places(meta_twin(network), PROBE_SIDES[0])
     origins = [_origin(stride, place) for stride, place in zip(strides, places, strict=True)]
     features = [Feature(*feature) for feature in zip(strides, channels, origins, strict=True)]
@@ -231,7 +231,7 @@ def _check_strides(name: str, strides: Sequence[int] | dict) -> None:
 
 def _one_size(name: str, error: Exception) -> WeightsError:
     return WeightsError(
-        f"model.backbone: {name} takes pictures of one size only, so it gives no pyramid: {_first_line(error)}; "
+        f"model.backbone: {name} takes images of one size only, so it gives no pyramid: {_first_line(error)}; "
         "take a convolutional network"
     )
 

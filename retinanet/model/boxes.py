@@ -7,27 +7,27 @@ from torch import Tensor
 
 # A box grows by at most 1000 / 16 in one step, so that exp() of an untrained output stays finite.
 MAX_LOG_SCALE = math.log(1000 / 16)
-# What clipping leaves of a box that lies outside the picture is a line; nobody wants it as a detection.
+# What clipping leaves of a box that lies outside the image is a line; nobody wants it as a detection.
 MIN_SIDE = 1.0
 
 
 def encode(boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
     """(..., 4) deltas (dx, dy in anchor sides, log dw, log dh) that turn each anchor into its box."""
-    anchor_centre, anchor_size = _centre_size(anchors_xyxy)
-    centre, size = _centre_size(boxes_xyxy)
-    return torch.cat([(centre - anchor_centre) / anchor_size, torch.log(size / anchor_size)], dim=-1)
+    anchor_center, anchor_size = _center_size(anchors_xyxy)
+    center, size = _center_size(boxes_xyxy)
+    return torch.cat([(center - anchor_center) / anchor_size, torch.log(size / anchor_size)], dim=-1)
 
 
 def decode(deltas: Tensor, anchors_xyxy: Tensor) -> Tensor:
     """(..., 4) boxes xyxy: what `encode` undoes; log scales are clamped at log(1000 / 16)."""
-    centre, size = _centre_size(anchors_xyxy)
-    centre = centre + deltas[..., :2] * size
+    center, size = _center_size(anchors_xyxy)
+    center = center + deltas[..., :2] * size
     half = torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE)) * size / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+    return torch.cat([center - half, center + half], dim=-1)
 
 
 def clip(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
-    """Boxes (..., 4) moved inside pictures of (height, width), broadcast over the leading dimensions."""
+    """Boxes (..., 4) moved inside images of (height, width), broadcast over the leading dimensions."""
     limits = sizes_hw.flip(-1)  # (w, h)
     return torch.minimum(boxes_xyxy.clamp(min=0), torch.cat([limits, limits], dim=-1).to(boxes_xyxy))
 
@@ -66,6 +66,6 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return part / whole.clamp(min=torch.finfo(whole.dtype).tiny)
 
 
-def _centre_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+def _center_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
     size = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
     return boxes_xyxy[..., :2] + size / 2, size

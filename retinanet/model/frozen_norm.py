@@ -9,7 +9,7 @@ class FrozenBatchNorm(nn.Module):
     """One factor and one summand a channel, then what the norm did besides: timm's activate, too.
 
     In half precision the map keeps its type, as in detectron2; torchvision's and timm's frozen norms make it float32,
-    and a network then keeps a third more for its backward pass (ResNet-50 in bfloat16, a picture of 256 px: 128 MB for
+    and a network then keeps a third more for its backward pass (ResNet-50 in bfloat16, an image of 256 px: 128 MB for
     what takes 96).
     """
 

@@ -5,11 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from retinanet.training.cpu.sparse import convolve, plan
-
 PRIOR = 0.01
 GROUPS = 32
-SPARSE = 0.5  # of the cells: where more are wanted, whole maps are as fast
 
 
 class Subnet(nn.Module):
@@ -33,19 +30,8 @@ class Subnet(nn.Module):
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
-    def forward(self, features: list[Tensor], wanted: Tensor | None = None) -> Tensor:
-        """L pyramid maps (N, C, H, W) -> (N, R, outputs), R in the order level, row, column, anchor of the cell.
-
-        wanted (N, R) are the anchors whose outputs count, None is all; those of others may come as zeros.
-        """
-        if wanted is not None and self.norm == "none":  # a group's statistics are of the whole map
-            cells = wanted.unflatten(1, (-1, self.anchors_per_cell)).any(dim=2)
-            planned = plan(cells, [feature.shape[2:] for feature in features], len(self.convolutions))
-            if planned.share(cells.numel()) < SPARSE:
-                found = convolve(features, self.convolutions, planned)
-                rows = found.new_zeros(cells.numel(), found.shape[1])
-                rows = rows.index_copy(0, cells.flatten().nonzero()[:, 0], found)
-                return rows.view(*wanted.shape, self.outputs)
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """L pyramid maps (N, C, H, W) -> (N, R, outputs), R in the order level, row, column, anchor of the cell."""
         flat = []
         for feature in features:
             out = self.last(self.tower(feature))  # (N, A * outputs, H, W)

@@ -40,6 +40,6 @@ class FeaturePyramid(nn.Module):
     def _widened(self, feature: Tensor) -> Tensor:
         """In training, a map of one column with a second one of zeros, which changes no output of stride 2.
 
-        On processors, PyTorch 2.15 leaves the bfloat16 gradient of weights that read a single column uninitialised.
+        On processors, PyTorch 2.15 leaves the bfloat16 gradient of weights that read a single column uninitialized.
         """
         return F.pad(feature, (0, 1)) if self.training and feature.shape[-1] == 1 else feature

@@ -1,4 +1,4 @@
-"""Where the cells of a network's feature maps lie on the picture, by the arithmetic of its convolutions."""
+"""Where the cells of a network's feature maps lie on the image, by the arithmetic of its convolutions."""
 
 import copy
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class Place(NamedTuple):
-    """Cells lie `stride` pixels apart; what the first one sees is centred on pixel `origin`, its own padding included.
+    """Cells lie `stride` pixels apart; what the first one sees is centerd on pixel `origin`, its own padding included.
 
     Every convolution that is padded to keep its grid has origin 0; one without padding moves it inward.
     """
@@ -22,10 +22,10 @@ class Place(NamedTuple):
 
 
 def find_places(network: nn.Module, side: int) -> list[Place | None]:
-    """The place of each map that the network, on the device "meta", returns for a picture of this side, as a list or
+    """The place of each map that the network, on the device "meta", returns for an image of this side, as a list or
     the values of a dict. None where other than convolutions, poolings and paddings change the grid.
 
-    Kernels are taken to be centred alike in both directions. Where branches meet, the largest tensor counts, of
+    Kernels are taken to be centerd alike in both directions. Where branches meet, the largest tensor counts, of
     equals the first: a residual block's main path, the map and not the gate.
     """
     image = torch.empty(1, 3, side, side, device="meta")

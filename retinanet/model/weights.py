@@ -1,4 +1,4 @@
-"""Weights in files: our own detectors with all that is needed to use them, and what others wrote."""
+"""Weights files: this project's detectors with everything needed to use them, and the weights of others."""
 
 import json
 import re
@@ -11,35 +11,39 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from retinanet.config.settings import Model as ModelSettings
 from retinanet.errors import WeightsError
+from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.model.retinanet import RetinaNet
 
 ABOUT = "retinanet"  # the entry of a .safetensors file's metadata
+# Raised whenever a reader of the older version could not read the file, or would read it wrongly.
+FORMAT_VERSION = 1
 
 
-class Loaded(NamedTuple):
-    """A model with its classes, and how the pictures that it learnt from were cut."""
+class TrainedModel(NamedTuple):
+    """A network with its classes, the size that it expects images at, and how larger images are tiled."""
 
     model: RetinaNet
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
-    tiling: Tiling
+    input_size: InputSize
+    tiling: Tiling = UNCUT
 
 
-def save_model(
-    path: Path, model: RetinaNet, state: Mapping[str, Tensor], classes: Mapping[int, str], tiling: Tiling = UNCUT
-) -> None:
-    """Write weights with all that is needed to use them: settings, {category_id: class name} and how pictures are cut.
+def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model with everything needed to use it; state takes the place of the network's own weights.
 
-    The same model gives the same bytes. Raises WeightsError where they cannot be written.
+    The same model gives the same bytes. Raises WeightsError if the file cannot be written.
     """
+    state = trained.model.state_dict() if state is None else state
     about = {
-        "settings": model.settings.model_dump(),
-        "class_names": list(classes.values()),
-        "category_ids": list(classes),
-        "tiling": tiling,
+        "format_version": FORMAT_VERSION,
+        "architecture": trained.model.architecture,
+        "class_names": list(trained.class_names),
+        "category_ids": list(trained.category_ids),
+        "input_size": list(trained.input_size),
+        "tiling": list(trained.tiling),
     }
     # In one entry: safetensors writes several in an order that differs from process to process.
     metadata = {ABOUT: json.dumps(about)}
@@ -52,30 +56,45 @@ def save_model(
     part.rename(path)
 
 
-def load_model(path: Path) -> Loaded:
+def load_model(path: Path) -> TrainedModel:
     """Read what save_model wrote; the model is in eval mode. Raises WeightsError."""
     if not path.exists():
         raise WeightsError(f"{path} does not exist; `dvc repro train` makes it, `dvc pull` fetches it")
     about = read_about(path)
     state = _safetensors(path)
     if not about:
-        raise WeightsError(f"{path} does not say what network it is of; it was not written by this project")
+        raise WeightsError(f"{path} does not describe its network; it was not written by this project")
     check_finite(path, state)
-    class_names = tuple(about["class_names"])
-    model = RetinaNet(ModelSettings.model_validate(about["settings"]), len(class_names)).eval()
-    model.load_state_dict(state)
-    return Loaded(model, class_names, tuple(about["category_ids"]), Tiling(*about.get("tiling", UNCUT)))
+    try:
+        class_names = tuple(about["class_names"])
+        model = RetinaNet(len(class_names), **about["architecture"]).eval()
+        model.load_state_dict(state)
+        sizes = InputSize(*about["input_size"]), Tiling(*about["tiling"])
+        return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path} does not fit the network that it describes ({reason}); train again") from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What save_model wrote beside the tensors; nothing where another program wrote the file. Raises WeightsError."""
+    """What save_model wrote beside the tensors; empty if another program wrote the file.
+
+    Raises WeightsError if the file is damaged or of another format version.
+    """
     if path.suffix != ".safetensors":
         return {}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(ABOUT, "{}"))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+            about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
+    version = about.get("format_version", 0) if about else FORMAT_VERSION
+    if version != FORMAT_VERSION:
+        way = "update retinanet" if isinstance(version, int) and version > FORMAT_VERSION else "train again"
+        raise WeightsError(
+            f"{path} has format version {version}, this version of retinanet reads {FORMAT_VERSION}; {way}"
+        )
+    return about
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""HTML pages of one look, each a file with its pictures inside, which opens anywhere and needs nothing else."""
+"""HTML pages of one look, each a file with its images inside, which opens anywhere and needs nothing else."""
 
 import base64
 from pathlib import Path
@@ -25,6 +25,6 @@ def jpeg_url(content: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
-def css_colour(rgb: tuple[int, int, int]) -> str:
+def css_color(rgb: tuple[int, int, int]) -> str:
     """As #rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)

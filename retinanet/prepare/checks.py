@@ -1,4 +1,4 @@
-"""Whether pictures and boxes can be used: what cannot is left out and named, never in silence."""
+"""Whether images and boxes can be used: what cannot is left out and named, never in silence."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,89 +8,87 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from retinanet.annotations.paths import is_text
-from retinanet.annotations.records import LEAST_SIDE, AnnotatedPicture, Box, Finding
-from retinanet.errors import AnnotationError, PictureError
-from retinanet.images.reading import PictureFacts, inspect_picture
+from retinanet.annotations.records import MIN_BOX_SIDE, Box, Finding, SourceImage
+from retinanet.dataset.coco_file import is_text
+from retinanet.errors import AnnotationError, ImageError
+from retinanet.images.reading import ImageFacts, inspect_image
 
 
 @dataclass(frozen=True)
-class CheckedPicture:
-    """A picture that reads well, with boxes that lie inside it and have a size."""
+class CheckedImage:
+    """An image that reads well, with boxes that lie inside it and have a size."""
 
-    source: AnnotatedPicture
-    facts: PictureFacts
+    source: SourceImage
+    facts: ImageFacts
     boxes: tuple[Box, ...]
 
 
 class Checked(NamedTuple):
-    pictures: list[CheckedPicture]
-    skipped_pictures: list[Finding]
+    images: list[CheckedImage]
+    skipped_images: list[Finding]
     skipped_boxes: list[Finding]
     clipped_boxes: list[Finding]
 
 
-def check_all(pictures: list[AnnotatedPicture], max_pixels: int) -> Checked:
-    """Decode every picture and check its boxes. Order is kept."""
+def check_all(images: list[SourceImage], max_pixels: int) -> Checked:
+    """Decode every image and check its boxes. Order is kept."""
     checked = Checked([], [], [], [])
     # Decoding and hashing leave Python's lock, so threads do.
     with ThreadPoolExecutor(cpu_count()) as pool:
-        outcomes = pool.map(lambda picture: _inspect(picture, max_pixels), pictures)
-        for picture, outcome in zip(pictures, tqdm(outcomes, "checking", len(pictures), disable=None), strict=True):
+        outcomes = pool.map(lambda image: _inspect(image, max_pixels), images)
+        for image, outcome in zip(images, tqdm(outcomes, "checking", len(images), disable=None), strict=True):
             if isinstance(outcome, str):
-                checked.skipped_pictures.append(Finding(str(picture.file), outcome))
+                checked.skipped_images.append(Finding(str(image.file), outcome))
                 continue
-            boxes, skipped, clipped = check_boxes(picture, outcome.width, outcome.height)
-            checked.pictures.append(CheckedPicture(picture, outcome, boxes))
+            boxes, skipped, clipped = check_boxes(image, outcome.width, outcome.height)
+            checked.images.append(CheckedImage(image, outcome, boxes))
             checked.skipped_boxes.extend(skipped)
             checked.clipped_boxes.extend(clipped)
     return checked
 
 
-def check_boxes(
-    picture: AnnotatedPicture, width: int, height: int
-) -> tuple[tuple[Box, ...], list[Finding], list[Finding]]:
-    """The usable boxes, clipped to the picture; those left out; and those that were clipped."""
+def check_boxes(image: SourceImage, width: int, height: int) -> tuple[tuple[Box, ...], list[Finding], list[Finding]]:
+    """The usable boxes, clipped to the image; those left out; and those that were clipped."""
     kept, skipped, clipped = [], [], []
-    for box in picture.boxes:
+    for box in image.boxes:
         left, top, right, bottom = box.xyxy
         inside = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
         if not all(isfinite(side) for side in box.xyxy):
             reason = "is not finite"
-        elif right - left < LEAST_SIDE or bottom - top < LEAST_SIDE:
+        elif right - left < MIN_BOX_SIDE or bottom - top < MIN_BOX_SIDE:
             reason = "has no width or height"
-        elif inside[2] - inside[0] < LEAST_SIDE or inside[3] - inside[1] < LEAST_SIDE:
-            reason = f"lies outside the {width} x {height} picture"
+        elif inside[2] - inside[0] < MIN_BOX_SIDE or inside[3] - inside[1] < MIN_BOX_SIDE:
+            reason = f"lies outside the {width} x {height} image"
         else:
             if inside != box.xyxy:
-                reason = f"{box.class_name} {_short(box.xyxy)} is clipped to the {width} x {height} picture"
-                clipped.append(Finding(str(picture.file), reason, box.xyxy))
+                reason = f"{box.class_name} {_short(box.xyxy)} is clipped to the {width} x {height} image"
+                clipped.append(Finding(str(image.file), reason, box.xyxy))
                 box = box._replace(area=None)
             kept.append(box._replace(xyxy=inside))
             continue
-        skipped.append(Finding(str(picture.file), f"{box.class_name} {_short(box.xyxy)} {reason}", box.xyxy))
+        skipped.append(Finding(str(image.file), f"{box.class_name} {_short(box.xyxy)} {reason}", box.xyxy))
     return tuple(kept), skipped, clipped
 
 
 def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) -> None:
-    """Raise AnnotationError when more than max_share of `total` pictures were left out."""
+    """Raise AnnotationError when more than max_share of `total` images were left out."""
     if total and len(skipped) / total > max_share:
         examples = "; ".join(f"{one.file}: {one.reason}" for one in skipped[:3])
         raise AnnotationError(
-            f"{len(skipped)} of {total} pictures cannot be used, more than prepare.max_skipped = {max_share:g} allows: "
+            f"{len(skipped)} of {total} images cannot be used, more than prepare.max_skipped = {max_share:g} allows: "
             f"{examples}{' …' if len(skipped) > 3 else ''}"
         )
 
 
-def _inspect(picture: AnnotatedPicture, max_pixels: int) -> PictureFacts | str:
-    if not is_text(str(picture.file)):
+def _inspect(image: SourceImage, max_pixels: int) -> ImageFacts | str:
+    if not is_text(str(image.file)):
         return "has a name that is no UTF-8; rename it"
     try:
-        facts = inspect_picture(picture.file, max_pixels)
-    except PictureError as error:
-        return str(error).removeprefix(f"{picture.file}: ")
-    if picture.size not in (None, (facts.width, facts.height)):
-        annotated = f"{picture.size[0]} x {picture.size[1]}"
+        facts = inspect_image(image.file, max_pixels)
+    except ImageError as error:
+        return str(error).removeprefix(f"{image.file}: ")
+    if image.size not in (None, (facts.width, facts.height)):
+        annotated = f"{image.size[0]} x {image.size[1]}"
         turned = ", turned as its EXIF says," if "EXIF-rotated" in facts.traits else ""
         return f"is {facts.width} x {facts.height}{turned} but annotated as {annotated}"
     return facts

@@ -1,55 +1,55 @@
-"""Pictures that are in the data more than once, byte for byte or to the eye."""
+"""Images that are in the data more than once, byte for byte or to the eye."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from retinanet.errors import AnnotationError
-from retinanet.prepare.checks import CheckedPicture
+from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.near_duplicates import clusters, near_duplicates
 
 
 class Pair(NamedTuple):
-    """Two pictures that look the same; likeness is the correlation of their thumbnails."""
+    """Two images that look the same; likeness is the correlation of their thumbnails."""
 
-    first: CheckedPicture
-    second: CheckedPicture
+    first: CheckedImage
+    second: CheckedImage
     likeness: float
 
 
 class Copies(NamedTuple):
     """Groups of two or more files of the same bytes, and pairs of differing files that look the same."""
 
-    same: list[list[CheckedPicture]]
+    same: list[list[CheckedImage]]
     near: list[Pair]
 
-    def together(self, with_near: bool) -> list[list[CheckedPicture]]:
+    def together(self, with_near: bool) -> list[list[CheckedImage]]:
         """What may not be divided between splits."""
         return self.same + [[pair.first, pair.second] for pair in self.near if with_near]
 
 
-def find_copies(pictures: Sequence[CheckedPicture]) -> Copies:
-    """Look at every picture's bytes and thumbnail. Of files of the same bytes, one stands for all among the pairs."""
-    groups: dict[str, list[CheckedPicture]] = {}
-    for picture in pictures:
-        groups.setdefault(picture.facts.sha256, []).append(picture)
+def find_copies(images: Sequence[CheckedImage]) -> Copies:
+    """Look at every image's bytes and thumbnail. Of files of the same bytes, one stands for all among the pairs."""
+    groups: dict[str, list[CheckedImage]] = {}
+    for image in images:
+        groups.setdefault(image.facts.sha256, []).append(image)
     distinct = [group[0] for group in groups.values()]
-    pairs = near_duplicates([picture.facts.thumbnail for picture in distinct])
+    pairs = near_duplicates([image.facts.thumbnail for image in distinct])
     near = [Pair(distinct[i], distinct[j], likeness) for i, j, likeness in pairs]
     return Copies([group for group in groups.values() if len(group) > 1], near)
 
 
-def look_alikes(pairs: Sequence[Pair]) -> list[list[CheckedPicture]]:
-    """The pictures of the pairs as groups: a series of frames is one."""
-    at = {id(picture): picture for pair in pairs for picture in (pair.first, pair.second)}
+def look_alikes(pairs: Sequence[Pair]) -> list[list[CheckedImage]]:
+    """The images of the pairs as groups: a series of frames is one."""
+    at = {id(image): image for pair in pairs for image in (pair.first, pair.second)}
     return [[at[key] for key in group] for group in clusters([(id(p.first), id(p.second)) for p in pairs])]
 
 
-def refuse_leaks(same: Iterable[Sequence[CheckedPicture]]) -> None:
-    """Raise AnnotationError naming the pictures that lie in two official splits under whatever name."""
-    leaks = [group for group in same if len({picture.source.split for picture in group} - {None}) > 1]
+def refuse_leaks(same: Iterable[Sequence[CheckedImage]]) -> None:
+    """Raise AnnotationError naming the images that lie in two official splits under whatever name."""
+    leaks = [group for group in same if len({image.source.split for image in group} - {None}) > 1]
     if leaks:
         pairs = "; ".join(" = ".join(f"{p.source.file} ({p.source.split})" for p in group) for group in leaks[:5])
         raise AnnotationError(
-            f"{len(leaks)} pictures are in two official splits: {pairs}{' …' if len(leaks) > 5 else ''}; "
+            f"{len(leaks)} images are in two official splits: {pairs}{' …' if len(leaks) > 5 else ''}; "
             "remove each from one split"
         )

@@ -2,12 +2,12 @@
 
 from itertools import pairwise
 
-from retinanet.annotations.records import LEAST_SIDE, TEST, TRAIN, VAL, Box
+from retinanet.annotations.records import MIN_BOX_SIDE, TEST, TRAIN, VAL, Box
 from retinanet.images.tiles import Region
 
 
 def bands(width: int, height: int, val_share: float, test_share: float) -> dict[str, Region]:
-    """Divide a picture across its longer side into train, val and test, which share no pixel.
+    """Divide an image across its longer side into train, val and test, which share no pixel.
 
     A split whose share is 0 gets no band.
     """
@@ -32,7 +32,7 @@ def boxes_inside(boxes: tuple[Box, ...], region: Region, min_visible: float) -> 
         left, top, right, bottom = box.xyxy
         cut = (max(left, region.left), max(top, region.top), min(right, region.right), min(bottom, region.bottom))
         width, height = cut[2] - cut[0], cut[3] - cut[1]
-        if width < LEAST_SIDE or height < LEAST_SIDE:
+        if width < MIN_BOX_SIDE or height < MIN_BOX_SIDE:
             continue
         visible = width * height / ((right - left) * (bottom - top))
         moved = (cut[0] - region.left, cut[1] - region.top, cut[2] - region.left, cut[3] - region.top)

@@ -1,4 +1,4 @@
-"""Pictures that look the same: found by a hash of what is brighter than what, and held against each other."""
+"""Images that look the same: found by a hash of what is brighter than what, and held against each other."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from retinanet.images.reading import THUMBNAIL
 
-# Of the 64 comparisons of neighbours, so many may differ; photographs of the same kind differ in 13 and more.
-MOST_DIFFERENT = 7
+# Of the 64 comparisons of neighbors, so many may differ; photographs of the same kind differ in 13 and more.
+MAX_HASH_DISTANCE = 7
 # What then has to correlate at least like this, thumbnail with thumbnail.
-LEAST_LIKENESS = 0.95
-# Standard deviation in grey levels below which a thumbnail is a blank page, like any other.
-LEAST_CONTRAST = 3.0
+MIN_CORRELATION = 0.95
+# Standard deviation in gray levels below which a thumbnail is a blank page, like any other.
+MIN_CONTRAST = 3.0
 # One look-up compares with so many at most: a thousand frames of a fixed camera are a chain, not a million pairs.
-MOST_LOOKED_AT = 50
+MAX_COMPARED = 50
 BLOCKS = 4
 
 
@@ -21,21 +21,21 @@ def near_duplicates(thumbnails: Sequence[bytes]) -> list[tuple[int, int, float]]
     """(i, j, likeness) of the pairs i < j that look the same; likeness is their correlation, at most 1.
 
     Resized, recompressed, slightly cropped or brightened copies are found, turned or mirrored ones not. Time is
-    about linear in the number of thumbnails (as PictureFacts has them).
+    about linear in the number of thumbnails (as ImageFacts has them).
     """
     width, height = THUMBNAIL
-    grey = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, height * width)
-    telling = np.flatnonzero(grey.std(axis=1) >= LEAST_CONTRAST)
-    hashes = difference_hashes(grey[telling].reshape(-1, height, width))
+    gray = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, height * width)
+    select_examples = np.flatnonzero(gray.std(axis=1) >= MIN_CONTRAST)
+    hashes = difference_hashes(gray[select_examples].reshape(-1, height, width))
     first, second = _candidates(hashes)
-    likeness = _correlation(grey, telling[first], telling[second])
-    alike = likeness >= LEAST_LIKENESS
-    pairs = zip(telling[first[alike]], telling[second[alike]], likeness[alike], strict=True)
+    likeness = _correlation(gray, select_examples[first], select_examples[second])
+    alike = likeness >= MIN_CORRELATION
+    pairs = zip(select_examples[first[alike]], select_examples[second[alike]], likeness[alike], strict=True)
     return [(int(i), int(j), float(c)) for i, j, c in pairs]
 
 
 def difference_hashes(thumbnails: np.ndarray) -> np.ndarray:
-    """(N,) uint64 of thumbnails (N, 16, 18) uint8: whether each of 8 x 8 cells is brighter than its left neighbour."""
+    """(N,) uint64 of thumbnails (N, 16, 18) uint8: whether each of 8 x 8 cells is brighter than its left neighbor."""
     cells = thumbnails.reshape(-1, 8, 2, 9, 2).astype(np.int32).sum(axis=(2, 4))
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(-1, 64)
     return np.packbits(bits, axis=1).view(np.uint64).ravel()
@@ -71,25 +71,25 @@ def _candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             end = np.searchsorted(ranked, wanted, side="right")
             if not mask:
                 start = np.arange(len(ranked)) + 1  # each with those after it
-            count = np.clip(end - start, 0, MOST_LOOKED_AT)
+            count = np.clip(end - start, 0, MAX_COMPARED)
             one = np.repeat(np.arange(len(ranked)), count)
             step = np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count)
             i, j = order[one], order[np.repeat(start, count) + step]
-            near = np.bitwise_count(hashes[i] ^ hashes[j]) <= MOST_DIFFERENT
+            near = np.bitwise_count(hashes[i] ^ hashes[j]) <= MAX_HASH_DISTANCE
             found.append(np.sort(np.stack([i[near], j[near]], axis=1), axis=1))
     pairs = np.unique(np.concatenate(found), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 
-def _correlation(grey: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _correlation(gray: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     likeness = np.empty(len(first))
     for start in range(0, len(first), 10_000):
         part = slice(start, start + 10_000)
-        one, other = (_normed(grey[rows[part]]) for rows in (first, second))
+        one, other = (_normed(gray[rows[part]]) for rows in (first, second))
         likeness[part] = (one * other).sum(axis=1)
     return likeness
 
 
-def _normed(grey: np.ndarray) -> np.ndarray:
-    centred = grey - grey.mean(axis=1, keepdims=True)
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+def _normed(gray: np.ndarray) -> np.ndarray:
+    centerd = gray - gray.mean(axis=1, keepdims=True)
+    return centerd / np.linalg.norm(centerd, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Which split a picture belongs to, where the source does not say.
+"""Which split an image belongs to, where the source does not say.
 
 A group's split follows from the seed and its name alone: by a hash, it has a place in 0..1. Lowest are test, then val,
 the rest is train. Where that leaves a class out of test or val, the group of the lowest place that has it is drawn,
@@ -20,7 +20,7 @@ REACH = 2
 
 
 class Drawn(NamedTuple):
-    """A picture to be given a split, with the group that is never divided and the classes on it."""
+    """An image to be given a split, with the group that is never divided and the classes on it."""
 
     name: str
     group: str
@@ -28,21 +28,21 @@ class Drawn(NamedTuple):
 
 
 def draw_splits(
-    pictures: Sequence[Drawn],
+    images: Sequence[Drawn],
     val_share: float,
     test_share: float,
     seed: int,
     together: Iterable[Sequence[str]] = (),
     served: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, str]:
-    """A split for each picture's name.
+    """A split for each image's name.
 
     together: names that show the same and so may not be divided; of their groups' splits they get train before val
     before test. served: the classes that a split has from elsewhere.
     """
     classes: dict[str, set[str]] = {}
-    for picture in pictures:
-        classes.setdefault(picture.group, set()).update({*picture.classes, ANY} if picture.classes else ())
+    for image in images:
+        classes.setdefault(image.group, set()).update({*image.classes, ANY} if image.classes else ())
     places = {group: place(group, seed) for group in classes}
     order = sorted(classes, key=lambda group: (places[group], group))
     chosen = {group: _by_place(places[group], val_share, test_share) for group in classes}
@@ -55,8 +55,8 @@ def draw_splits(
                 has.add(ANY)
             for group in _first_of_each(free, classes, has, places, start + REACH * share):
                 chosen[group] = split
-    _join(chosen, {picture.name: picture.group for picture in pictures}, together)
-    return {picture.name: chosen[picture.group] for picture in pictures}
+    _join(chosen, {image.name: image.group for image in images}, together)
+    return {image.name: chosen[image.group] for image in images}
 
 
 def place(name: str, seed: int) -> float:

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from retinanet.annotations.records import SPLITS, AnnotatedSet, Box
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
+from retinanet.annotations.records import SPLITS, Box, SourceDataset
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.files import sha256_of
-from retinanet.images.reading import read_picture
-from retinanet.prepare.checks import CheckedPicture
+from retinanet.images.reading import read_image
+from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.placement import Part
 
 # Bytes of a file's name that its tiles' names can hold, with their places added to it.
@@ -33,22 +33,22 @@ class Stored:
 
 
 def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
-    """Write the tiles as PNG into `folder`, which will be called `final`. Order is kept; whole pictures stay put."""
-    by_picture: dict[str, list[Part]] = {}
+    """Write the tiles as PNG into `folder`, which will be called `final`. Order is kept; whole images stay put."""
+    by_image: dict[str, list[Part]] = {}
     for part in parts:
-        by_picture.setdefault(_name(part.picture), []).append(part)
-    stems = Counter(Path(name).stem for name in by_picture)
+        by_image.setdefault(_name(part.image), []).append(part)
+    stems = Counter(Path(name).stem for name in by_image)
     folder.mkdir()
 
-    def store(of_picture: list[Part]) -> list[Stored]:
-        picture = of_picture[0].picture
-        tiles = [(part, part.region) for part in of_picture if part.region is not None]
+    def store(of_image: list[Part]) -> list[Stored]:
+        image = of_image[0].image
+        tiles = [(part, part.region) for part in of_image if part.region is not None]
         if not tiles:
-            return [Stored(part, _name(picture), picture.facts.sha256) for part in of_picture]
-        pixels = read_picture(picture.source.file, picture.facts.width * picture.facts.height)
-        stem = picture.source.file.stem
+            return [Stored(part, _name(image), image.facts.sha256) for part in of_image]
+        pixels = read_image(image.source.file, image.facts.width * image.facts.height)
+        stem = image.source.file.stem
         if stems[stem] > 1 or len(os.fsencode(stem)) > LONGEST_STEM:
-            digest = hashlib.sha256(os.fsencode(_name(picture))).hexdigest()
+            digest = hashlib.sha256(os.fsencode(_name(image))).hexdigest()
             stem = f"{stem[:30]}-{digest[:8]}"
         stored = []
         for part, (left, top, right, bottom) in tiles:
@@ -58,47 +58,47 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
         return stored
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        results = pool.map(store, by_picture.values())
-        bar = tqdm(results, "cutting", len(by_picture), disable=None)
-        return [stored for of_picture in bar for stored in of_picture]
+        results = pool.map(store, by_image.values())
+        bar = tqdm(results, "cutting", len(by_image), disable=None)
+        return [stored for of_image in bar for stored in of_image]
 
 
 def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[str, CocoDataset]:
     """The three datasets, all with the same categories.
 
-    Picture ids are the source's where each picture has its own, else counted from 1 in the order of file names.
+    Image ids are the source's where each image has its own, else counted from 1 in the order of file names.
     """
     stored = sorted(stored, key=lambda one: one.file_name)
     names = sorted(category_ids, key=category_ids.__getitem__)
     label_of = {name: label for label, name in enumerate(names)}
-    sources = [one.part.picture.source for one in stored]
+    sources = [one.part.image.source for one in stored]
     source_ids = [source.source_id for source in sources if source.source_id is not None]
-    picture_ids = source_ids if len(set(source_ids)) == len(stored) else range(1, len(stored) + 1)
-    pictures: dict[str, list[Picture]] = {split: [] for split in SPLITS}
+    image_ids = source_ids if len(set(source_ids)) == len(stored) else range(1, len(stored) + 1)
+    images: dict[str, list[ImageInfo]] = {split: [] for split in SPLITS}
     objects: dict[str, dict[int, Objects]] = {split: {} for split in SPLITS}
-    for picture_id, one in zip(picture_ids, stored, strict=True):
-        facts, region, split = one.part.picture.facts, one.part.region, one.part.split
+    for image_id, one in zip(image_ids, stored, strict=True):
+        facts, region, split = one.part.image.facts, one.part.region, one.part.split
         width, height = (region.width, region.height) if region else (facts.width, facts.height)
-        pictures[split].append(Picture(picture_id, one.file_name, width, height))
-        objects[split][picture_id] = _objects(one.part.boxes, label_of)
+        images[split].append(ImageInfo(image_id, one.file_name, width, height))
+        objects[split][image_id] = _objects(one.part.boxes, label_of)
     ids = tuple(category_ids[name] for name in names)
-    return {split: CocoDataset(tuple(pictures[split]), tuple(names), ids, objects[split]) for split in SPLITS}
+    return {split: CocoDataset(tuple(images[split]), tuple(names), ids, objects[split]) for split in SPLITS}
 
 
-def numbered_categories(source: AnnotatedSet, parts: Iterable[Part]) -> dict[str, int]:
+def numbered_categories(source: SourceDataset, parts: Iterable[Part]) -> dict[str, int]:
     """The source's category ids, or, where it has none, 1..K by name: those it declares and those of usable boxes."""
     if source.category_ids:
         return source.category_ids
-    names = sorted({box.class_name for part in parts for box in part.picture.boxes} | set(source.class_names))
+    names = sorted({box.class_name for part in parts for box in part.image.boxes} | set(source.class_names))
     return {name: number for number, name in enumerate(names, start=1)}
 
 
-def split_figures(dataset: CocoDataset) -> dict:
-    """pictures, negatives (pictures without an object), boxes per class, and crowds, which are none of them."""
+def split_statistics(dataset: CocoDataset) -> dict:
+    """images, negatives (images without an object), boxes per class, and crowds, which are none of them."""
     everything = dataset.objects.values()
     counts = Counter(int(label) for objects in everything for label in objects.labels[objects.is_single])
     return {
-        "pictures": len(dataset.pictures),
+        "images": len(dataset.images),
         "negatives": sum(not objects.count for objects in everything),
         "boxes": {name: counts[label] for label, name in enumerate(dataset.class_names)},
         "crowds": sum(len(objects) - objects.count for objects in everything),
@@ -113,5 +113,5 @@ def _objects(boxes: tuple[Box, ...], label_of: dict[str, int]) -> Objects:
     return Objects(sides, labels, np.array([box.iscrowd for box in boxes], bool), np.array(areas, np.float32))
 
 
-def _name(picture: CheckedPicture) -> str:
-    return picture.source.file.as_posix()
+def _name(image: CheckedImage) -> str:
+    return image.source.file.as_posix()

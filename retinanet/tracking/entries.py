@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retinanet.tracking.store import open_store, patience
+from retinanet.tracking.store import long_timeouts, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,7 +120,7 @@ def _artifacts(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
         print(f"tracking: {path} is gone before it could be sent to the run", flush=True)
         return run_id
     client.get_run(run_id)  # a server that is away says so here, quickly
-    with patience():
+    with long_timeouts():
         send = client.log_artifacts if path.is_dir() else client.log_artifact
         send(run_id, str(path), entry["folder"])
     return run_id

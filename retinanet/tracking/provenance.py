@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,8 +14,11 @@ import yaml
 from retinanet.files import sha256_of
 
 CODE = ("retinanet", "stages", "dvc.yaml", "params.yaml")
-# These say what to do with a model, not how it is made.
-OTHER_SECTIONS = ("promote", "tracking")
+# These say what to do with a model, or how the machine is used; not what the model is.
+OTHER_SECTIONS = ("promote", "tracking", "runtime", "data_report")
+# To be raised by hand whenever a change of the code changes what a metric means: of resizing, decoding, matching or
+# averaging. Metrics of another version are not compared; the model is evaluated again.
+EVALUATION_PROTOCOL = 1
 LIBRARIES = ("torch", "torchvision", "numpy", "onnxruntime", "mlflow", "dvc")
 
 
@@ -61,17 +64,19 @@ def code_digest(root: Path = Path()) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def evaluation_digest(evaluate_params: Mapping, test_json: Path, code_files: Iterable[Path]) -> str:
-    """A hash of what a figure depends on besides the model: settings, test set with its pictures, and code.
+def evaluation_digest(decoding: Mapping, test_json: Path, image_index: Path) -> str:
+    """A hash of what a metric depends on besides the model: protocol, settings, test set and its images.
 
-    Figures under different digests can't be compared. Leave settings out that change no figure. The pictures' hashes
-    come from index.json beside test_json where it exists.
+    Metrics under different digests cannot be compared. decoding are the settings of the detections; image_index says
+    the sha256 of each image by its file name.
     """
+    hashes = json.loads(image_index.read_text(encoding="utf-8"))
+    images = json.loads(test_json.read_text(encoding="utf-8"))["images"]
     content = {
-        "params": dict(evaluate_params),
+        "protocol": EVALUATION_PROTOCOL,
+        "decoding": dict(decoding),
         "test": sha256_of(test_json),
-        "pictures": _picture_hashes(test_json),
-        "code": sorted((path.name, sha256_of(path)) for path in code_files),
+        "images": sorted(hashes[image["file_name"]] for image in images),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -87,15 +92,6 @@ def _settings(path: Path) -> bytes:
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     kept = {section: values for section, values in content.items() if section not in OTHER_SECTIONS}
     return json.dumps(kept, sort_keys=True).encode()
-
-
-def _picture_hashes(test_json: Path) -> list[str]:
-    index = test_json.with_name("index.json")
-    if not index.exists():
-        return []
-    hashes = json.loads(index.read_text(encoding="utf-8"))
-    images = json.loads(test_json.read_text(encoding="utf-8"))["images"]
-    return sorted(hashes[image["file_name"]] for image in images if image["file_name"] in hashes)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

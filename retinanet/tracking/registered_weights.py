@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from retinanet.errors import TrackingError
 from retinanet.files import sha256_of
 from retinanet.tracking.registry import at_alias, find_version
-from retinanet.tracking.store import open_client, patience, tracking_uri
+from retinanet.tracking.store import long_timeouts, open_client, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,7 +20,7 @@ ARTIFACT = "model/model.safetensors"
 
 
 @contextmanager
-def weights_at_hand(weights: str) -> Iterator[str]:
+def resolve_weights(weights: str) -> Iterator[str]:
     """What model.weights says, as something that needs no registry: for models:/... the path of a copy for the while.
 
     Raises TrackingError.
@@ -52,7 +52,7 @@ def _fetch(version: "ModelVersion", folder: str) -> Path:
 
     where = f"{version.name} version {version.version}"
     try:
-        with patience():
+        with long_timeouts():
             uri = {"run_id": version.run_id, "artifact_path": ARTIFACT}
             path = Path(download_artifacts(**uri, dst_path=folder, tracking_uri=tracking_uri()))
     except (MlflowException, OSError) as error:

@@ -14,9 +14,10 @@ from filelock import FileLock
 
 import retinanet
 from retinanet.errors import TrackingError
+from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
 from retinanet.tracking.provenance import provenance_tags
-from retinanet.tracking.store import lock_path, open_client, patience, tracking_uri, unreachable
+from retinanet.tracking.store import lock_path, long_timeouts, open_client, tracking_uri, unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 PRODUCTION, PREVIOUS = "production", "previous"
 PACKAGE = Path(retinanet.__file__).parent
-SERVED_WITH = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow")
+# Besides what the exported model's runtime needs.
+SERVED_WITH = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow")
 # MLflow writes the first into what it downloads, Python the second into code that it runs.
 NOT_OF_THE_MODEL = ("registered_model_meta", "__pycache__")
 
@@ -32,7 +34,7 @@ NOT_OF_THE_MODEL = ("registered_model_meta", "__pycache__")
 def register(
     model_name: str,
     run_id: str,
-    onnx_path: Path,
+    exported: Path,
     model_sha256: str,
     metrics: Mapping[str, float],
     evaluation_digest: str,
@@ -40,7 +42,8 @@ def register(
 ) -> int:
     """Make a version of an exported model and return its number.
 
-    The same weights in the same ONNX file have one version: it is returned, and its figures stay. Raises TrackingError.
+    exported is the folder of an exported model. The same weights in the same exported files have one version: it is
+    returned, and its metrics stay. Raises TrackingError.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -48,10 +51,10 @@ def register(
     client = open_client()
     # The registry looks a model's files up in the store that is set for the process, not in the client's.
     mlflow.set_tracking_uri(tracking_uri())
-    with FileLock(lock_path("registry"), timeout=600), tempfile.TemporaryDirectory() as folder, patience():
+    with FileLock(lock_path("registry"), timeout=600), tempfile.TemporaryDirectory() as folder, long_timeouts():
         try:
             _ensure_model(client, model_name)
-            same = {"model_sha256": model_sha256, "onnx_sha256": sha256_of(onnx_path)}
+            same = {"model_sha256": model_sha256, "export_sha256": tree_digest(exported)}
             for known in versions(client, model_name):
                 if known.status == "READY" and same.items() <= known.tags.items():
                     return int(known.version)
@@ -60,7 +63,7 @@ def register(
             # The versions of libraries are the run's to tell, and pinned in the model's requirements.
             origin = provenance_tags()
             tags |= {name: value for name, value in origin.items() if not name.startswith(("version.", "mlflow."))}
-            return _new_version(client, model_name, run_id, onnx_path, tags, Path(folder))
+            return _new_version(client, model_name, run_id, exported, tags, Path(folder))
         except (MlflowException, OSError) as error:
             raise unreachable(error) from error
 
@@ -118,7 +121,7 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    with tempfile.TemporaryDirectory() as folder, patience():
+    with tempfile.TemporaryDirectory() as folder, long_timeouts():
         try:
             location = client.get_logged_model(version.tags["model_id"]).artifact_location
             copy_to = None if location.startswith("file:") else folder
@@ -152,14 +155,16 @@ def _ensure_model(client: "MlflowClient", model_name: str) -> None:
 
 
 def _new_version(
-    client: "MlflowClient", model_name: str, run_id: str, onnx_path: Path, tags: dict[str, str], folder: Path
+    client: "MlflowClient", model_name: str, run_id: str, exported: Path, tags: dict[str, str], folder: Path
 ) -> int:
     """Store the files, then the version with all its tags in one call: no version is ever without its figures."""
     from mlflow.entities import LoggedModelOutput
 
     experiment_id = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment_id, model_name, run_id, tags={"onnx_sha256": tags["onnx_sha256"]})
-    _save(folder / "model", onnx_path, folder, run_id, logged.model_id)
+    logged = client.create_logged_model(
+        experiment_id, model_name, run_id, tags={"export_sha256": tags["export_sha256"]}
+    )
+    _save(folder / "model", exported, folder, run_id, logged.model_id)
     client.log_model_artifacts(logged.model_id, str(folder / "model"))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -182,17 +187,15 @@ def _summary(tags: Mapping[str, str]) -> str:
     return "; ".join([", ".join(figures) or "no figures", tags["classes"], f"commit {tags['git.commit'][:7]}"])
 
 
-def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str) -> None:
-    """A pyfunc of files only: the ONNX model, the package's source, and the file that joins them; no pickle."""
+def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) -> None:
+    """A pyfunc of files only: the exported model, the package's source, and the file that joins them; no pickle."""
     import mlflow
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array
 
-    artifacts = {"model": shutil.copy(onnx_path, folder / "model.onnx")}  # under this name in every version
-    weights = onnx_path.with_name(f"{onnx_path.name}.data")
-    if weights.exists():  # more than one ONNX file holds; it knows them by their name
-        artifacts["weights"] = weights
+    # One folder, so that the files that a runtime writes beside its model stay beside it.
+    artifacts = {"exported": str(shutil.copytree(exported, folder / "exported"))}
     code = folder / "retinanet"
     shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     numbers = Array(DataType.double)
@@ -215,9 +218,11 @@ def _save(path: Path, onnx_path: Path, folder: Path, run_id: str, model_id: str)
         mlflow.pyfunc.save_model(
             path,
             python_model=str(PACKAGE / "tracking" / "served_model.py"),
-            artifacts={name: str(file) for name, file in artifacts.items()},
+            artifacts=artifacts,
             code_paths=[str(code)],
             signature=signature,
-            pip_requirements=[f"{name}=={installed(name)}" for name in SERVED_WITH],
+            pip_requirements=[
+                f"{name}=={installed(name)}" for name in (*SERVED_WITH, *exported_runtime(exported).requirements)
+            ],
             mlflow_model=Model(run_id=run_id, model_id=model_id),
         )

@@ -9,37 +9,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retinanet.dataset.coco import CocoDataset, coco_results, read_coco
+from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.errors import EvaluationError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.inference.detections import Detections
+from retinanet.inference.results import coco_results
 from retinanet.tracking.registry import model_files
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-PROGRAM = Path(__file__).with_name("answer_pictures.py")
+PROGRAM = Path(__file__).with_name("answer_images.py")
 
 
 def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str) -> float:
     """A figure of a version as it would answer in service, over the test set. Raises EvaluationError."""
     test_set = read_coco(test_json)
     with model_files(client, version) as folder:
-        answers = _ask(folder, [Path(picture.file_name).absolute() for picture in test_set.pictures])
+        answers = _ask(folder, [Path(image.file_name).absolute() for image in test_set.images])
     results = []
-    for picture, answer in zip(test_set.pictures, answers, strict=True):
+    for image, answer in zip(test_set.images, answers, strict=True):
         if answer["error"]:
-            raise EvaluationError(f"version {version.version} on {picture.file_name}: {answer['error']}")
-        results += coco_results(picture.id, _detections(answer, test_set, version), test_set.category_ids)
+            raise EvaluationError(f"version {version.version} on {image.file_name}: {answer['error']}")
+        results += coco_results(image.id, _detections(answer, test_set, version), test_set.category_ids)
     metrics = coco_metrics(test_set, results)
     if metric not in metrics:
         raise EvaluationError(f"{test_json} gives no {metric}; it gives {', '.join(metrics)}")
     return metrics[metric]
 
 
-def _ask(folder: Path, pictures: list[Path]) -> list[dict]:
-    asked = json.dumps({"model": str(folder), "pictures": [str(path) for path in pictures]})
+def _ask(folder: Path, images: list[Path]) -> list[dict]:
+    asked = json.dumps({"model": str(folder), "images": [str(path) for path in images]})
     # Bytecode written beside the version's code would look like a change of it.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-P", PROGRAM], input=asked, capture_output=True, text=True, env=environment)

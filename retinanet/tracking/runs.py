@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from retinanet.errors import TrackingError
-from retinanet.files import home, write_text
+from retinanet.files import repo_root, write_text
 from retinanet.tracking.entries import carry_out
 from retinanet.tracking.provenance import provenance_tags
-from retinanet.tracking.store import answers, open_client, quiet, tracking_uri, unreachable
+from retinanet.tracking.store import is_writable, open_client, quiet, tracking_uri, unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -168,7 +168,7 @@ class Run:
         """Carry an entry out; the reason where the store is away. Raises TrackingError where it refuses."""
         from mlflow.exceptions import MlflowException
 
-        if not answers():
+        if not is_writable():
             return "the database is locked"
         try:
             self._client = self._client or open_client()
@@ -211,7 +211,7 @@ class Run:
 
 
 def _spool(run_id: str) -> Path:
-    return home() / ".cache" / "tracking" / f"{run_id}.jsonl"
+    return repo_root() / ".cache" / "tracking" / f"{run_id}.jsonl"
 
 
 def _read_entries(spool: Path) -> list[dict]:

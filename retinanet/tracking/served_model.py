@@ -1,6 +1,6 @@
-"""The registered model as MLflow serves it: pictures in base64 in, detections out; no torch, no files of the server.
+"""The registered model as MLflow serves it: images in base64 in, detections out; no torch, no files of the server.
 
-A request has one column, "image": each row the base64 of an encoded picture (JPEG, PNG, TIFF …). Each row is answered:
+A request has one column, "image": each row the base64 of an encoded image (JPEG, PNG, TIFF …). Each row is answered:
 boxes [[left, top, right, bottom], …] in pixels, scores, labels (class names), and error, null where all went well.
 params: score_threshold, to leave out detections below it.
 """
@@ -16,58 +16,59 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from retinanet.errors import PictureError
-from retinanet.images.reading import read_picture
+from retinanet.errors import ImageError
+from retinanet.export.runtimes import load_exported
+from retinanet.images.reading import read_image
 from retinanet.inference.detections import Detections
-from retinanet.inference.detector import Detector, load_detector
+from retinanet.inference.detector import Detector
 
 MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000
-MAX_PICTURES = 64
+MAX_IMAGES = 64
 
 
 class ServedModel(PythonModel):
-    """What `mlflow.pyfunc.load_model` gives; it opens the artifact "model"."""
+    """What `mlflow.pyfunc.load_model` gives; it opens the exported model among the artifacts."""
 
-    def __init__(self, load: Callable[[Path], Detector] = load_detector):
+    def __init__(self, load: Callable[[Path], Detector] = load_exported):
         self._load = load
 
     def load_context(self, context: PythonModelContext) -> None:
-        self.detector = self._load(Path(context.artifacts["model"]))
+        self.detector = self._load(Path(context.artifacts["exported"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
     ) -> pd.DataFrame:
         threshold = float((params or {}).get("score_threshold", 0.0))
         rows = _images(model_input)
-        answers = [answer(image, self.detector, threshold) for image in rows[:MAX_PICTURES]]
-        too_many = _refusal(f"more than {MAX_PICTURES} pictures in one request; send fewer")
+        answers = [answer(image, self.detector, threshold) for image in rows[:MAX_IMAGES]]
+        too_many = _refusal(f"more than {MAX_IMAGES} images in one request; send fewer")
         # As objects: a column of texts would turn None into NaN, which is no JSON.
-        return pd.DataFrame(answers + [too_many] * len(rows[MAX_PICTURES:]), dtype=object)
+        return pd.DataFrame(answers + [too_many] * len(rows[MAX_IMAGES:]), dtype=object)
 
 
 def answer(image: object, detector: Detector, score_threshold: float) -> dict:
-    """The detections on one picture, or the error that says why there are none."""
+    """The detections on one image, or the error that says why there are none."""
     try:
         found = detector([decode_image(image)])[0].above(score_threshold)
-    except PictureError as error:
+    except ImageError as error:
         return _refusal(str(error))
     return _row(found, detector.class_names)
 
 
 def decode_image(image: object) -> np.ndarray:
-    """The picture (H, W, 3) uint8 of a base64 text. Raises PictureError, also for a path or a URL."""
+    """The image (H, W, 3) uint8 of a base64 text. Raises ImageError, also for a path or a URL."""
     if not isinstance(image, str):
-        raise PictureError(f'"image" is {type(image).__name__}; it must be the base64 text of an encoded picture')
+        raise ImageError(f'"image" is {type(image).__name__}; it must be the base64 text of an encoded image')
     if len(image) * 3 // 4 > MAX_BYTES:
-        raise PictureError(f"the picture has more than {MAX_BYTES} bytes; send a smaller one")
+        raise ImageError(f"the image has more than {MAX_BYTES} bytes; send a smaller one")
     try:
         content = base64.b64decode("".join(image.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise PictureError('"image" is no base64; paths and URLs are not opened') from error
+        raise ImageError('"image" is no base64; paths and URLs are not opened') from error
     if not content:
-        raise PictureError('"image" is empty; it must be the base64 text of an encoded picture')
-    return read_picture(io.BytesIO(content), MAX_PIXELS)
+        raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
+    return read_image(io.BytesIO(content), MAX_PIXELS)
 
 
 def _images(model_input: pd.DataFrame) -> list[object]:

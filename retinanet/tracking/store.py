@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock
 
 from retinanet.errors import TrackingError
-from retinanet.files import home
+from retinanet.files import repo_root
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # One retry and short waits: training must not stand still because a server is away.
-QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+SHORT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 # Artifacts are large and a server may pass them on to an object store before it answers.
-PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
+LONG_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
 LOCKED_AFTER_S = 2.0
 # MLflow's pages guess otherwise whether an experiment is of trained networks or of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -34,7 +34,7 @@ class Store(NamedTuple):
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI where it is set, else mlflow.db at the repository's root, also in DVC's temporary copies."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home().resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repo_root().resolve() / 'mlflow.db'}"
 
 
 def open_store(experiment: str) -> Store:
@@ -81,7 +81,7 @@ def is_local(uri: str) -> bool:
     return uri.startswith("sqlite:")
 
 
-def answers() -> bool:
+def is_writable() -> bool:
     """Whether the store would take a write now, found out within seconds (a server: not asked, its calls are quick)."""
     uri = tracking_uri()
     if not is_local(uri):
@@ -106,17 +106,19 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name, value in QUICK.items():
+    for name, value in SHORT_TIMEOUTS.items():
         os.environ.setdefault(name, value)
     for name, level in (("mlflow", logging.ERROR), ("alembic", logging.ERROR), ("mlflow.store", logging.CRITICAL)):
         logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
-def patience() -> Iterator[None]:
+def long_timeouts() -> Iterator[None]:
     """Inside, requests to a server may take as long as sending a model takes."""
-    before = {name: os.environ.get(name) for name in PATIENT}
-    os.environ.update({name: value for name, value in PATIENT.items() if before[name] in (None, QUICK[name])})
+    before = {name: os.environ.get(name) for name in LONG_TIMEOUTS}
+    os.environ.update(
+        {name: value for name, value in LONG_TIMEOUTS.items() if before[name] in (None, SHORT_TIMEOUTS[name])}
+    )
     try:
         yield
     finally:
@@ -139,7 +141,7 @@ def unreachable(error: Exception) -> TrackingError:
 
 def lock_path(name: str) -> Path:
     """A file to lock while the store is changed by more than one call."""
-    path = home() / ".cache" / "tracking" / f"{name}.lock"
+    path = repo_root() / ".cache" / "tracking" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -150,4 +152,4 @@ def _lock(name: str) -> FileLock:
 
 def _artifact_location() -> str | None:
     # A server knows its own place for artifacts.
-    return (home().resolve() / "mlartifacts").as_uri() if is_local(tracking_uri()) else None
+    return (repo_root().resolve() / "mlartifacts").as_uri() if is_local(tracking_uri()) else None

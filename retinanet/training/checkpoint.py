@@ -74,18 +74,18 @@ def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:
     On a full disk that is said, and the one before goes on to serve.
     """
     path = folder / f"step-{position:08d}.pt"
-    part = path.with_suffix(".part")
+    micro_batch = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with micro_batch.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         # torch.load does not notice a flipped bit; a hash does.
-        path.with_suffix(".sha256").write_text(sha256_of(part))
-        part.rename(path)
+        path.with_suffix(".sha256").write_text(sha256_of(micro_batch))
+        micro_batch.rename(path)
     except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
-        part.unlink(missing_ok=True)
+        micro_batch.unlink(missing_ok=True)
         print(f"{path} could not be saved ({' '.join(str(error).split())[:200]}); the one before it serves")
         return
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:

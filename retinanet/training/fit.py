@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,27 +14,26 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from retinanet import distributed
-from retinanet.config.settings import Train
+from retinanet.config.training import Runtime, Train
 from retinanet.dataset.augment import Augmentation
 from retinanet.dataset.coco import CocoDataset
-from retinanet.dataset.image_cache import PictureCache
+from retinanet.dataset.image_cache import ImageCache
 from retinanet.dataset.loading import batches_of, loader_of
-from retinanet.dataset.samples import EpochBatches, TrainingPictures
+from retinanet.dataset.samples import EpochBatches, TrainingImages
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.evaluation.validate import validate
-from retinanet.files import home
-from retinanet.images.preprocess import padding_colour
-from retinanet.inference.detector import DecodeSettings
+from retinanet.images.preprocess import InputSize, padding_color
+from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
 from retinanet.training.process import StopSignal
 from retinanet.training.replay import keep_step
-from retinanet.training.step import FIGURES, Learner, NotFiniteError, train_step
+from retinanet.training.step import STEP_METRICS, Learner, NotFiniteError, train_step
 
 
 class Epoch(NamedTuple):
-    """As many steps as a pass over the training pictures takes.
+    """As many steps as a pass over the training images takes.
 
     number counts from 1; metrics by name; weights are those to deploy.
     """
@@ -44,13 +44,21 @@ class Epoch(NamedTuple):
     weights: dict[str, torch.Tensor]
 
 
-class _Standing(NamedTuple):
+class TrainingSets(NamedTuple):
+    """What is trained on, what decides which epoch is best, and the folder that file names start from."""
+
+    train: CocoDataset
+    val: CocoDataset
+    root: Path = Path()
+
+
+class TrainState(NamedTuple):
     """How far training is: epochs done, steps done of the next one, the sums of their figures and the seconds that
     they took, the best AP on val and the validations since."""
 
     epoch: int = 0
     step: int = 0
-    sums: tuple[float, ...] = (0.0,) * len(FIGURES)
+    sums: tuple[float, ...] = (0.0,) * len(STEP_METRICS)
     seconds: float = 0.0
     best: float = -math.inf
     validations_since: int = 0
@@ -58,133 +66,146 @@ class _Standing(NamedTuple):
 
 def fit(
     model: RetinaNet,
-    train_set: CocoDataset,
-    val_set: CocoDataset,
-    root: Path,
+    sets: TrainingSets,
     settings: Train,
-    decoding: DecodeSettings,
+    runtime: Runtime,
+    input_size: InputSize,
     device: torch.device,
     folder: Path,
+    cache: Path | None = None,
     stop: StopSignal | None = None,
 ) -> Iterator[Epoch]:
     """Train, and yield each epoch when it is done; go on from the last checkpoint found in `folder`.
 
-    Epochs that an earlier process finished are not yielded again. On a signal that `stop` caught, where training
-    stands is saved and the process exits with 128 + its number. Raises TrainingError when the loss is not finite.
+    Epochs that an earlier process finished are not yielded again. cache is the folder of decoded images, if they are
+    kept. On a signal that `stop` caught, the state is saved and the process exits with 128 + the signal's number.
+    Raises TrainingError if the loss is not finite.
     """
     here = distributed.world()
     stop = stop or StopSignal(())
-    loader, batches = _loader(model, train_set, root, settings, device)
-    learner = Learner(model, settings, settings.epochs * batches.steps, device, train_set.class_names)
-    standing = _resume(folder, learner)
+    loader, batches = _loader(model, sets, settings, runtime, input_size, device, cache)
+    learner = Learner(model, settings, settings.epochs * batches.steps, device, sets.train.class_names)
+    train_state = _resume(folder, learner)
 
-    def save(reached: _Standing) -> None:
+    def save(reached: TrainState) -> None:
         if here.rank == 0:
             position = reached.epoch * batches.steps + reached.step
-            save_checkpoint(folder, position, {"learner": learner.state_dict(), "standing": list(reached)})
+            save_checkpoint(folder, position, {"learner": learner.state_dict(), "train_state": list(reached)})
 
-    while standing.epoch < settings.epochs and not _gave_up(standing, settings):
-        number = standing.epoch + 1
-        batches.epoch, batches.first = number, standing.step
+    while train_state.epoch < settings.epochs and not _gave_up(train_state, settings):
+        number = train_state.epoch + 1
+        batches.epoch, batches.first = number, train_state.step
         ended = saved = time.monotonic()
         model.train()
         name = f"epoch {number}/{settings.epochs}"
         quiet = True if here.rank else None
-        bar = tqdm(desc=name, initial=standing.step, total=batches.steps, unit="step", disable=quiet, leave=False)
-        parts = batches_of(loader)
-        while standing.step < batches.steps:
+        bar = tqdm(desc=name, initial=train_state.step, total=batches.steps, unit="step", disable=quiet, leave=False)
+        micro_batches = batches_of(loader)
+        while train_state.step < batches.steps:
             # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well. torch
             # takes seeds of 64 bits.
-            drawn = ((settings.seed * 10_007 + number) * 1_000_003 + standing.step) * 101 + here.rank
+            drawn = ((settings.seed * 10_007 + number) * 1_000_003 + train_state.step) * 101 + here.rank
             torch.manual_seed(drawn % 2**63)
-            batch = list(islice(parts, settings.accumulate))
+            batch = list(islice(micro_batches, runtime.accumulation_steps))
             try:
-                figures = train_step(learner, batch)
+                step_metrics = train_step(learner, batch)
             except NotFiniteError as error:
-                raise _not_finite(f"epoch {number}, step {standing.step}", error, learner, train_set, folder) from error
-            sums = tuple(a + b for a, b in zip(standing.sums, figures.tolist(), strict=True))
+                raise _not_finite(
+                    f"epoch {number}, step {train_state.step}", error, learner, sets.train, folder
+                ) from error
+            sums = tuple(a + b for a, b in zip(train_state.sums, step_metrics.tolist(), strict=True))
             began, ended = ended, time.monotonic()
-            standing = standing._replace(step=standing.step + 1, sums=sums, seconds=standing.seconds + ended - began)
+            train_state = train_state._replace(
+                step=train_state.step + 1, sums=sums, seconds=train_state.seconds + ended - began
+            )
             bar.update()
-            if signal := distributed.highest(stop.number):
-                save(standing)
+            if signal := distributed.all_reduce_max(stop.number):
+                save(train_state)
                 raise SystemExit(128 + signal)
-            if time.monotonic() - saved > settings.checkpoint_minutes * 60:
-                save(standing)
+            if time.monotonic() - saved > runtime.checkpoint_minutes * 60:
+                save(train_state)
                 saved = time.monotonic()
         bar.close()
-        metrics = {name: value / batches.steps for name, value in zip(FIGURES, standing.sums, strict=True)}
+        metrics = {name: value / batches.steps for name, value in zip(STEP_METRICS, train_state.sums, strict=True)}
         metrics |= {
             "learning_rate": float(learner.schedule.get_last_lr()[-1]),
-            "pictures_per_second": batches.steps * settings.batch_size / standing.seconds,
+            "images_per_second": batches.steps * settings.batch_size / train_state.seconds,
         }
-        is_best, best, since = False, standing.best, standing.validations_since
+        is_best, best, since = False, train_state.best, train_state.validations_since
         if number % settings.validate_every == 0 or number == settings.epochs:
-            with stop.at_once(partial(save, standing)):
-                metrics |= _validation_metrics(learner, val_set, root, decoding, settings)
+            with stop.at_once(partial(save, train_state)):
+                metrics |= _validation_metrics(learner, sets, input_size, runtime)
             is_best = metrics["val/AP"] >= best
             best, since = (metrics["val/AP"], 0) if is_best else (best, since + 1)
-        metrics["seconds"] = standing.seconds + time.monotonic() - ended
+        metrics["seconds"] = train_state.seconds + time.monotonic() - ended
         yield Epoch(number, metrics, is_best, learner.deployed.state_dict())
         # After the caller kept what it wants of the epoch: a crash between the two repeats its end, losing nothing.
-        standing = _Standing(epoch=number, best=best, validations_since=since)
-        save(standing)
+        train_state = TrainState(epoch=number, best=best, validations_since=since)
+        save(train_state)
 
 
 def _loader(
-    model: RetinaNet, train_set: CocoDataset, root: Path, settings: Train, device: torch.device
+    model: RetinaNet,
+    sets: TrainingSets,
+    settings: Train,
+    runtime: Runtime,
+    input_size: InputSize,
+    device: torch.device,
+    cache: Path | None,
 ) -> tuple[DataLoader, EpochBatches]:
     here = distributed.world()
-    padding = padding_colour(model.backbone.mean)
-    side, long_side = model.settings.short_side, model.settings.long_side
-    augmentation = Augmentation(settings.augment, side, long_side, padding)
-    cache = PictureCache(home() / ".cache" / "pictures") if settings.cache_pictures else None
-    pictures = TrainingPictures(train_set, root, augmentation, settings.seed, cache)
+    padding = padding_color(model.backbone.mean)
+    side = input_size.short_side
+    augmentation = Augmentation(settings.augment, side, input_size.long_side, padding)
+    image_cache = ImageCache(cache) if cache else None
+    images = TrainingImages(sets.train, sets.root, augmentation, settings.seed, image_cache)
     canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
     if settings.augment.multi_scale == [1.0]:
         canvases = [side]
     batches = EpochBatches(
-        len(pictures), settings.batch_size, settings.seed, canvases, settings.accumulate, here.rank, here.size
+        len(images), settings.batch_size, settings.seed, canvases, runtime.accumulation_steps, here.rank, here.size
     )
     loader = loader_of(
-        pictures,
-        settings.workers,
+        images,
+        runtime.workers,
         padding,
         batch_sampler=batches,
-        persistent_workers=settings.workers > 0,
+        persistent_workers=runtime.workers > 0,
         pin_memory=device.type == "cuda",
     )
     return loader, batches
 
 
 def _not_finite(
-    where: str, error: NotFiniteError, learner: Learner, train_set: CocoDataset, folder: Path
+    where: str, error: NotFiniteError, learner: Learner, dataset: CocoDataset, folder: Path
 ) -> TrainingError:
     """What to tell of a step that failed, which is kept with the parts of all processes."""
-    parts = distributed.gathered(list(error.parts))
+    micro_batches = distributed.all_gather(list(error.micro_batches))
     kept = folder / "failed-step.pt"
     if distributed.world().rank == 0:
-        keep_step(kept, learner, parts)
+        keep_step(kept, learner, micro_batches)
     # One that ends takes the others along.
-    distributed.wait_for_all()
-    names = {picture.id: picture.file_name for picture in train_set.pictures}
-    pictures = ", ".join(names[picture_id] for part in parts for picture_id in part.picture_ids)
+    distributed.barrier()
+    names = {image.id: image.file_name for image in dataset.images}
+    images = ", ".join(names[image_id] for micro_batch in micro_batches for image_id in micro_batch.image_ids)
     return TrainingError(
-        f"{where}: {error} on {pictures}; kept: `retinanet replay-step {kept}` shows the losses by level and the "
+        f"{where}: {error} on {images}; kept: `retinanet replay-step {kept}` shows the losses by level and the "
         "gradients; lower train.learning_rate or set train.precision: fp32"
     )
 
 
-def _gave_up(standing: _Standing, settings: Train) -> bool:
-    return bool(settings.patience) and standing.validations_since >= settings.patience
+def _gave_up(train_state: TrainState, settings: Train) -> bool:
+    return bool(settings.patience) and train_state.validations_since >= settings.patience
 
 
 def _validation_metrics(
-    learner: Learner, val_set: CocoDataset, root: Path, decoding: DecodeSettings, settings: Train
+    learner: Learner, sets: TrainingSets, input_size: InputSize, runtime: Runtime
 ) -> dict[str, float]:
-    compared = settings.box_loss, settings.smooth_l1_beta
-    found = validate(learner.deployed, val_set, root, decoding, learner.device, *compared, settings.workers)
-    metrics = coco_metrics(val_set, found.results)
+    # The averaged weights are on the device, too.
+    network = learner.deployed.to(learner.device)
+    loss = replace(learner.loss, class_weights=None)
+    found = validate(network, sets.val, sets.root, input_size, STANDARD_DECODING, loss, runtime.workers)
+    metrics = coco_metrics(sets.val, found.results)
     return {
         "val/classification_loss": found.classification_loss,
         "val/box_loss": found.box_loss,
@@ -192,14 +213,14 @@ def _validation_metrics(
     }
 
 
-def _resume(folder: Path, learner: Learner) -> _Standing:
+def _resume(folder: Path, learner: Learner) -> TrainState:
     state = load_checkpoint(folder)
     if state is None:
-        return _Standing()
+        return TrainState()
     learner.load_state_dict(state["learner"])
-    standing = _Standing(*state["standing"])
-    epoch, step = standing.epoch, standing.step
+    train_state = TrainState(*state["train_state"])
+    epoch, step = train_state.epoch, train_state.step
     where = f"epoch {epoch}" + (f" and {step} steps" if step else "")
     if distributed.world().rank == 0:
         print(f"train: going on after {where}, from {folder}", flush=True)
-    return standing._replace(sums=tuple(standing.sums))
+    return train_state._replace(sums=tuple(train_state.sums))

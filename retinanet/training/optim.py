@@ -1,4 +1,4 @@
-"""Optimiser, learning-rate schedule, averaged weights and numeric precision."""
+"""Optimizer, learning-rate schedule, averaged weights and numeric precision."""
 
 import math
 from collections.abc import Callable
@@ -15,10 +15,11 @@ from retinanet.model.retinanet import RetinaNet
 Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
-def build_optimiser(
-    model: RetinaNet, kind: str, learning_rate: float, backbone_rate: float, weight_decay: float
+def build_optimizer(
+    model: RetinaNet, kind: str, learning_rate: float, backbone_lr_multiplier: float, weight_decay: float
 ) -> Optimizer:
-    """SGD (momentum 0.9) or AdamW. Norms and biases do not decay; the backbone learns backbone_rate times as fast."""
+    """SGD (momentum 0.9) or AdamW. Norms and biases do not decay; the backbone learns at learning_rate times
+    backbone_lr_multiplier."""
     backbone = {id(p) for p in model.backbone.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -27,7 +28,7 @@ def build_optimiser(
     options = [
         {
             "params": parameters,
-            "lr": learning_rate * (backbone_rate if in_backbone else 1),
+            "lr": learning_rate * (backbone_lr_multiplier if in_backbone else 1),
             "weight_decay": weight_decay if decays else 0.0,
         }
         for (in_backbone, decays), parameters in groups.items()
@@ -35,9 +36,9 @@ def build_optimiser(
     return AdamW(options) if kind == "adamw" else SGD(options, momentum=0.9)
 
 
-def build_schedule(optimiser: Optimizer, kind: str, steps: int, warmup_steps: int) -> LambdaLR:
+def build_schedule(optimizer: Optimizer, kind: str, steps: int, warmup_steps: int) -> LambdaLR:
     """Linear warm-up, then cosine to zero, x0.1 at 16/26 and 22/26 of the steps (torchvision's), or constant."""
-    return LambdaLR(optimiser, _factor(kind, steps, warmup_steps))
+    return LambdaLR(optimizer, _factor(kind, steps, warmup_steps))
 
 
 def average_weights(model: nn.Module, steps: int) -> AveragedModel:

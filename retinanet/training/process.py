@@ -1,8 +1,6 @@
-"""What a training process asks of the machine it runs on."""
+"""How a training process ends: on signals, and with the process that started it."""
 
-import ctypes
 import os
-import platform
 import signal
 import sys
 import threading
@@ -12,10 +10,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 import psutil
-import torch
-
-# glibc's mallopt(3) names.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 class StopSignal:
@@ -69,22 +63,6 @@ def stop_with_starter(is_one_of_several: bool, poll_s: float = 0.5) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors for the next step's, instead of a page fault for each page again.
-
-    A third of a step on two cores was page faults. Does nothing where the C library is another.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def best_device() -> torch.device:
-    """The GPU of this process where there is one."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def _is_dvc(process: psutil.Process) -> bool:

@@ -1,26 +1,27 @@
 """The network as training begins with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from retinanet.config.settings import Params
+from retinanet.config.model import Model
 from retinanet.model.backbones import freeze_stages
-from retinanet.model.pretrained import load_weights
 from retinanet.model.retinanet import RetinaNet
+from retinanet.training.pretrained import load_weights
 
-WEIGHTS = Path("data/weights")
 
+def starting_model(
+    settings: Model, seed: int, class_names: Sequence[str], weights: str, packaged: Mapping[str, Path]
+) -> tuple[RetinaNet, list[str]]:
+    """The network with its first weights, some of them frozen; and lines about what was loaded.
 
-def starting_model(params: Params, class_names: Sequence[str], weights: str) -> tuple[RetinaNet, list[str]]:
-    """The network with its first weights, some of them frozen, as params say; and lines about what was loaded.
-
-    weights is model.weights, or the file that stands for a registered version. Raises WeightsError.
+    weights is model.weights, or the file of a registered version; packaged are files of backbones' ImageNet weights.
+    Raises WeightsError.
     """
-    torch.manual_seed(params.train.seed)
-    model = RetinaNet(params.model, len(class_names))
-    packaged = {params.download.weights.backbone: WEIGHTS / Path(params.download.weights.member).name}
+    # A seed may have more than the 64 bits that torch takes.
+    torch.manual_seed(seed % 2**63)
+    model = RetinaNet(len(class_names), **settings.architecture())
     said = load_weights(model, weights, packaged, class_names)
-    freeze_stages(model.backbone, params.model.frozen_stages)
+    freeze_stages(model.backbone, settings.frozen_stages)
     return model, said

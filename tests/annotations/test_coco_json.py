@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from support.prepare_workspace import coco_content, save_pictures
+from support.prepare_workspace import coco_content, save_images
 
 from retinanet.annotations.coco_json import find_coco_files, read_coco_source
 from retinanet.errors import AnnotationError
@@ -17,34 +17,34 @@ def read(root, files: dict[str, dict], column: str = ""):
 
 
 def test_boxes_become_corners_and_ids_are_kept(tmp_path):
-    save_pictures(tmp_path / "images", OBJECTS)
+    save_images(tmp_path / "images", OBJECTS)
     content = coco_content(OBJECTS)
     content["categories"] = [{"id": 3, "name": "cat"}, {"id": 90, "name": "dog"}, {"id": 91, "name": "bird"}]
     for annotation, category_id in zip(content["annotations"], (3, 90), strict=True):
         annotation["category_id"] = category_id
     found = read(tmp_path, {"a.json": content})
     assert found.category_ids == {"cat": 3, "dog": 90, "bird": 91}
-    assert [box.xyxy for picture in found.pictures for box in picture.boxes] == [(1, 2, 30, 40), (0, 0, 64, 48)]
-    assert [picture.source_id for picture in found.pictures] == [1, 2, 3]
-    assert {picture.split for picture in found.pictures} == {None}
-    assert found.pictures[0].size == (64, 48)
+    assert [box.xyxy for image in found.images for box in image.boxes] == [(1, 2, 30, 40), (0, 0, 64, 48)]
+    assert [image.source_id for image in found.images] == [1, 2, 3]
+    assert {image.split for image in found.images} == {None}
+    assert found.images[0].size == (64, 48)
 
 
 @pytest.mark.parametrize(
     ("area", "kept"), [(7.5, 7.5), (0, None), (-3, None), ("7", None), (None, None), (float("nan"), None)]
 )
 def test_an_area_that_is_none_is_the_boxes_own(tmp_path, area, kept):
-    save_pictures(tmp_path, OBJECTS)
+    save_images(tmp_path, OBJECTS)
     content = coco_content(OBJECTS)
     content["annotations"][0] |= {"area": area, "iscrowd": 1, "segmentation": [[1, 2, 3, 4, 5, 6]]}
-    box = read(tmp_path, {"a.json": content}).pictures[0].boxes[0]
+    box = read(tmp_path, {"a.json": content}).images[0].boxes[0]
     assert (box.area, box.iscrowd) == (kept, True)
 
 
 def test_splits_lie_in_the_names_of_several_files(tmp_path):
     """cocodataset.org's layout."""
     for split, names in (("train2017", "ab"), ("val2017", "c")):
-        save_pictures(tmp_path / split, {f"{name}.png": [] for name in names})
+        save_images(tmp_path / split, {f"{name}.png": [] for name in names})
     part = {name: coco_content({f"{n}.png": [] for n in names}) for name, names in (("train", "ab"), ("val", "c"))}
     found = read(
         tmp_path,
@@ -54,25 +54,25 @@ def test_splits_lie_in_the_names_of_several_files(tmp_path):
             "annotations/captions_val2017.json": {"images": [], "annotations": [], "categories": []},
         },
     )
-    assert [picture.split for picture in found.pictures] == ["train", "train", "val"]
+    assert [image.split for image in found.images] == ["train", "train", "val"]
 
 
 def test_files_in_folders_called_like_splits(tmp_path):
     for split, name in (("train", "a.png"), ("valid", "b.png")):
-        save_pictures(tmp_path / split, {name: []})
+        save_images(tmp_path / split, {name: []})
     files = {f"{s}/_annotations.coco.json": coco_content({n: []}) for s, n in (("train", "a.png"), ("valid", "b.png"))}
-    assert [picture.split for picture in read(tmp_path, files).pictures] == ["train", "val"]
+    assert [image.split for image in read(tmp_path, files).images] == ["train", "val"]
 
 
-def test_a_missing_picture_is_skipped(tmp_path):
-    save_pictures(tmp_path, {"a.png": [], "c.png": []})
+def test_a_missing_image_is_skipped(tmp_path):
+    save_images(tmp_path, {"a.png": [], "c.png": []})
     found = read(tmp_path, {"a.json": coco_content(OBJECTS)})
-    assert [picture.file.name for picture in found.pictures] == ["a.png", "c.png"]
+    assert [image.file.name for image in found.images] == ["a.png", "c.png"]
     assert found.skipped[0].file == "b.png" and "missing" in found.skipped[0].reason
 
 
-def test_a_picture_in_two_files_is_refused(tmp_path):
-    save_pictures(tmp_path, OBJECTS)
+def test_a_image_in_two_files_is_refused(tmp_path):
+    save_images(tmp_path, OBJECTS)
     files = {"train.json": coco_content(OBJECTS), "val.json": coco_content({"a.png": []})}
     with pytest.raises(AnnotationError, match=r"val\.json: 'a\.png' is listed twice, first in .*train\.json"):
         read(tmp_path, files)
@@ -86,7 +86,7 @@ def test_a_picture_in_two_files_is_refused(tmp_path):
     ],
 )
 def test_categories_that_contradict_each_other_are_refused(tmp_path, categories, said):
-    save_pictures(tmp_path, OBJECTS)
+    save_images(tmp_path, OBJECTS)
     second = {"images": [], "annotations": [], "categories": categories}
     with pytest.raises(AnnotationError, match=said):
         read(tmp_path, {"train.json": coco_content(OBJECTS), "val.json": second})
@@ -101,7 +101,7 @@ def test_other_json_is_not_looked_at_but_broken_json_is_named(tmp_path):
 
 
 def test_a_key_of_the_image_may_name_the_group(tmp_path):
-    save_pictures(tmp_path, OBJECTS)
+    save_images(tmp_path, OBJECTS)
     content = coco_content(OBJECTS)
     content["images"][0]["video_id"] = 7
-    assert [picture.group for picture in read(tmp_path, {"a.json": content}, "video_id").pictures] == ["7", None, None]
+    assert [image.group for image in read(tmp_path, {"a.json": content}, "video_id").images] == ["7", None, None]

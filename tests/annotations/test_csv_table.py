@@ -1,5 +1,5 @@
 import pytest
-from support.prepare_workspace import save_pictures, write_csv
+from support.prepare_workspace import save_images, write_csv
 
 from retinanet.annotations.csv_table import find_csv_files, read_csv_source
 from retinanet.errors import AnnotationError
@@ -8,7 +8,7 @@ OBJECTS = {"a.png": [("cat", (1, 2, 30, 40)), ("dog", (0, 0, 64, 48))], "b.png":
 
 
 def read(root, text: str, name: str = "boxes.csv", column: str = ""):
-    save_pictures(root, {"a.png": [], "b.png": []})
+    save_images(root, {"a.png": [], "b.png": []})
     (root / name).write_text(text, encoding="utf-8")
     return read_csv_source(root, find_csv_files(root), column)
 
@@ -16,7 +16,7 @@ def read(root, text: str, name: str = "boxes.csv", column: str = ""):
 def test_rows_without_a_header(tmp_path):
     write_csv(tmp_path, OBJECTS)
     found = read_csv_source(tmp_path, find_csv_files(tmp_path))
-    assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.pictures] == list(OBJECTS.values())
+    assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
     assert found.skipped == []
 
 
@@ -24,24 +24,24 @@ def test_rows_without_a_header(tmp_path):
 def test_columns_may_have_names(tmp_path, header):
     write_csv(tmp_path, OBJECTS, header)
     found = read_csv_source(tmp_path, find_csv_files(tmp_path))
-    assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.pictures] == list(OBJECTS.values())
+    assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
 
 
 def test_columns_in_another_order_with_split_and_group(tmp_path):
     text = "filename,width,height,class,xmin,ymin,xmax,ymax,Split,patient\na.png,64,48,cat,1,2,3,4,valid,p7\n"
-    (picture,) = read(tmp_path, text, column="patient").pictures
-    assert (picture.split, picture.group, picture.boxes[0].xyxy) == ("val", "p7", (1, 2, 3, 4))
+    (image,) = read(tmp_path, text, column="patient").images
+    assert (image.split, image.group, image.boxes[0].xyxy) == ("val", "p7", (1, 2, 3, 4))
 
 
 def test_several_tables_are_splits(tmp_path):
-    save_pictures(tmp_path, {"a.png": [], "b.png": []})
+    save_images(tmp_path, {"a.png": [], "b.png": []})
     (tmp_path / "my_train.csv").write_text("a.png,1,2,3,4,cat\n")
     (tmp_path / "my-val.csv").write_text("b.png,1,2,3,4,cat\n")
     found = read_csv_source(tmp_path, find_csv_files(tmp_path))
-    assert [picture.split for picture in found.pictures] == ["train", "val"]
+    assert [image.split for image in found.images] == ["train", "val"]
 
 
-def test_a_picture_in_two_splits_is_refused(tmp_path):
+def test_a_image_in_two_splits_is_refused(tmp_path):
     (tmp_path / "train.csv").write_text("a.png,1,2,3,4,cat\n")
     with pytest.raises(AnnotationError, match=r"val\.csv: line 1 has 'a\.png' in split val .*a row before in train"):
         read(tmp_path, "a.png,1,2,3,4,cat\n", "val.csv")
@@ -54,15 +54,15 @@ def test_a_list_of_classes_is_held_against_the_rows(tmp_path):
         read(tmp_path, "a.png,1,2,3,4,cow\n")
 
 
-def test_a_missing_picture_is_skipped_once(tmp_path):
+def test_a_missing_image_is_skipped_once(tmp_path):
     found = read(tmp_path, "a.png,1,2,3,4,cat\ngone.png,1,2,3,4,cat\ngone.png,5,6,7,8,cat\n")
     assert [one.file for one in found.skipped] == ["gone.png"]
 
 
 def test_paths_may_have_commas_quotes_and_newlines(tmp_path):
-    save_pictures(tmp_path, {'x, "y"\nz\u2028.png': []})
-    (picture,) = read(tmp_path, '"x, ""y""\nz\u2028.png",1,2,3,4,cat\n').pictures
-    assert picture.file.name == 'x, "y"\nz\u2028.png'
+    save_images(tmp_path, {'x, "y"\nz\u2028.png': []})
+    (image,) = read(tmp_path, '"x, ""y""\nz\u2028.png",1,2,3,4,cat\n').images
+    assert image.file.name == 'x, "y"\nz\u2028.png'
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_paths_may_have_commas_quotes_and_newlines(tmp_path):
     ],
 )
 def test_rows_that_cannot_be_understood_are_named(tmp_path, text, said):
-    save_pictures(tmp_path, {"a.png": []})
+    save_images(tmp_path, {"a.png": []})
     (tmp_path / "boxes.csv").write_text(text)
     with pytest.raises(AnnotationError, match=rf"boxes\.csv: .*{said}"):
         read_csv_source(tmp_path, [tmp_path / "boxes.csv"])

@@ -1,6 +1,7 @@
 import pytest
 
-from retinanet.annotations.paths import check_class_name, check_file_name, find_file, find_folder, read_lines
+from retinanet.annotations.paths import find_file, find_folder, read_lines
+from retinanet.dataset.coco_file import check_class_name, check_file_name
 from retinanet.errors import AnnotationError
 
 

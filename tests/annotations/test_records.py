@@ -1,25 +1,25 @@
 from pathlib import Path
 
-from retinanet.annotations.records import AnnotatedPicture, AnnotatedSet, Box, rename_classes, split_of_folders
+from retinanet.annotations.records import Box, SourceDataset, SourceImage, rename_classes, split_of_folders
 
 SQUARE = (0.0, 0.0, 9.0, 9.0)
 
 
 def test_renaming_merges_classes_and_keeps_the_lowest_id():
     boxes = (Box("Alive", SQUARE), Box("Dead", SQUARE), Box("Rock", SQUARE))
-    source = AnnotatedSet("coco", [AnnotatedPicture(Path("a.png"), boxes)], {"Dead": 7, "Alive": 3, "Rock": 5})
+    source = SourceDataset("coco", [SourceImage(Path("a.png"), boxes)], {"Dead": 7, "Alive": 3, "Rock": 5})
     renamed = rename_classes(source, {"Alive": "Tree", "Dead": "Tree"})
-    assert [box.class_name for box in renamed.pictures[0].boxes] == ["Tree", "Tree", "Rock"]
+    assert [box.class_name for box in renamed.images[0].boxes] == ["Tree", "Tree", "Rock"]
     assert renamed.category_ids == {"Tree": 3, "Rock": 5}
     assert renamed.remarks == []
 
 
 def test_renaming_a_class_that_is_not_there_is_said():
-    renamed = rename_classes(AnnotatedSet("yolo", class_names=["cat"]), {"cat": "pet", "dgo": "pet"})
+    renamed = rename_classes(SourceDataset("yolo", class_names=["cat"]), {"cat": "pet", "dgo": "pet"})
     assert renamed.class_names == ["pet"]
     assert renamed.remarks == ["rename_classes: no class is called dgo"]
 
 
 def test_the_innermost_folder_names_the_split():
     assert split_of_folders(("train", "set2", "Valid")) == "val"
-    assert split_of_folders(("pictures", "training_day")) is None
+    assert split_of_folders(("images", "training_day")) is None

@@ -1,5 +1,5 @@
 import pytest
-from support.prepare_workspace import save_pictures, voc_xml
+from support.prepare_workspace import save_images, voc_xml
 
 from retinanet.annotations.voc import looks_like_voc, read_voc
 from retinanet.errors import AnnotationError
@@ -8,8 +8,8 @@ BOX = [("cat", (1, 2, 30, 40))]
 
 
 def devkit(root, splits: dict[str, str], names: str = "abc"):
-    """VOC's own layout, a picture and an XML for each name; splits: list file -> its text."""
-    save_pictures(root / "JPEGImages", {f"{name}.png": [] for name in names})
+    """VOC's own layout, an image and an XML for each name; splits: list file -> its text."""
+    save_images(root / "JPEGImages", {f"{name}.png": [] for name in names})
     (root / "Annotations").mkdir()
     for name in names:
         (root / "Annotations" / f"{name}.xml").write_text(voc_xml(f"{name}.png", BOX))
@@ -19,56 +19,56 @@ def devkit(root, splits: dict[str, str], names: str = "abc"):
     return read_voc(root)
 
 
-def beside(root, xml: str, picture: str = "a.png"):
-    save_pictures(root, {picture: []})
+def beside(root, xml: str, image: str = "a.png"):
+    save_images(root, {image: []})
     (root / "a.xml").write_text(xml, encoding="utf-8")
     return read_voc(root)
 
 
 def test_boxes_and_size_are_kept_as_written(tmp_path):
-    (picture,) = beside(tmp_path, voc_xml("a.png", [("cat", (1, 2, 64, 48)), ("dög", (0.5, 1, 2, 3))])).pictures
-    assert picture.file == tmp_path / "a.png"
-    assert picture.size == (64, 48)
-    assert [(box.class_name, box.xyxy) for box in picture.boxes] == [("cat", (1, 2, 64, 48)), ("dög", (0.5, 1, 2, 3))]
+    (image,) = beside(tmp_path, voc_xml("a.png", [("cat", (1, 2, 64, 48)), ("dög", (0.5, 1, 2, 3))])).images
+    assert image.file == tmp_path / "a.png"
+    assert image.size == (64, 48)
+    assert [(box.class_name, box.xyxy) for box in image.boxes] == [("cat", (1, 2, 64, 48)), ("dög", (0.5, 1, 2, 3))]
 
 
-def test_a_picture_without_objects_is_kept(tmp_path):
-    assert beside(tmp_path, voc_xml("a.png", [])).pictures[0].boxes == ()
+def test_a_image_without_objects_is_kept(tmp_path):
+    assert beside(tmp_path, voc_xml("a.png", [])).images[0].boxes == ()
 
 
 def test_difficult_objects_are_crowds(tmp_path):
     xml = voc_xml("a.png", BOX).replace("<bndbox>", "<difficult>1</difficult><bndbox>")
-    assert beside(tmp_path, xml).pictures[0].boxes[0].iscrowd
+    assert beside(tmp_path, xml).images[0].boxes[0].iscrowd
 
 
 def test_the_xmls_own_name_goes_before_what_it_says(tmp_path):
-    save_pictures(tmp_path, {"other.png": []})
-    assert beside(tmp_path, voc_xml("other.png", BOX)).pictures[0].file == tmp_path / "a.png"
+    save_images(tmp_path, {"other.png": []})
+    assert beside(tmp_path, voc_xml("other.png", BOX)).images[0].file == tmp_path / "a.png"
 
 
 def test_the_name_inside_serves_where_the_own_does_not(tmp_path):
-    assert beside(tmp_path, voc_xml("other.png", BOX), "other.png").pictures[0].file == tmp_path / "other.png"
+    assert beside(tmp_path, voc_xml("other.png", BOX), "other.png").images[0].file == tmp_path / "other.png"
 
 
-def test_a_missing_picture_is_skipped(tmp_path):
+def test_a_missing_image_is_skipped(tmp_path):
     found = beside(tmp_path, voc_xml("gone.png", BOX), "else.png")
-    assert found.pictures == []
+    assert found.images == []
     assert found.skipped[0].file.endswith("a.xml") and "gone.png" in found.skipped[0].reason
-    assert found.remarks == ["1 pictures have no XML of their own and are left out"]
+    assert found.remarks == ["1 images have no XML of their own and are left out"]
 
 
 def test_official_splits(tmp_path):
     found = devkit(tmp_path, {"train.txt": "a\n", "val.txt": "b\n", "test.txt": "c\n"})
-    assert [picture.split for picture in found.pictures] == ["train", "val", "test"]
+    assert [image.split for image in found.images] == ["train", "val", "test"]
 
 
 def test_trainval_serves_as_train_where_test_has_no_other(tmp_path):
     found = devkit(tmp_path, {"trainval.txt": "a\nb\n", "test.txt": "c\n"})
-    assert [picture.split for picture in found.pictures] == ["train", "train", "test"]
+    assert [image.split for image in found.images] == ["train", "train", "test"]
 
 
 def test_lists_of_a_class_have_a_mark_behind_the_name(tmp_path):
-    assert devkit(tmp_path, {"train.txt": "a  1\nb -1\n"}).pictures[1].split == "train"
+    assert devkit(tmp_path, {"train.txt": "a  1\nb -1\n"}).images[1].split == "train"
 
 
 def test_a_name_in_two_splits_is_refused(tmp_path):
@@ -83,19 +83,19 @@ def test_a_name_without_annotation_is_skipped(tmp_path):
     ]
 
 
-def test_two_annotations_of_one_picture_are_refused(tmp_path):
+def test_two_annotations_of_one_image_are_refused(tmp_path):
     (tmp_path / "b.xml").write_text(voc_xml("a.png", BOX))
     with pytest.raises(AnnotationError, match=r"b\.xml: .*a\.png has two annotations"):
         beside(tmp_path, voc_xml("a.png", BOX))
 
 
 def test_an_element_may_name_the_group(tmp_path):
-    save_pictures(tmp_path, {"a.png": []})
+    save_images(tmp_path, {"a.png": []})
     extra = "<source><patient>p7</patient></source>"
     (tmp_path / "a.xml").write_text(voc_xml("a.png", BOX, extra=extra))
-    assert read_voc(tmp_path, "source/patient").pictures[0].group == "p7"
-    assert read_voc(tmp_path, "source/doctor").pictures[0].group is None
-    assert read_voc(tmp_path, "[").pictures[0].group is None
+    assert read_voc(tmp_path, "source/patient").images[0].group == "p7"
+    assert read_voc(tmp_path, "source/doctor").images[0].group is None
+    assert read_voc(tmp_path, "[").images[0].group is None
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_path_that_leads_out_is_refused(tmp_path):
 @pytest.mark.parametrize("side", ["0", "-5", "x", "inf", "nan"])
 def test_a_size_that_is_none_is_no_claim(tmp_path, side):
     xml = voc_xml("a.png", BOX).replace("<width>64</width>", f"<width>{side}</width>")
-    assert beside(tmp_path, xml).pictures[0].size is None
+    assert beside(tmp_path, xml).images[0].size is None
 
 
 def test_other_xml_is_no_annotation(tmp_path):
@@ -131,7 +131,7 @@ def test_other_xml_is_no_annotation(tmp_path):
     assert not looks_like_voc(tmp_path / "pom.xml")
     found = beside(tmp_path, voc_xml("a.png", BOX))
     assert looks_like_voc(tmp_path / "a.xml")
-    assert len(found.pictures) == 1
+    assert len(found.images) == 1
 
 
 def test_a_list_of_another_encoding_is_said(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from support.prepare_workspace import save_pictures, write_yolo
+from support.prepare_workspace import save_images, write_yolo
 
 from retinanet.annotations.yolo import find_class_file, read_yolo
 from retinanet.errors import AnnotationError
@@ -9,8 +9,8 @@ NAMES = "names: [cat, dog]\n"
 
 
 def one_line(root, line: str, names: str = NAMES):
-    """A picture 64 x 48 with one line of labels."""
-    save_pictures(root / "images", {"a.png": []})
+    """An image 64 x 48 with one line of labels."""
+    save_images(root / "images", {"a.png": []})
     (root / "labels").mkdir()
     (root / "labels/a.txt").write_text(line)
     (root / "data.yaml").write_text(names)
@@ -19,7 +19,7 @@ def one_line(root, line: str, names: str = NAMES):
 
 def test_shares_become_pixels(tmp_path):
     found = one_line(tmp_path, "1 0.5 0.25 0.5 0.5\n\n")
-    (box,) = found.pictures[0].boxes
+    (box,) = found.images[0].boxes
     assert (box.class_name, box.xyxy) == ("dog", (16, 0, 48, 24))
     assert found.class_names == ["cat", "dog"]
 
@@ -28,17 +28,17 @@ def test_whole_pixels_come_back_from_rounded_shares(tmp_path):
     """7 px of 64 is 0.109375, and 0.1094 with four digits, which would be 7.0016 px."""
     objects = {"a.png": [("cat", (7, 11, 20, 35))], "b.png": [("cat", (0, 0, 64, 48))]}
     write_yolo(tmp_path, objects, digits=4)
-    assert [p.boxes[0].xyxy for p in read_yolo(tmp_path).pictures] == [(7, 11, 20, 35), (0, 0, 64, 48)]
+    assert [p.boxes[0].xyxy for p in read_yolo(tmp_path).images] == [(7, 11, 20, 35), (0, 0, 64, 48)]
 
 
 def test_what_is_no_whole_pixel_stays(tmp_path):
-    (box,) = one_line(tmp_path, "0 0.503906 0.5 0.5 0.5").pictures[0].boxes  # a quarter pixel of 64 right
+    (box,) = one_line(tmp_path, "0 0.503906 0.5 0.5 0.5").images[0].boxes  # a quarter pixel of 64 right
     assert box.xyxy == pytest.approx((16.25, 12, 48.25, 36), abs=1e-4)
     assert box.xyxy[0] != 16.0
 
 
 def test_an_outline_is_the_box_around_it(tmp_path):
-    (box,) = one_line(tmp_path, "0 0.25 0.25 0.75 0.25 0.5 0.75").pictures[0].boxes
+    (box,) = one_line(tmp_path, "0 0.25 0.25 0.75 0.25 0.5 0.75").images[0].boxes
     assert box.xyxy == (16, 12, 48, 36)
 
 
@@ -82,15 +82,15 @@ def test_names_may_be_numbered(tmp_path):
 
 
 def test_a_list_of_names_serves_without_yaml(tmp_path):
-    save_pictures(tmp_path, {"a.png": []})
+    save_images(tmp_path, {"a.png": []})
     (tmp_path / "a.txt").write_text("1 .5 .5 .5 .5")
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    (picture,) = read_yolo(tmp_path).pictures
-    assert picture.boxes[0].class_name == "dog"
+    (image,) = read_yolo(tmp_path).images
+    assert image.boxes[0].class_name == "dog"
 
 
 def test_no_names_are_an_error(tmp_path):
-    save_pictures(tmp_path, {"a.png": []})
+    save_images(tmp_path, {"a.png": []})
     with pytest.raises(AnnotationError, match="with the names of the YOLO classes"):
         read_yolo(tmp_path)
 
@@ -104,17 +104,17 @@ def test_two_files_of_names_must_agree(tmp_path):
         find_class_file(tmp_path)
 
 
-def test_a_picture_without_labels_has_no_objects(tmp_path):
-    save_pictures(tmp_path / "images", {"b.png": []})
+def test_a_image_without_labels_has_no_objects(tmp_path):
+    save_images(tmp_path / "images", {"b.png": []})
     found = one_line(tmp_path, "0 .5 .5 .1 .1")
-    assert [len(picture.boxes) for picture in found.pictures] == [1, 0]
-    assert found.remarks == ["1 pictures have no label file and count as pictures without objects"]
+    assert [len(image.boxes) for image in found.images] == [1, 0]
+    assert found.remarks == ["1 images have no label file and count as images without objects"]
 
 
-def test_labels_without_a_picture_are_skipped(tmp_path):
+def test_labels_without_a_image_are_skipped(tmp_path):
     (tmp_path / "labels").mkdir(parents=True)
     (tmp_path / "labels/ghost.txt").write_text("0 .5 .5 .1 .1")
-    save_pictures(tmp_path / "images", {"a.png": []})
+    save_images(tmp_path / "images", {"a.png": []})
     (tmp_path / "data.yaml").write_text(NAMES)
     (skipped,) = read_yolo(tmp_path).skipped
     assert skipped.file.endswith("ghost.txt")
@@ -133,29 +133,29 @@ def test_official_splits(tmp_path, layout, settings):
     """As Roboflow and Ultralytics write them, with their authors' own paths; or by the folders' names alone."""
     for split in ("train", "valid", "test"):
         folder = tmp_path / layout.format(split=split)
-        save_pictures(folder, {f"{split}.png": []})
+        save_images(folder, {f"{split}.png": []})
         labels = folder.parent / "labels" if folder.name == "images" else tmp_path / "labels" / split
         labels.mkdir(parents=True)
         (labels / f"{split}.txt").write_text("0 .5 .5 .5 .5")
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": ["cat"], **settings}))
-    found = {p.file.stem: (p.split, len(p.boxes)) for p in read_yolo(tmp_path).pictures}
+    found = {p.file.stem: (p.split, len(p.boxes)) for p in read_yolo(tmp_path).images}
     assert found["train"] == ("train", 1)
     assert found["valid"] == ("val", 1)
     assert found.get("test", ("test", 1)) == ("test", 1)
 
 
-def test_splits_may_be_lists_of_pictures(tmp_path):
-    save_pictures(tmp_path / "images", {"a.png": [], "b.png": []})
+def test_splits_may_be_lists_of_images(tmp_path):
+    save_images(tmp_path / "images", {"a.png": [], "b.png": []})
     (tmp_path / "train.txt").write_text("./images/a.png\nimages/gone.png\n")
     (tmp_path / "val.txt").write_text("images/b.png\n")
     (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\nval: val.txt\n")
     found = read_yolo(tmp_path)
-    assert {picture.file.name: picture.split for picture in found.pictures} == {"a.png": "train", "b.png": "val"}
+    assert {image.file.name: image.split for image in found.images} == {"a.png": "train", "b.png": "val"}
     assert found.skipped[0].file.endswith("gone.png")
 
 
 def test_a_list_may_not_lead_out(tmp_path):
-    save_pictures(tmp_path / "images", {"a.png": []})
+    save_images(tmp_path / "images", {"a.png": []})
     (tmp_path / "train.txt").write_text("../../a.png\n")
     (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
     with pytest.raises(AnnotationError, match="inside the folder"):
@@ -163,13 +163,13 @@ def test_a_list_may_not_lead_out(tmp_path):
 
 
 def test_one_folder_for_two_splits_is_refused(tmp_path):
-    save_pictures(tmp_path / "images", {"a.png": []})
+    save_images(tmp_path / "images", {"a.png": []})
     (tmp_path / "data.yaml").write_text(NAMES + "train: images\nval: images\n")
     with pytest.raises(AnnotationError, match="is in train and in val"):
         read_yolo(tmp_path)
 
 
-def test_a_damaged_picture_is_left_to_its_check(tmp_path):
+def test_a_damaged_image_is_left_to_its_check(tmp_path):
     one_line(tmp_path, "0 .5 .5 .5 .5")
     (tmp_path / "images/a.png").write_bytes(b"")
-    assert len(read_yolo(tmp_path).pictures) == 1
+    assert len(read_yolo(tmp_path).images) == 1

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from retinanet.cli.predict import model_path, named_pictures, predict_pictures
-from retinanet.errors import PictureError, TrackingError, WeightsError
+from retinanet.cli.predict import model_path, named_images, predict_images
+from retinanet.errors import ImageError, TrackingError, WeightsError
 from retinanet.inference.detections import Detections
 
 
@@ -15,7 +15,7 @@ class OneDog:
     class_names = ("cat", "dog")
     category_ids = (3, 7)
 
-    def __call__(self, pictures):
+    def __call__(self, images):
         boxes = np.array([[1, 2, 5, 8], [0, 0, 1, 1]], np.float32)
         return [Detections(boxes, np.array([0.75, 0.1], np.float32), np.array([1, 0]))]
 
@@ -27,21 +27,21 @@ def folder(tmp_path, monkeypatch):
         Path(name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (20, 10)).save(name)
     Path("broken.jpg").write_bytes(b"")
-    Path("notes.txt").write_text("no picture")
+    Path("notes.txt").write_text("no image")
     return tmp_path
 
 
-def test_folders_give_their_pictures_and_files_themselves(folder):
-    assert named_pictures(["more", "notes.txt"]) == [Path("more/a.png"), Path("notes.txt")]
+def test_folders_give_their_images_and_files_themselves(folder):
+    assert named_images(["more", "notes.txt"]) == [Path("more/a.png"), Path("notes.txt")]
     Path("empty").mkdir()
-    with pytest.raises(PictureError, match="without pictures"):
-        named_pictures(["empty"])
+    with pytest.raises(ImageError, match="without images"):
+        named_images(["empty"])
 
 
-def test_all_readable_pictures_are_answered_and_drawn(folder, capsys):
+def test_all_readable_images_are_answered_and_drawn(folder, capsys):
     out = Path("out")
-    assert predict_pictures(OneDog(), named_pictures(["."]), out, least_score=0.3) == 1
-    content, results = (json.loads((out / f"{name}.json").read_text()) for name in ("pictures", "detections"))
+    assert predict_images(OneDog(), named_images(["."]), out, min_score=0.3) == 1
+    content, results = (json.loads((out / f"{name}.json").read_text()) for name in ("images", "detections"))
     assert [(i["file_name"], i["width"], i["height"]) for i in content["images"]] == [
         ("a.png", 20, 10),
         ("more/a.png", 20, 10),
@@ -55,12 +55,12 @@ def test_all_readable_pictures_are_answered_and_drawn(folder, capsys):
     assert sorted(p.name for p in out.glob("*.jpg")) == ["a-2.jpg", "a.jpg"]
     said = capsys.readouterr()
     assert "a.png: 1 dog: out/a.jpg" in said.out
-    assert said.err == "error: broken.jpg: has 0 bytes; a picture is needed (JPEG, PNG, TIFF …)\n"
+    assert said.err == "error: broken.jpg: has 0 bytes; an image is needed (JPEG, PNG, TIFF …)\n"
 
 
 def test_pycocotools_reads_both_files(folder):
-    predict_pictures(OneDog(), named_pictures(["a.png"]), Path("out"), least_score=0.0)
-    read = COCO("out/pictures.json").loadRes("out/detections.json")
+    predict_images(OneDog(), named_images(["a.png"]), Path("out"), min_score=0.0)
+    read = COCO("out/images.json").loadRes("out/detections.json")
     assert [row["score"] for row in read.loadAnns(read.getAnnIds())] == pytest.approx([0.75, 0.1])
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.squares import build_network
 
 from retinanet.cli.main import main as cli
 from retinanet.config.params import load_params
 from retinanet.config.presets.apply import preset_changes, preset_names, write_preset
 from retinanet.config.settings import Params
 from retinanet.errors import ParamsError
-from retinanet.model.retinanet import RetinaNet
 
 OWN = Path("params.yaml")
 ALL = ("torchvision_v1", "torchvision_v2", "detectron2")
@@ -32,7 +32,7 @@ GOLDEN = {
     "model.short_side": (800, 800, 800),
     "model.long_side": (1333, 1333, 1333),
     "train.box_loss": ("l1", "giou", "smooth_l1"),
-    "train.normaliser": ("image", "image", "moving"),
+    "train.normalizer": ("image", "image", "moving"),
     "train.box_weight": (1, 1, 1),
     "evaluate.score_threshold": (0.05, 0.05, 0.05),
     "evaluate.nms_iou": (0.5, 0.5, 0.5),
@@ -42,7 +42,7 @@ GOLDEN = {
 RECIPES = {
     "train.optimizer": ("sgd", "adamw"),
     "train.learning_rate": (0.01, 0.0001),
-    "train.learning_rate_batch": (16, 16),
+    "train.reference_batch_size": (16, 16),
     "train.weight_decay": (0.0001, 0.05),
     "train.batch_size": (16, 16),
     "train.epochs": (26, 26),
@@ -89,7 +89,7 @@ def test_each_convention(name, path):
 def test_the_network_is_the_published_one(name, millions, first, path):
     """Parameters as torchvision says of its weights for COCO's 91 ids; the first anchor of P3."""
     settings = with_preset(name, path).model
-    model = RetinaNet(settings, 91)
+    model = build_network(settings, 91)
     torch.testing.assert_close(model.anchors(64, 64)[0], torch.tensor(first).float(), atol=1e-3, rtol=0)
     if millions:
         assert sum(p.numel() for p in model.parameters()) == round(millions * 1e6)

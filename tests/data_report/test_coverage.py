@@ -5,8 +5,9 @@ from torchvision.ops import box_iou
 
 from retinanet.data_report.coverage import AnchorSettings, TrainingBoxes, anchor_shapes, best_ious, coverage_by_class
 from retinanet.data_report.coverage import training_boxes as boxes_at
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
-from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors, level_sizes
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
+from retinanet.model.anchors import cell_anchors, level_anchors, level_sizes
+from retinanet.model.levels import LEVEL_STRIDES
 
 USUAL = AnchorSettings((32, 64, 128, 256, 512), 3, (0.5, 1.0, 2.0))
 ONE = AnchorSettings((32, 64, 128, 256, 512), 1, (1.0,))
@@ -21,7 +22,7 @@ def test_a_box_on_an_anchor_has_iou_1():
 
 
 def test_a_box_between_the_cells_has_less():
-    """32 px wide, 4 px from the nearest of the centres that lie 8 apart: 28 / 36."""
+    """32 px wide, 4 px from the nearest of the centers that lie 8 apart: 28 / 36."""
     assert best_ious(boxes((20, 16, 52, 48)), ONE) == pytest.approx([28 / 36])
 
 
@@ -38,7 +39,7 @@ def test_the_best_is_that_of_all_the_models_anchors(convention, size):
     some = boxes(*np.concatenate([low, high], axis=1), size=size)
     settings = USUAL._replace(convention=convention)
     everything, grid = [], [side // 8 for side in size]
-    for level, stride in enumerate(STRIDES):
+    for level, stride in enumerate(LEVEL_STRIDES):
         grid = [-(-side // 2) for side in grid] if level else grid
         cell = cell_anchors(level_sizes(settings.sizes[level], 3, convention), list(settings.ratios), convention)
         everything.append(level_anchors(cell, tuple(grid), stride, size, convention))
@@ -55,11 +56,11 @@ def test_shapes_are_the_models(convention):
 
 
 def test_boxes_are_taken_at_the_training_size_and_crowds_left_out():
-    """A picture 100 x 50 with its short side made 100: twice the size, padded to 128 x 224."""
+    """An image 100 x 50 with its short side made 100: twice the size, padded to 128 x 224."""
     objects = Objects(np.array([[1, 2, 11, 22], [0, 0, 50, 50]], np.float32), np.array([1, 0]), np.array([False, True]))
     none = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
-    pictures = (Picture(1, "a", 100, 50), Picture(2, "b", 10, 10))
-    found = boxes_at(CocoDataset(pictures, ("cat", "dog"), (1, 2), {1: objects, 2: none}), 100, 1000)
+    images = (ImageInfo(1, "a", 100, 50), ImageInfo(2, "b", 10, 10))
+    found = boxes_at(CocoDataset(images, ("cat", "dog"), (1, 2), {1: objects, 2: none}), 100, 1000)
     assert found.xyxy.tolist() == [[2, 4, 22, 44]]
     assert found.input_sizes.tolist() == [[128, 224]]
     assert found.labels.tolist() == [1]

@@ -2,7 +2,7 @@ import numpy as np
 
 from retinanet.data_report.coverage import TrainingBoxes
 from retinanet.data_report.distributions import distributions, histogram
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 
 
 def test_a_value_on_an_edge_belongs_above_it():
@@ -20,11 +20,11 @@ def test_nothing_is_counted_as_nothing():
 def test_of_a_data_set():
     objects = Objects(np.array([[0, 0, 10, 40]], np.float32), np.array([0]), np.array([False]))
     none = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
-    pictures = tuple(Picture(n, f"{n}.png", 100 + n, 50) for n in range(10))
-    dataset = CocoDataset(pictures, ("cat",), (1,), {n: none if n else objects for n in range(10)})
+    images = tuple(ImageInfo(n, f"{n}.png", 100 + n, 50) for n in range(10))
+    dataset = CocoDataset(images, ("cat",), (1,), {n: none if n else objects for n in range(10)})
     boxes = TrainingBoxes(np.array([[0, 0, 10, 40.0]]), np.array([[64, 128]]), np.array([0]))
     found = distributions({"train": dataset}, boxes)
     assert {name: count for name, count in found["box_sides"].items() if count} == {"16 to 32": 1}
     assert {name: count for name, count in found["box_ratios"].items() if count} == {"≥ 4": 1}
-    assert {name: count for name, count in found["objects_a_picture"].items() if count} == {"0": 9, "1": 1}
-    assert found["picture_sizes"]["other"] == 2 and len(found["picture_sizes"]) == 9
+    assert {name: count for name, count in found["objects_a_image"].items() if count} == {"0": 9, "1": 1}
+    assert found["image_sizes"]["other"] == 2 and len(found["image_sizes"]) == 9

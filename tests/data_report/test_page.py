@@ -26,7 +26,7 @@ def test_the_page_needs_nothing_else(workspace):
     workspace.works()
     text = page(workspace)
     assert set(re.findall(r'(?:src|href)="([^":]*)', text)) == {"data"}
-    assert text.count("data:image/jpeg") == len(list((workspace.folder / "reports/data/pictures").iterdir()))
+    assert text.count("data:image/jpeg") == len(list((workspace.folder / "reports/data/images").iterdir()))
 
 
 def test_names_from_the_data_are_text_not_markup(workspace):
@@ -37,7 +37,7 @@ def test_names_from_the_data_are_text_not_markup(workspace):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
 
-def test_findings_are_shown_with_their_pictures_and_no_more_than_fit(workspace):
+def test_findings_are_shown_with_their_images_and_no_more_than_fit(workspace):
     write_coco(workspace.raw, objects(40))
     content = json.loads((workspace.raw / "annotations.json").read_text())
     for number in range(30):
@@ -47,20 +47,20 @@ def test_findings_are_shown_with_their_pictures_and_no_more_than_fit(workspace):
     (workspace.raw / "images/p039.png").write_bytes(b"")
     workspace.works()
     text = page(workspace)
-    assert "Skipped boxes: 30" in text and "Clipped boxes: 30" in text and "Skipped pictures: 1" in text
+    assert "Skipped boxes: 30" in text and "Clipped boxes: 30" in text and "Skipped images: 1" in text
     assert text.count("The first 24; all are in") == 2
     assert text.count("has no width or height") == 24 and text.count("not readable") == 1
-    assert len(workspace.figures()["skipped_boxes"]) == 30
+    assert len(workspace.statistics()["skipped_boxes"]) == 30
 
 
 def test_ids_and_new_names_are_kept(workspace):
     write_coco(workspace.raw, objects(20, ("cat", "dog")))
     workspace.change(rename_classes={"dog": "pet", "cow": "pet"})
     workspace.works()
-    figures = workspace.figures()
-    assert figures["category_ids"] == {"cat": 1, "pet": 2}
-    assert figures["renamed_classes"] == {"dog": "pet"}
-    assert figures["remarks"] == ["rename_classes: no class is called cow"]
+    statistics = workspace.statistics()
+    assert statistics["category_ids"] == {"cat": 1, "pet": 2}
+    assert statistics["renamed_classes"] == {"dog": "pet"}
+    assert statistics["remarks"] == ["rename_classes: no class is called cow"]
     assert "class dog is now pet" in page(workspace)
 
 

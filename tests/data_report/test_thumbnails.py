@@ -5,15 +5,15 @@ import pytest
 from PIL import Image
 from support.prepare_workspace import pixels
 
-from retinanet.data_report.thumbnails import look, sample
+from retinanet.data_report.thumbnails import sample, thumbnail
 from retinanet.dataset.coco import Objects
-from retinanet.drawing import COLOURS
+from retinanet.drawing import COLORS
 
 NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture
-def grey(tmp_path):
+def gray(tmp_path):
     Image.new("RGB", (400, 300), (90, 90, 90)).save(tmp_path / "a.png")
     return tmp_path / "a.png"
 
@@ -22,43 +22,43 @@ def decoded(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 
-def coloured(picture: np.ndarray, colour) -> np.ndarray:
-    return np.abs(picture - colour).max(axis=2) < 60
+def colored(image: np.ndarray, color) -> np.ndarray:
+    return np.abs(image - color).max(axis=2) < 60
 
 
-def test_a_picture_is_shown_small(grey):
-    assert decoded(look(grey)).shape == (225, 300, 3)
+def test_a_image_is_shown_small(gray):
+    assert decoded(thumbnail(gray)).shape == (225, 300, 3)
 
 
 @pytest.mark.parametrize(
     "xyxy",
     [(100, 100, 140, 130), (50, 50, 50, 50), (140, 130, 100, 100), (-20, -20, 30, 30), (399, 299, 399, 299)],
 )
-def test_a_box_is_shown_in_its_surroundings_however_small(grey, xyxy):
-    picture = decoded(look(grey, xyxy))
-    assert max(picture.shape) == 300
-    assert coloured(picture, COLOURS[2]).sum() > 15
+def test_a_box_is_shown_in_its_surroundings_however_small(gray, xyxy):
+    image = decoded(thumbnail(gray, xyxy))
+    assert max(image.shape) == 300
+    assert colored(image, COLORS[2]).sum() > 15
 
 
 @pytest.mark.parametrize("xyxy", [(NAN, 1, 2, 3), (1, 1, INF, 3), (500, 400, 600, 500), (-1e30, 0, 1e30, 9)])
-def test_a_box_that_is_nowhere_shows_the_picture_all_the_same(grey, xyxy):
-    assert look(grey, xyxy)
+def test_a_box_that_is_nowhere_shows_the_image_all_the_same(gray, xyxy):
+    assert thumbnail(gray, xyxy)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", None])
 def test_what_cannot_be_read_shows_nothing(tmp_path, content):
     if content is not None:
         (tmp_path / "b.png").write_bytes(content)
-    assert look(tmp_path / "b.png") is None
+    assert thumbnail(tmp_path / "b.png") is None
 
 
 def test_a_strip_of_one_pixel_is_shown(tmp_path):
     Image.fromarray(pixels(0, 3000, 1)).save(tmp_path / "a.png")
-    assert decoded(look(tmp_path / "a.png", (5, 0, 1e308, 1))).shape[1] == 300
+    assert decoded(thumbnail(tmp_path / "a.png", (5, 0, 1e308, 1))).shape[1] == 300
 
 
-def test_classes_have_their_colours(grey):
+def test_classes_have_their_colors(gray):
     boxes = np.array([[20, 20, 120, 120], [200, 100, 390, 290]], np.float32)
-    picture = decoded(sample(grey, Objects(boxes, np.array([0, 1]), np.zeros(2, bool)), ("cat", "dog")))
-    assert coloured(picture, COLOURS[0]).any() and coloured(picture, COLOURS[1]).any()
-    assert not coloured(picture, COLOURS[2]).any()
+    image = decoded(sample(gray, Objects(boxes, np.array([0, 1]), np.zeros(2, bool)), ("cat", "dog")))
+    assert colored(image, COLORS[0]).any() and colored(image, COLORS[1]).any()
+    assert not colored(image, COLORS[2]).any()

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retinanet.config.settings import Augment
-from retinanet.dataset.augment import Augmentation, Marked
+from retinanet.config.training import Augment
+from retinanet.dataset.augment import AnnotatedImage, Augmentation
 from retinanet.images.preprocess import resize
 
 PADDING = (128, 128, 128)
@@ -14,7 +14,7 @@ def settings(**changed) -> Augment:
     nothing = {
         "flip_horizontal": 0,
         "flip_vertical": 0,
-        "quarter_turns": False,
+        "rotate90": False,
         "scale": [1.0, 1.0],
         "multi_scale": [1.0],
         "mosaic": 0,
@@ -26,73 +26,77 @@ def settings(**changed) -> Augment:
     return Augment.model_validate(nothing | changed)
 
 
-def picture_with(boxes) -> np.ndarray:
+def image_with(boxes) -> np.ndarray:
     """Black, with white rectangles where the boxes are."""
-    picture = np.zeros((100, 100, 3), np.uint8)
+    image = np.zeros((100, 100, 3), np.uint8)
     for x1, y1, x2, y2 in boxes.astype(int):
-        picture[y1:y2, x1:x2] = 255
-    return picture
+        image[y1:y2, x1:x2] = 255
+    return image
 
 
-def augmented(augmentation: Augmentation, canvas: int, picture, boxes, labels, seed: list[int], crowds=NONE) -> Marked:
-    """The sample of that seed, the picture being brought to its scale first."""
-    scale = np.float32(augmentation.scale(*picture.shape[:2], seed, canvas))
-    return augmentation(Marked(resize(picture, scale), boxes * scale, labels, crowds * scale), seed, canvas)
+def augmented(
+    augmentation: Augmentation, canvas: int, image, boxes, labels, seed: list[int], crowds=NONE
+) -> AnnotatedImage:
+    """The sample of that seed, the image being brought to its scale first."""
+    scale = np.float32(augmentation.scale(*image.shape[:2], seed, canvas))
+    return augmentation(AnnotatedImage(resize(image, scale), boxes * scale, labels, crowds * scale), seed, canvas)
 
 
 def test_nothing_set_changes_nothing():
     augmentation = Augmentation(settings(), 100, 100, PADDING)
-    picture, boxes, labels, _ = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
-    np.testing.assert_array_equal(picture, picture_with(BOXES))
+    image, boxes, labels, _ = augmented(augmentation, 100, image_with(BOXES), BOXES, LABELS, [0])
+    np.testing.assert_array_equal(image, image_with(BOXES))
     np.testing.assert_allclose(boxes, BOXES, rtol=1e-6)
     assert labels.tolist() == [3, 5]
 
 
 def test_flip_takes_the_boxes_along():
     augmentation = Augmentation(settings(flip_horizontal=1), 100, 100, PADDING)
-    _, boxes, *_ = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0])
+    _, boxes, *_ = augmented(augmentation, 100, image_with(BOXES), BOXES, LABELS, [0])
     np.testing.assert_allclose(boxes, [[70, 20, 90, 40], [40, 50, 50, 60]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_boxes_stay_on_their_objects_through_everything(seed):
     augmentation = Augmentation(
-        settings(flip_horizontal=0.5, flip_vertical=0.5, quarter_turns=True, scale=[0.5, 2.0]), 96, 96, (0, 0, 0)
+        settings(flip_horizontal=0.5, flip_vertical=0.5, rotate90=True, scale=[0.5, 2.0]), 96, 96, (0, 0, 0)
     )
-    picture, boxes, *_ = augmented(augmentation, 96, picture_with(BOXES), BOXES, LABELS, [seed])
-    assert picture.shape == (96, 96, 3)
+    image, boxes, *_ = augmented(augmentation, 96, image_with(BOXES), BOXES, LABELS, [seed])
+    assert image.shape == (96, 96, 3)
     for x1, y1, x2, y2 in boxes.round().astype(int):
-        assert picture[y1:y2, x1:x2].mean() > 200
+        assert image[y1:y2, x1:x2].mean() > 200
     covered = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes)
-    assert covered <= (picture[..., 0] > 127).sum() * 1.15
+    assert covered <= (image[..., 0] > 127).sum() * 1.15
 
 
 def test_the_same_seed_gives_the_same_sample():
     augmentation = Augmentation(settings(scale=[0.5, 2.0], brightness=0.5, hue=0.1), 96, 96, PADDING)
-    runs = [augmented(augmentation, 96, picture_with(BOXES), BOXES, LABELS, seed) for seed in ([1, 2], [9, 9], [1, 2])]
+    runs = [augmented(augmentation, 96, image_with(BOXES), BOXES, LABELS, seed) for seed in ([1, 2], [9, 9], [1, 2])]
     assert np.array_equal(runs[0][0], runs[2][0]) and np.array_equal(runs[0][1], runs[2][1])
     assert not np.array_equal(runs[0][0], runs[1][0])
 
 
-def test_picture_without_objects():
+def test_image_without_objects():
     augmentation = Augmentation(settings(), 64, 64, PADDING)
-    nothing = Marked(np.zeros((40, 64, 3), np.uint8), NONE, np.zeros(0, int), NONE)
+    nothing = AnnotatedImage(np.zeros((40, 64, 3), np.uint8), NONE, np.zeros(0, int), NONE)
     _, boxes, labels, crowds = augmentation(nothing, [0], 64)
     assert boxes.shape == crowds.shape == (0, 4) and labels.shape == (0,)
 
 
 def test_a_crowd_goes_along_and_stays_one():
     augmentation = Augmentation(settings(flip_vertical=1), 100, 100, PADDING)
-    _, boxes, labels, crowds = augmented(augmentation, 100, picture_with(BOXES), BOXES, LABELS, [0], BOXES[:1])
+    _, boxes, labels, crowds = augmented(augmentation, 100, image_with(BOXES), BOXES, LABELS, [0], BOXES[:1])
     np.testing.assert_allclose(boxes, [[10, 60, 30, 80], [50, 40, 60, 50]], rtol=1e-6)
     np.testing.assert_allclose(crowds, [[10, 60, 30, 80]], rtol=1e-6)
     assert labels.tolist() == [3, 5]
 
 
 def test_what_a_crop_leaves_of_an_object_is_a_crowd_when_it_is_little():
-    """An object of 50 x 10 px on a picture that is cut to the half: at least 30% of it counts, less does not."""
+    """An object of 50 x 10 px on an image that is cut to the half: at least 30% of it counts, less does not."""
     augmentation = Augmentation(settings(), 50, 50, PADDING)
-    wide = Marked(np.zeros((50, 100, 3), np.uint8), np.array([[40, 10, 90, 20]], np.float32), np.array([1]), NONE)
+    wide = AnnotatedImage(
+        np.zeros((50, 100, 3), np.uint8), np.array([[40, 10, 90, 20]], np.float32), np.array([1]), NONE
+    )
     seen = set()
     for seed in range(40):
         _, boxes, labels, crowds = augmentation(wide, [seed], 50)
@@ -102,7 +106,7 @@ def test_what_a_crop_leaves_of_an_object_is_a_crowd_when_it_is_little():
     assert seen == {0, 1}
 
 
-def test_the_scale_follows_seed_canvas_and_the_pictures_size():
+def test_the_scale_follows_seed_canvas_and_the_images_size():
     augmentation = Augmentation(settings(scale=[0.5, 2.0], multi_scale=[0.5, 1.5]), 100, 100, PADDING)
     scales = [augmentation.scale(50, 50, [seed], 100) for seed in range(200)]
     assert len(set(scales)) == 200
@@ -112,25 +116,27 @@ def test_the_scale_follows_seed_canvas_and_the_pictures_size():
     assert augmentation.largest_scale(50, 50) == 6.0
 
 
-def test_a_mosaic_is_four_pictures_around_a_point_at_the_sizes_they_have():
+def test_a_mosaic_is_four_images_around_a_point_at_the_sizes_they_have():
     augmentation = Augmentation(settings(mosaic=1), 200, 200, PADDING)
     assert augmentation.wants_mosaic([0])
     sizes = (100, 100), (60, 80), (100, 50), (100, 100)  # height, width
     box = np.array([[10, 20, 30, 40]], np.float32)
-    one, *others = (Marked(np.full((*size, 3), 250, np.uint8), box, np.array([i]), box) for i, size in enumerate(sizes))
-    picture, boxes, labels, crowds = augmentation(one, [0], 200, others)
+    one, *others = (
+        AnnotatedImage(np.full((*size, 3), 250, np.uint8), box, np.array([i]), box) for i, size in enumerate(sizes)
+    )
+    image, boxes, labels, crowds = augmentation(one, [0], 200, others)
     # They meet in (100, 100): the second is 60 high, the third 50 wide.
     moved = box + np.array([[0, 0, 0, 0], [100, 40, 100, 40], [50, 100, 50, 100], [100, 100, 100, 100]])
     np.testing.assert_allclose(boxes, moved, rtol=1e-6)
     np.testing.assert_allclose(crowds, moved, rtol=1e-6)
     assert labels.tolist() == [0, 1, 2, 3]
-    assert (picture == 250).all(axis=2).sum() == sum(height * width for height, width in sizes)
+    assert (image == 250).all(axis=2).sum() == sum(height * width for height, width in sizes)
 
 
 def test_a_mosaic_makes_crowds_of_what_it_cuts_off():
-    """Objects as large as their pictures: of the four, a canvas of that size has parts, and small ones do not count."""
+    """Objects as large as their images: of the four, a canvas of that size has parts, and small ones do not count."""
     augmentation = Augmentation(settings(mosaic=1), 50, 50, PADDING)
-    whole = Marked(np.zeros((50, 50, 3), np.uint8), np.array([[0, 0, 50, 50]], np.float32), np.array([0]), NONE)
+    whole = AnnotatedImage(np.zeros((50, 50, 3), np.uint8), np.array([[0, 0, 50, 50]], np.float32), np.array([0]), NONE)
     kinds = set()
     for seed in range(40):
         _, boxes, _, crowds = augmentation(whole, [seed], 50, [whole] * 3)

@@ -3,17 +3,18 @@ import json
 import numpy as np
 import pytest
 
-from retinanet.dataset.coco import CocoDataset, Objects, Picture, coco_results, read_coco, write_coco
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects, read_coco, write_coco
 from retinanet.errors import AnnotationError
 from retinanet.inference.detections import Detections
+from retinanet.inference.results import coco_results
 
 
 def dataset() -> CocoDataset:
     boxes = np.array([[1, 2, 11, 22], [0.25, 0, 64, 48]], np.float32)
     none = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
     some = Objects(boxes, np.array([1, 0]), np.array([False, True]), np.array([150.0, 3060.0], np.float32))
-    pictures = (Picture(7, "data/raw/ä b.png", 64, 48), Picture(9, "data/raw/empty.png", 10, 10))
-    return CocoDataset(pictures, ("cat", "dog"), (3, 90), {7: some, 9: none})
+    images = (ImageInfo(7, "data/raw/ä b.png", 64, 48), ImageInfo(9, "data/raw/empty.png", 10, 10))
+    return CocoDataset(images, ("cat", "dog"), (3, 90), {7: some, 9: none})
 
 
 def changed(tmp_path, **sections):
@@ -26,7 +27,7 @@ def changed(tmp_path, **sections):
 def test_what_is_written_is_read_again(tmp_path):
     write_coco(dataset(), tmp_path / "a.json")
     again = read_coco(tmp_path / "a.json")
-    assert (again.pictures, again.class_names, again.category_ids) == (dataset().pictures, ("cat", "dog"), (3, 90))
+    assert (again.images, again.class_names, again.category_ids) == (dataset().images, ("cat", "dog"), (3, 90))
     np.testing.assert_array_equal(again.objects[7].boxes_xyxy, dataset().objects[7].boxes_xyxy)
     assert again.objects[7].labels.tolist() == [1, 0]
     assert again.objects[7].iscrowd.tolist() == [False, True]
@@ -70,7 +71,7 @@ def annotation(**values) -> dict:
         ({"annotations": [annotation(bbox=[0, 0, "4", 5])]}, "has bbox"),
         ({"annotations": [annotation(bbox=[0, 0, 10**400, 5])]}, "has bbox"),
         ({"annotations": [annotation(bbox=[0, 0, 0, 5])]}, "must have a size"),
-        ({"annotations": [annotation(bbox=[60, 0, 5, 5])]}, "lie inside the 64 x 48 picture"),
+        ({"annotations": [annotation(bbox=[60, 0, 5, 5])]}, "lie inside the 64 x 48 image"),
         ({"annotations": [annotation(bbox=[0, 0, float("nan"), 5])]}, "must have a size"),
         ({"annotations": [annotation(iscrowd="no")]}, "has iscrowd 'no'"),
         ({"annotations": {}}, '"annotations" is no list'),
@@ -85,7 +86,7 @@ def test_contradictions_are_named(tmp_path, sections, said):
         read_coco(changed(tmp_path, **sections))
 
 
-def test_a_picture_needs_a_size(tmp_path):
+def test_a_image_needs_a_size(tmp_path):
     path = changed(tmp_path, images=[{"id": 7, "file_name": "a.png", "width": 0, "height": 48}], annotations=[])
     with pytest.raises(AnnotationError, match="image 7 has size 0 x 48"):
         read_coco(path)

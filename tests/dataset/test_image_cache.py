@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinanet.dataset import image_cache as picture_cache
-from retinanet.dataset.image_cache import PictureCache
-from retinanet.errors import PictureError
-from retinanet.images.reading import read_picture
+from retinanet.dataset import image_cache as image_cache
+from retinanet.dataset.image_cache import ImageCache
+from retinanet.errors import ImageError
+from retinanet.images.reading import read_image
 
 
 @pytest.fixture
@@ -19,22 +19,22 @@ def path(tmp_path):
 
 @pytest.fixture
 def cache(tmp_path):
-    return PictureCache(tmp_path / "cache")
+    return ImageCache(tmp_path / "cache")
 
 
-def kept(cache: PictureCache) -> list[str]:
+def kept(cache: ImageCache) -> list[str]:
     return sorted(file.name.split("-")[1] for file in cache.folder.glob("*"))
 
 
 def test_the_second_time_comes_from_the_disk(path, cache, monkeypatch):
     first = cache.read(path, (40, 60), 0.5)
     assert first.shape == (20, 30, 3) and first.dtype == np.uint8
-    monkeypatch.setattr(picture_cache, "read_picture", None)
+    monkeypatch.setattr(image_cache, "read_image", None)
     np.testing.assert_array_equal(cache.read(path, (40, 60), 0.5), first)
 
 
 def test_what_is_to_be_enlarged_is_kept_as_it_is(path, cache):
-    np.testing.assert_array_equal(cache.read(path, (40, 60), 2.5), read_picture(path))
+    np.testing.assert_array_equal(cache.read(path, (40, 60), 2.5), read_image(path))
 
 
 def test_another_size_and_another_content_are_other_entries(path, cache):
@@ -58,15 +58,15 @@ def test_a_full_disk_keeps_nothing_and_answers(path, cache, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(picture_cache.np, "save", full)
+    monkeypatch.setattr(image_cache.np, "save", full)
     assert cache.read(path, (40, 60), 0.5).shape == (20, 30, 3)
     assert kept(cache) == []
 
 
-def test_a_missing_and_a_damaged_picture_are_named(path, cache):
-    with pytest.raises(PictureError, match=r"b\.png: there is no such file"):
+def test_a_missing_and_a_damaged_image_are_named(path, cache):
+    with pytest.raises(ImageError, match=r"b\.png: there is no such file"):
         cache.read(path.with_name("b.png"), (40, 60), 1)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(PictureError, match=r"a\.png: damaged or truncated"):
+    with pytest.raises(ImageError, match=r"a\.png: damaged or truncated"):
         cache.read(path, (40, 60), 1)
     assert kept(cache) == []

@@ -6,15 +6,15 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.errors import EvaluationError
 from retinanet.evaluation.coco_metrics import SUMMARY, coco_metrics
 
 
-def dataset(*pictures_objects, class_names=("cat", "dog"), category_ids=(3, 7)):
-    """One picture of 200 x 200 for each list of (box_xyxy, label) or (box_xyxy, label, iscrowd)."""
-    pictures = tuple(Picture(i, f"{i}.png", 200, 200) for i in range(1, len(pictures_objects) + 1))
-    return CocoDataset(pictures, class_names, category_ids, dict(enumerate(map(_objects, pictures_objects), start=1)))
+def dataset(*images_objects, class_names=("cat", "dog"), category_ids=(3, 7)):
+    """One image of 200 x 200 for each list of (box_xyxy, label) or (box_xyxy, label, iscrowd)."""
+    images = tuple(ImageInfo(i, f"{i}.png", 200, 200) for i in range(1, len(images_objects) + 1))
+    return CocoDataset(images, class_names, category_ids, dict(enumerate(map(_objects, images_objects), start=1)))
 
 
 def _objects(rows):
@@ -25,9 +25,9 @@ def _objects(rows):
     )
 
 
-def result(picture_id, box_xyxy, category_id, score):
+def result(image_id, box_xyxy, category_id, score):
     x1, y1, x2, y2 = box_xyxy
-    return {"image_id": picture_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+    return {"image_id": image_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
 
 
 BOX, ELSEWHERE = [10, 10, 60, 60], [100, 100, 160, 160]
@@ -70,7 +70,7 @@ def test_a_detection_on_a_crowd_costs_nothing():
 
 @pytest.mark.parametrize("truth", [dataset([]), dataset([(BOX, 0, True)])], ids=["none", "a crowd alone"])
 def test_no_ground_truth_is_an_error(truth):
-    with pytest.raises(EvaluationError, match="none of the 1 pictures has an object"):
+    with pytest.raises(EvaluationError, match="none of the 1 images has an object"):
         coco_metrics(truth, [result(1, BOX, 3, 0.9)])
 
 
@@ -79,7 +79,7 @@ def test_no_ground_truth_is_an_error(truth):
     [
         (result(1, BOX, 3, float("nan")), "score nan"),
         (result(1, [0, 0, float("inf"), 1], 3, 0.5), "inf"),
-        (result(9, BOX, 3, 0.5), "picture 9"),
+        (result(9, BOX, 3, 0.5), "image 9"),
         (result(1, BOX, 4, 0.5), "category 4"),
     ],
 )
@@ -97,14 +97,14 @@ def test_the_rows_given_stay_as_they_were():
 def test_equal_to_pycocotools_on_random_boxes():
     rng = np.random.default_rng(0)
     objects, annotations, rows = [], [], []
-    for picture_id in range(1, 9):
+    for image_id in range(1, 9):
         corner, size = rng.integers(0, 100, (6, 2)), rng.integers(5, 200, (6, 2))
         boxes = np.hstack([corner, corner + size])
         labels, crowd = rng.integers(0, 2, 6), rng.random(6) < 0.1
         objects.append(list(zip(boxes.tolist(), labels, crowd, strict=True)))
         for i in range(6):
             bbox, category_id = [*corner[i].tolist(), *size[i].tolist()], (3, 7)[labels[i]]
-            row = {"image_id": picture_id, "category_id": category_id, "bbox": bbox}
+            row = {"image_id": image_id, "category_id": category_id, "bbox": bbox}
             area = bbox[2] * bbox[3]
             annotations.append(row | {"id": len(annotations) + 1, "area": area, "iscrowd": int(crowd[i])})
             rows.append(row | {"bbox": [b + float(rng.normal(0, 3)) for b in bbox], "score": float(rng.random())})
@@ -119,7 +119,7 @@ def test_equal_to_pycocotools_on_random_boxes():
         truth.createIndex()
         raw = COCOeval(truth, truth.loadRes([dict(row) for row in rows]), "bbox")
         raw.evaluate()
-        raw.accumulate()
+        raw.accumulation_steps()
         raw.summarize()
 
     metrics = coco_metrics(dataset(*objects), rows)

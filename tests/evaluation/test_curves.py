@@ -2,28 +2,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
-from retinanet.evaluation.coco_metrics import evaluate, summarise
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
+from retinanet.evaluation.coco_metrics import evaluate, summarize
 from retinanet.evaluation.curves import best_threshold, class_table, draw_precision_recall, precision_recall
 
 
-def dataset(objects_by_picture, class_names=("cat", "dog")):
-    """objects_by_picture: for each picture a list of (box_xyxy, label)."""
-    pictures = tuple(Picture(i, f"{i}.png", 200, 200) for i in range(1, len(objects_by_picture) + 1))
+def dataset(objects_by_image, class_names=("cat", "dog")):
+    """objects_by_image: for each image a list of (box_xyxy, label)."""
+    images = tuple(ImageInfo(i, f"{i}.png", 200, 200) for i in range(1, len(objects_by_image) + 1))
     objects = {
         i: Objects(
             np.array([box for box, _ in rows], np.float32).reshape(-1, 4),
             np.array([label for _, label in rows], np.int64),
             np.zeros(len(rows), bool),
         )
-        for i, rows in enumerate(objects_by_picture, start=1)
+        for i, rows in enumerate(objects_by_image, start=1)
     }
-    return CocoDataset(pictures, class_names, tuple(range(1, len(class_names) + 1)), objects)
+    return CocoDataset(images, class_names, tuple(range(1, len(class_names) + 1)), objects)
 
 
-def result(picture_id, box_xyxy, category_id, score):
+def result(image_id, box_xyxy, category_id, score):
     x1, y1, x2, y2 = box_xyxy
-    return {"image_id": picture_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+    return {"image_id": image_id, "category_id": category_id, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
 
 
 A, B, C = [0, 0, 50, 50], [100, 0, 150, 50], [0, 100, 50, 150]
@@ -42,7 +42,7 @@ def test_the_curve_of_two_cats_with_a_false_alarm_between():
 def test_the_mean_of_the_curve_is_ap50():
     evaluation = evaluate(TWO_CATS, HIT_MISS_HIT)
     mean = sum(row["precision"] for row in precision_recall(evaluation, TWO_CATS)) / 101
-    assert mean == pytest.approx(summarise(evaluation, TWO_CATS)["AP50/cat"], abs=1e-4)
+    assert mean == pytest.approx(summarize(evaluation, TWO_CATS)["AP50/cat"], abs=1e-4)
 
 
 def test_the_best_threshold_by_hand():
@@ -84,7 +84,7 @@ def test_the_table_without_any_detection():
 
 
 @pytest.mark.parametrize("classes", [0, 2, 12])
-def test_the_drawing_is_a_picture_for_none_few_and_many_classes(tmp_path, classes):
+def test_the_drawing_is_a_image_for_none_few_and_many_classes(tmp_path, classes):
     rows = [
         {"class": str(k), "recall": r / 100, "precision": 0.5, "score": 0.5} for k in range(classes) for r in (0, 1)
     ]

@@ -3,15 +3,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from retinanet.dataset.coco import CocoDataset, Objects, Picture
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.evaluation.errors import (
     CLASS,
-    CLASS_AND_LOCALISATION,
+    CLASS_AND_LOCALIZATION,
     DUPLICATE,
     FALSE_ALARM,
     HIT,
     IGNORED,
-    LOCALISATION,
+    LOCALIZATION,
     NOTHING,
     confusion,
     count_errors,
@@ -44,9 +44,9 @@ def detections(*rows):
     )
 
 
-def dataset(*pictures_objects):
-    pictures = tuple(Picture(i, f"{i}.png", 800, 800) for i in range(1, len(pictures_objects) + 1))
-    return CocoDataset(pictures, ("cat", "dog"), (3, 7), dict(enumerate(pictures_objects, start=1)))
+def dataset(*images_objects):
+    images = tuple(ImageInfo(i, f"{i}.png", 800, 800) for i in range(1, len(images_objects) + 1))
+    return CocoDataset(images, ("cat", "dog"), (3, 7), dict(enumerate(images_objects, start=1)))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def dataset(*pictures_objects):
     [
         (BOX, CAT, HIT, 0),
         (BOX, DOG, CLASS, 0),
-        (SHIFTED, CAT, LOCALISATION, 0),
-        (SHIFTED, DOG, CLASS_AND_LOCALISATION, 0),
+        (SHIFTED, CAT, LOCALIZATION, 0),
+        (SHIFTED, DOG, CLASS_AND_LOCALIZATION, 0),
         (FAR, CAT, FALSE_ALARM, NOTHING),
     ],
 )
@@ -87,7 +87,7 @@ def test_an_object_that_a_fault_explains_is_unfound_but_not_missed():
     assert (judgement.unfound, judgement.missed) == ((0, 1), (1,))
 
 
-def test_pictures_without_objects_or_detections():
+def test_images_without_objects_or_detections():
     assert judge(detections((BOX, CAT)), objects()).outcomes == (FALSE_ALARM,)
     assert judge(detections(), objects((BOX, CAT))).missed == (0,)
     assert judge(detections(), objects()).outcomes == ()
@@ -96,7 +96,7 @@ def test_pictures_without_objects_or_detections():
 def test_counts_add_up():
     truth = dataset(objects((BOX, CAT), (FAR, DOG)), objects())
     counts = count_errors(truth, {1: detections((BOX, CAT), (BOX, CAT), (SHIFTED, CAT)), 2: detections((BOX, DOG))})
-    expected = {"objects": 2, "detections": 4, HIT: 1, DUPLICATE: 1, LOCALISATION: 1, FALSE_ALARM: 1, "missed": 1}
+    expected = {"objects": 2, "detections": 4, HIT: 1, DUPLICATE: 1, LOCALIZATION: 1, FALSE_ALARM: 1, "missed": 1}
     assert {name: count for name, count in counts.items() if count} == expected
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from retinanet.explain.cam import anchor_cell, grad_cam
+from retinanet.explain.cam import anchor_cell, hirescam
 
 
 class TwoLevels(nn.Module):
@@ -23,7 +23,7 @@ class TwoLevels(nn.Module):
         return logits, logits.new_zeros(1, logits.shape[1], 4)
 
 
-class Neighbours(TwoLevels):
+class Neighbors(TwoLevels):
     """The only class of the one anchor reads channel 0 of the cells around its own, all alike."""
 
     anchors_per_cell = 1
@@ -37,7 +37,7 @@ class Neighbours(TwoLevels):
 
 
 def test_the_heat_is_in_the_cell_that_the_anchor_reads():
-    (heat,) = grad_cam(TwoLevels(), torch.ones(1, 3, 4, 4), [(2 * (4 * 1 + 3), 0)])  # P3, row 1, column 3, anchor 0
+    (heat,) = hirescam(TwoLevels(), torch.ones(1, 3, 4, 4), [(2 * (4 * 1 + 3), 0)])  # P3, row 1, column 3, anchor 0
     expected = np.zeros((4, 4))
     expected[1, 3] = 1
     assert heat.cells.tolist() == expected.tolist()
@@ -45,13 +45,13 @@ def test_the_heat_is_in_the_cell_that_the_anchor_reads():
 
 
 def test_the_second_level_has_its_own_smaller_map():
-    (heat,) = grad_cam(TwoLevels(), torch.ones(1, 3, 4, 4), [(2 * 16 + 2 * 2, 0)])  # after 32 anchors: row 1, column 0
+    (heat,) = hirescam(TwoLevels(), torch.ones(1, 3, 4, 4), [(2 * 16 + 2 * 2, 0)])  # after 32 anchors: row 1, column 0
     assert heat.cells.tolist() == [[0, 0], [1, 0]]
     assert heat.level == 4
 
 
 def test_what_speaks_against_the_label_has_no_heat():
-    (heat,) = grad_cam(TwoLevels(), torch.ones(1, 3, 4, 4), [(1, 0)])
+    (heat,) = hirescam(TwoLevels(), torch.ones(1, 3, 4, 4), [(1, 0)])
     assert heat.cells.max() == 0
 
 
@@ -59,7 +59,7 @@ def test_similar_cells_out_of_the_anchors_reach_stay_cold():
     image = torch.zeros(1, 3, 6, 6)
     image[0, 0, 1, 1], image[0, 0, 2, 2], image[0, 0, 5, 5] = 4, 2, 4
     image[0, 1] = 9  # a channel that does not matter
-    (heat,) = grad_cam(Neighbours(), image, [(6 + 1, 0)])
+    (heat,) = hirescam(Neighbors(), image, [(6 + 1, 0)])
     assert heat.cells[1, 1] == 1
     assert heat.cells[2, 2] == 0.5
     assert heat.cells.sum() == 1.5
@@ -67,7 +67,7 @@ def test_similar_cells_out_of_the_anchors_reach_stay_cold():
 
 def test_no_targets_no_heat_and_no_gradient_left_behind():
     model = TwoLevels()
-    assert grad_cam(model, torch.ones(1, 3, 4, 4), []) == []
+    assert hirescam(model, torch.ones(1, 3, 4, 4), []) == []
 
 
 @pytest.mark.parametrize(

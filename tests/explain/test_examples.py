@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from retinanet.dataset.coco import Objects
-from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALISATION
-from retinanet.explain.examples import explain_picture, spread, telling
-from retinanet.inference.detector import DecodeSettings
-from retinanet.model.anchors import STRIDES, cell_anchors, level_anchors
+from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALIZATION
+from retinanet.explain.examples import cam_to_image, explain_image, select_examples
+from retinanet.inference.detections import DecodeSettings
+from retinanet.model.anchors import cell_anchors, level_anchors
+from retinanet.model.levels import LEVEL_STRIDES
 
 
 class SeesRed(nn.Module):
@@ -28,11 +29,11 @@ class SeesRed(nn.Module):
     def forward(self, images):
         return self.heads(self.features(images))
 
-    def normalise(self, pictures):
-        return pictures.permute(0, 3, 1, 2).float() / 255
+    def normalize(self, images):
+        return images.permute(0, 3, 1, 2).float() / 255
 
     def features(self, images):
-        return [self._at(images, stride) for stride in STRIDES]
+        return [self._at(images, stride) for stride in LEVEL_STRIDES]
 
     @staticmethod
     def _at(images, stride):
@@ -45,7 +46,7 @@ class SeesRed(nn.Module):
         return logits, logits.new_zeros(1, logits.shape[1], 4)
 
     def grid_sizes(self, height, width):
-        return [(-(-height // stride), -(-width // stride)) for stride in STRIDES]
+        return [(-(-height // stride), -(-width // stride)) for stride in LEVEL_STRIDES]
 
     def level_sizes(self, height, width):
         return [rows * columns for rows, columns in self.grid_sizes(height, width)]
@@ -54,7 +55,7 @@ class SeesRed(nn.Module):
         grids = self.grid_sizes(height, width)
         levels = [
             level_anchors(cell_anchors([2.0 * stride], [1.0], "exact"), grid, stride, (height, width), "exact")
-            for stride, grid in zip(STRIDES, grids, strict=True)
+            for stride, grid in zip(LEVEL_STRIDES, grids, strict=True)
         ]
         return torch.cat(levels)
 
@@ -65,15 +66,15 @@ def objects(*boxes):
     )
 
 
-def explain(picture, truth):
-    return explain_picture(SeesRed().eval(), "x.png", picture, truth, DecodeSettings(), score_threshold=0.3, most=3)
+def explain(image, truth):
+    return explain_image(SeesRed().eval(), "x.png", image, truth, DecodeSettings(), score_threshold=0.3, most=3)
 
 
 def test_a_red_spot_is_found_and_the_heat_lies_on_it():
-    picture = np.zeros((32, 32, 3), np.uint8)  # enlarged to 64 x 64 for the network
-    picture[11:15, 19:23, 0] = 255  # where the input's cell at row 3, column 5 of P3 begins
-    example = explain(picture, objects([16, 8, 24, 16]))
-    # the anchor is 16 px around (40, 24) in the input, half of that on the picture
+    image = np.zeros((32, 32, 3), np.uint8)  # enlarged to 64 x 64 for the network
+    image[11:15, 19:23, 0] = 255  # where the input's cell at row 3, column 5 of P3 begins
+    example = explain(image, objects([16, 8, 24, 16]))
+    # the anchor is 16 px around (40, 24) in the input, half of that on the image
     assert example.detections.boxes_xyxy.tolist() == [[16, 8, 24, 16]]
     assert example.judgement.outcomes == (HIT,)
     (explained,) = example.explained
@@ -86,21 +87,21 @@ def test_a_red_spot_is_found_and_the_heat_lies_on_it():
 @pytest.mark.parametrize(("origin", "peak"), [(0, 8), (7, 15)])
 def test_heat_is_spread_from_where_the_cells_look(origin, peak):
     cells = np.array([[0, 1, 0.5]], np.float32)
-    heat = spread(cells, 8, origin, resized=(16, 32, 3), picture=(16, 32, 3))
+    heat = cam_to_image(cells, 8, origin, resized=(16, 32, 3), image=(16, 32, 3))
     assert heat.shape == (16, 32)
     np.testing.assert_allclose(heat, heat[:1].repeat(16, axis=0))
     assert heat[0].argmax() == peak
     assert heat[0, [peak - 4, peak + 4, peak + 8]].tolist() == [0.5, 0.75, 0.5]
 
 
-def test_heat_is_spread_over_a_picture_of_another_size():
+def test_heat_is_spread_over_a_image_of_another_size():
     cells = np.array([[0, 1, 0, 0]], np.float32)
-    heat = spread(cells, 8, 3.5, resized=(32, 32, 3), picture=(64, 64, 3))
-    # The middle of pixels 8 to 15 of the input, whose second cell is centred on 11.5, is that of 16 to 31.
+    heat = cam_to_image(cells, 8, 3.5, resized=(32, 32, 3), image=(64, 64, 3))
+    # The middle of pixels 8 to 15 of the input, whose second cell is centerd on 11.5, is that of 16 to 31.
     np.testing.assert_allclose(heat[0, :48], heat[0, 47::-1], atol=0.02)
 
 
-def test_a_picture_without_detections_explains_nothing():
+def test_a_image_without_detections_explains_nothing():
     example = explain(np.zeros((40, 64, 3), np.uint8), objects())
     assert (len(example.detections), example.explained, example.judgement.unfound) == (0, (), ())
 
@@ -112,9 +113,9 @@ def test_a_picture_without_detections_explains_nothing():
         ([HIT], 3, [(0, "surest hit")]),
         ([FALSE_ALARM, HIT, HIT, HIT], 3, [(1, "surest hit"), (0, "surest fault"), (3, "least sure hit")]),
         ([HIT, HIT, HIT], 3, [(0, "surest hit"), (2, "least sure hit"), (1, "hit")]),
-        ([IGNORED, LOCALISATION], 3, [(1, "surest fault")]),
+        ([IGNORED, LOCALIZATION], 3, [(1, "surest fault")]),
         ([HIT, FALSE_ALARM], 1, [(0, "surest hit")]),
     ],
 )
 def test_the_most_telling_detections_come_first(outcomes, most, chosen):
-    assert telling(outcomes, most) == chosen
+    assert select_examples(outcomes, most) == chosen

@@ -24,11 +24,11 @@ def example(boxes=(), truth=(), labels=None):
         np.array(truth, np.float32).reshape(-1, 4), np.zeros(len(truth), np.int64), np.zeros(len(truth), bool)
     )
     explained = tuple(Explained(row, "surest hit", np.ones((80, 80), np.float32), 4, 16) for row in range(len(boxes)))
-    picture = np.full((80, 80, 3), 90, np.uint8)
-    return Example("a picture.png", picture, detections, objects, judge(detections, objects), explained)
+    image = np.full((80, 80, 3), 90, np.uint8)
+    return Example("an image.png", image, detections, objects, judge(detections, objects), explained)
 
 
-class Pictures(HTMLParser):
+class Images(HTMLParser):
     def __init__(self):
         super().__init__()
         self.sources = []
@@ -40,10 +40,10 @@ class Pictures(HTMLParser):
 
 def test_the_page_stands_alone():
     page = report_html([example(boxes=[BOX], truth=[BOX])], CLASSES, {"AP50": "0.5"})
-    pictures = Pictures()
-    pictures.feed(page)
-    assert len(pictures.sources) == 3  # found, marked, heat
-    assert all(source.startswith("data:image/jpeg;base64,") for source in pictures.sources)
+    images = Images()
+    images.feed(page)
+    assert len(images.sources) == 3  # found, marked, heat
+    assert all(source.startswith("data:image/jpeg;base64,") for source in images.sources)
     assert not re.search(r'(href|src)="(?!data:)|url\(|@import', page)
 
 
@@ -60,16 +60,16 @@ def test_names_cannot_break_the_page():
     assert "<i>" not in page
 
 
-def test_a_picture_without_detections_has_a_row_that_says_so():
+def test_a_image_without_detections_has_a_row_that_says_so():
     page = report_html([example(truth=[BOX])], CLASSES, {})
-    assert "the detector found nothing on this picture" in page
+    assert "the detector found nothing on this image" in page
     assert "0 of 1 objects found" in page
 
 
 @pytest.mark.parametrize(
     ("shown", "line"),
     [
-        (example(), "No object is on this picture, and none was found."),
+        (example(), "No object is on this image, and none was found."),
         (
             example(boxes=[BOX, BOX], truth=[BOX]),
             "1 of 1 objects found; 2 detections: 1 right, 1 of an object found already.",
@@ -77,5 +77,5 @@ def test_a_picture_without_detections_has_a_row_that_says_so():
         (example(boxes=[BOX]), "0 of 0 objects found; 1 detections: 1 on background."),
     ],
 )
-def test_the_summary_of_a_picture(shown, line):
+def test_the_summary_of_a_image(shown, line):
     assert summary(shown) == line

@@ -49,15 +49,15 @@ def test_a_whole_file_comes_and_nothing_else_stays(server, tmp_path, sha256):
 
 
 def test_cut_connections_are_taken_up_where_they_broke_however_often(server, tmp_path):
-    server.faults = [Fault(cut=downloads.CHUNK + 10)] * 3
+    server.faults = [Fault(cut=downloads.CHUNK_BYTES + 10)] * 3
     fetch(server, tmp_path)
     assert tree(tmp_path) == {"set.zip": CONTENT}
     starts = [int(asked.removeprefix("bytes=").rstrip("-")) for asked in server.ranges[1:]]
-    assert starts == sorted(set(starts)) and starts[0] >= downloads.CHUNK
+    assert starts == sorted(set(starts)) and starts[0] >= downloads.CHUNK_BYTES
 
 
 def test_more_cuts_than_attempts_do_not_matter_while_it_gets_on(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "CHUNK", len(CONTENT) // 16)
+    monkeypatch.setattr(downloads, "CHUNK_BYTES", len(CONTENT) // 16)
     server.faults = [Fault(cut=len(CONTENT) // 16)] * 12
     fetch(server, tmp_path)
     assert tree(tmp_path) == {"set.zip": CONTENT}
@@ -251,7 +251,7 @@ def test_it_can_be_stopped_and_taken_up_again(server, tmp_path):
     thread = Thread(target=run)
     thread.start()
     part = tmp_path / "set.zip.part"
-    while not part.exists() or part.stat().st_size < downloads.CHUNK:
+    while not part.exists() or part.stat().st_size < downloads.CHUNK_BYTES:
         stop.wait(0.01)
     stop.set()
     go_on.set()

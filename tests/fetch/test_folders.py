@@ -54,8 +54,8 @@ def test_no_folder_an_empty_one_and_one_around_the_target(mine, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DownloadError, match=r"there is no such folder; see download\.folder\.path"):
         copy_folder(tmp_path / "none", tmp_path / "out")
-    (tmp_path / "empty" / "README.md").write_text("put pictures here")
-    with pytest.raises(DownloadError, match="has no pictures in it"):
+    (tmp_path / "empty" / "README.md").write_text("put images here")
+    with pytest.raises(DownloadError, match="has no images in it"):
         copy_folder(tmp_path / "empty", tmp_path / "out")
     with pytest.raises(DownloadError, match=r"contains .*where its files would go"):
         copy_folder(tmp_path, tmp_path / "out")

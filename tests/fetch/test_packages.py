@@ -10,7 +10,7 @@ from retinanet.fetch.packages import fetch_wheel, unpack_wheel
 
 NAME, VERSION = "hand-made", "1.0"
 MEMBERS = {
-    "hand_made/data/a.png": b"picture",
+    "hand_made/data/a.png": b"image",
     "hand_made/data/a.xml": b"<annotation/>",
     "hand_made/__init__.py": b"raise SystemExit('a wheel of data is never imported')",
     "hand_made-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: hand-made\nVersion: 1.0\nRequires-Python: <3\n",
@@ -106,7 +106,7 @@ def test_only_the_members_that_match_are_unpacked(wheel, tmp_path):
         "hand_made/data/a.png",
         "hand_made-1.0.dist-info/WHEEL",
     }
-    assert files_in(tmp_path / "out")["hand_made/data/a.png"] == b"picture"
+    assert files_in(tmp_path / "out")["hand_made/data/a.png"] == b"image"
 
 
 def test_a_pattern_without_a_match_is_named(wheel, tmp_path):

@@ -13,7 +13,7 @@ from support.packed import files_in, tar_bytes, zip_bytes
 from support.repository import EARLIER, Repository, sha256
 from support.served import serving
 
-from retinanet.config.settings import Download
+from retinanet.config.download import Download
 from retinanet.fetch import downloads
 from retinanet.fetch.public_sets import PUBLIC_SETS, public_sets_text
 from stages import download, prepare
@@ -36,7 +36,7 @@ def server():
         yield served
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     """Noise, so that no two look alike; 40 x 30."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
@@ -52,7 +52,7 @@ def voc_parts(year: int, splits: dict[str, range]) -> dict[str, bytes]:
         files[f"{root}/ImageSets/Main/{split}.txt"] = "".join(f"{n:06}\n" for n in numbers).encode()
         files[f"{root}/ImageSets/Main/dog_{split}.txt"] = "".join(f"{n:06}  1\n" for n in numbers).encode()
         for n in numbers:
-            files[f"{root}/JPEGImages/{n:06}.jpg"] = picture(n)
+            files[f"{root}/JPEGImages/{n:06}.jpg"] = image(n)
             files[f"{root}/Annotations/{n:06}.xml"] = (
                 f"<annotation><folder>VOC{year}</folder><filename>{n:06}.jpg</filename>"
                 "<size><width>40</width><height>30</height><depth>3</depth></size>"
@@ -81,7 +81,7 @@ def coco_parts() -> dict[str, bytes]:
         }
         annotations[f"annotations/instances_{split}.json"] = json.dumps(content).encode()
     parts = {
-        f"{split}.zip": zip_bytes({f"{split}/{n:012}.jpg": picture(n) for n in numbers})
+        f"{split}.zip": zip_bytes({f"{split}/{n:012}.jpg": image(n) for n in numbers})
         for split, numbers in splits.items()
     }
     return parts | {"annotations_trainval2017.zip": zip_bytes(annotations)}
@@ -119,7 +119,7 @@ def run(stage) -> int:
     return end.value.code or 0
 
 
-def pictures_of(repository: Repository, split: str) -> set[int]:
+def images_of(repository: Repository, split: str) -> set[int]:
     content = json.loads((repository.folder / "data" / "prepared" / f"{split}.json").read_text())
     return {int(image["file_name"].split("/")[-1].removesuffix(".jpg")) for image in content["images"]}
 
@@ -132,7 +132,7 @@ def test_a_set_comes_from_a_mirror_and_is_understood(repository, server, tiny_se
     assert not any("Segmentation" in name or "captions" in name for name in raw)
     assert sum(name.endswith(".jpg") for name in raw) == 11
     assert run(prepare) == 0
-    splits = {split: pictures_of(repository, split) for split in ("train", "val", "test")}
+    splits = {split: images_of(repository, split) for split in ("train", "val", "test")}
     if tiny_set == "voc2007":
         assert splits == {"train": {1, 2, 3, 4}, "val": {5, 6, 7}, "test": {8, 9, 10, 11}}
     else:
@@ -174,11 +174,11 @@ def test_params_know_the_sets():
 @pytest.mark.parametrize("name", PUBLIC_SETS)
 def test_each_set_says_all_there_is_to_know(name):
     declared = PUBLIC_SETS[name]
-    assert declared.licence and declared.citation and declared.content
+    assert declared.license and declared.citation and declared.content
     assert declared.limits.bytes > declared.size
     assert all(part.url.startswith("http") and part.size and len(part.sha256) == 64 for part in declared.parts)
     assert len({part.url.rpartition("/")[2] for part in declared.parts}) == len(declared.parts)
-    for said in (name, declared.licence, declared.citation, *(part.sha256 for part in declared.parts)):
+    for said in (name, declared.license, declared.citation, *(part.sha256 for part in declared.parts)):
         assert said in public_sets_text()
 
 

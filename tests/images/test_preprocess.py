@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retinanet.images.preprocess import fit_scale, pad_batch, padding_colour, resize, resize_to
+from retinanet.images.preprocess import fit_scale, pad_batch, padding_color, resize, resize_to
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,9 @@ def test_a_strip_keeps_at_least_one_pixel():
 def test_no_pixel_is_left_out_when_shrinking():
     """White lines, one in eight: their share of the light stays whichever pixels they stand on."""
     for first in range(8):
-        picture = np.zeros((64, 64, 3), np.uint8)
-        picture[first::8] = 255
-        assert resize_to(picture, (8, 16)).mean() == pytest.approx(255 / 8, abs=0.6)
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[first::8] = 255
+        assert resize_to(image, (8, 16)).mean() == pytest.approx(255 / 8, abs=0.6)
 
 
 def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():
@@ -31,9 +31,9 @@ def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():
     assert batch[1, 9, 149].tolist() == [7, 7, 7] and batch[1, 9, 150].tolist() == [1, 2, 3]
 
 
-def test_a_thin_picture_is_padded_to_a_side_that_every_network_takes():
+def test_a_thin_image_is_padded_to_a_side_that_every_network_takes():
     assert pad_batch([np.zeros((20, 200, 3), np.uint8)], (1, 2, 3)).shape == (1, 96, 224, 3)
 
 
-def test_padding_is_the_mean_colour():
-    assert padding_colour((0.5, 0.485, 0.0)) == (128, 124, 0)
+def test_padding_is_the_mean_color():
+    assert padding_color((0.5, 0.485, 0.0)) == (128, 124, 0)

@@ -17,13 +17,13 @@ def boxes(found: Detections) -> list[list[float]]:
     return found.boxes_xyxy.tolist()
 
 
-def test_a_picture_of_a_tiles_size_is_not_cut_and_a_larger_one_is():
+def test_a_image_of_a_tiles_size_is_not_cut_and_a_larger_one_is():
     assert cut(300, 400, Tiling(400, 0.25)) == [Region(0, 0, 400, 300)]
     assert cut(300, 700, Tiling(400, 0.25)) == [LEFT, RIGHT]
     assert cut(9000, 9000, UNCUT) == [Region(0, 0, 9000, 9000)]
 
 
-def test_boxes_come_back_in_pixels_of_the_picture_best_first():
+def test_boxes_come_back_in_pixels_of_the_image_best_first():
     found = join([LEFT, RIGHT], [detections((10, 10, 50, 50, 0.6, 0)), detections((200, 10, 240, 50, 0.9, 1))])
     assert boxes(found) == [[500, 10, 540, 50], [10, 10, 50, 50]]
     assert found.labels.tolist() == [1, 0] and found.scores.tolist() == np.float32([0.9, 0.6]).tolist()
@@ -76,7 +76,7 @@ def test_many_tiles_with_many_boxes_need_little():
     assert len(join(regions, [few] * len(regions))) == 10_000
 
 
-def test_what_ends_at_the_pictures_own_edge_is_no_part():
+def test_what_ends_at_the_images_own_edge_is_no_part():
     """A small object at the border, in front of a large one."""
     found = join([LEFT, RIGHT], [detections((0, 0, 30, 30, 0.5, 0), (0, 0, 200, 200, 0.9, 0)), detections()])
     assert len(found) == 2

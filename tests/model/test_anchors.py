@@ -23,8 +23,8 @@ def test_order_is_ratio_then_size():
 
 def test_places_run_by_row_then_column():
     cell = torch.tensor([[-1.0, -1, 1, 1]])
-    centres = level_anchors(cell, (2, 3), 8, (16, 24), "exact")[:, :2] + 1
-    assert centres.tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
+    centers = level_anchors(cell, (2, 3), 8, (16, 24), "exact")[:, :2] + 1
+    assert centers.tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
 
 
 def test_torchvision_stride_is_side_over_grid():
@@ -37,5 +37,5 @@ def test_torchvision_stride_is_side_over_grid():
 def test_unpadded_networks_start_further_inside_with_their_true_stride():
     # AlexNet at 128 px: 3 cells on pixels 31, 63 and 95, where side over grid would say 42 px apart
     for convention in ("exact", "torchvision"):
-        centres = level_anchors(torch.zeros(1, 4), (1, 3), 32, (32, 128), convention, origin=31)
-        assert centres[:, 0].tolist() == [31, 63, 95]
+        centers = level_anchors(torch.zeros(1, 4), (1, 3), 32, (32, 128), convention, origin=31)
+        assert centers[:, 0].tolist() == [31, 63, 95]

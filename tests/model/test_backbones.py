@@ -48,7 +48,7 @@ def test_padded_networks_lie_at_the_corner(name):
 
 
 def test_padding_to_the_right_and_below_alone_moves_cells_there():
-    # Each of five halvings moves the centre by one cell of the grid before it: 1 + 2 + 4, + 8, + 16.
+    # Each of five halvings moves the center by one cell of the grid before it: 1 + 2 + 4, + 8, + 16.
     assert build_backbone("timm/tf_efficientnet_lite0").origins == [7, 15, 31]
 
 

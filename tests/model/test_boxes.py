@@ -7,8 +7,8 @@ from retinanet.model.boxes import clip, decode, encode, have_area, pairwise_iou,
 
 
 def test_deltas_of_a_box_twice_as_large_and_moved():
-    anchor = torch.tensor([[0.0, 0, 10, 20]])  # centre (5, 10)
-    box = torch.tensor([[0.0, 0, 20, 40]])  # centre (10, 20)
+    anchor = torch.tensor([[0.0, 0, 10, 20]])  # center (5, 10)
+    box = torch.tensor([[0.0, 0, 20, 40]])  # center (10, 20)
     torch.testing.assert_close(encode(box, anchor), torch.tensor([[0.5, 0.5, math.log(2), math.log(2)]]))
 
 
@@ -23,7 +23,7 @@ def test_growth_is_limited():
     torch.testing.assert_close(box[0, 2] - box[0, 0], torch.tensor(1000.0))
 
 
-def test_clip_to_each_pictures_size():
+def test_clip_to_each_images_size():
     boxes = torch.tensor([[[-5.0, -5, 50, 50]], [[-5.0, -5, 50, 50]]])
     sizes = torch.tensor([[[20, 30]], [[100, 40]]])  # (height, width)
     assert clip(boxes, sizes).tolist() == [[[0, 0, 30, 20]], [[0, 0, 40, 50]]]

@@ -23,7 +23,7 @@ def test_overlapping_boxes_of_two_classes_stay_best_first():
     assert detections.labels.tolist() == [1, 0]
 
 
-def test_boxes_are_clipped_to_the_picture():
+def test_boxes_are_clipped_to_the_image():
     assert found([[-9.0], [-9.0], [-9.0], [3.0]]).boxes_xyxy.tolist() == [[90, 90, 100, 100]]
 
 
@@ -46,7 +46,7 @@ def test_nothing_found():
     assert detections.boxes_xyxy.shape == (0, 4) and detections.labels.dtype == torch.int64
 
 
-def test_a_box_outside_the_picture_is_no_detection():
+def test_a_box_outside_the_image_is_no_detection():
     deltas = torch.zeros(1, 4, 4)
     sizes = [(100, 80)]  # the last anchor begins at x = 90, in the padding
     assert decode(torch.full((1, 4, 1), 3.0), deltas, ANCHORS, [3, 1], sizes, **SETTINGS)[0].anchor_index.tolist() == [

@@ -1,7 +1,6 @@
-import pytest
 import torch
 
-from retinanet.model.heads import PRIOR, Subnet, box_subnet, classification_subnet
+from retinanet.model.heads import PRIOR, Subnet, classification_subnet
 
 
 def test_every_anchor_starts_as_background():
@@ -17,19 +16,3 @@ def test_outputs_run_over_level_row_column_anchor():
     subnet.last.bias.data = torch.tensor([0.0, 100.0])  # the second anchor of a cell says 100 more
     out = subnet([torch.tensor([[[[1.0, 2], [3, 4]]]]), torch.tensor([[[[5.0]]]])])
     assert out[0, :, 0].tolist() == [1, 101, 2, 102, 3, 103, 4, 104, 5, 105]
-
-
-@pytest.mark.parametrize(
-    ("norm", "wanted_share", "others_come"),
-    [("none", 0.01, False), ("none", 0.5, True), ("group", 0.01, True)],  # few, many, and what needs the whole map
-)
-def test_wanted_outputs_are_those_of_whole_maps(norm, wanted_share, others_come):
-    torch.manual_seed(0)
-    subnet = box_subnet(8, 32, 2, norm, 3)
-    maps = [torch.randn(2, 8, 12, 14), torch.randn(2, 8, 6, 7)]
-    wanted = torch.rand(2, 210 * 3) < wanted_share
-    whole, found = subnet(maps), subnet(maps, wanted)
-    assert found.shape == whole.shape and wanted.any(dim=1).all()
-    torch.testing.assert_close(found[wanted], whole[wanted])
-    cells = wanted.view(2, 210, 3).any(dim=2)
-    assert found.view(2, 210, -1)[~cells].any() == others_come

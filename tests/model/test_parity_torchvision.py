@@ -3,14 +3,14 @@
 import pytest
 import torch
 import torchvision
+from support.squares import build_network
 from torch import Tensor
 
-from retinanet.config.settings import Model
+from retinanet.config.model import Model
+from retinanet.losses.detection import DetectionLoss, image_divisors
+from retinanet.losses.matching import match_images
 from retinanet.model.boxes import have_area
 from retinanet.model.decode import decode
-from retinanet.model.losses import detection_losses, image_divisors
-from retinanet.model.matching import match_images
-from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import from_torchvision
 
 CLASSES = 5
@@ -54,21 +54,21 @@ def pair(request):
     with torch.no_grad():
         theirs.head.classification_head.cls_logits.weight.normal_(std=0.05)
         theirs.head.classification_head.cls_logits.bias.fill_(-4.0)
-    ours = RetinaNet(settings(request.param), CLASSES).eval()
+    ours = build_network(settings(request.param), CLASSES).eval()
     ours.load_state_dict(from_torchvision(theirs.state_dict()), strict=True)
     return request.param, theirs, ours
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Tensor]:
+def images() -> list[Tensor]:
     torch.manual_seed(1)
     return [torch.rand(3, 200, 250), torch.rand(3, 256, 180)]
 
 
 @pytest.fixture(scope="module")
-def batch(pair, pictures) -> tuple[Tensor, list[tuple[int, int]]]:
-    images, _ = pair[1].transform(pictures)
-    return images.tensors, images.image_sizes
+def batch(pair, images) -> tuple[Tensor, list[tuple[int, int]]]:
+    inputs, _ = pair[1].transform(images)
+    return inputs.tensors, inputs.image_sizes
 
 
 @torch.no_grad()
@@ -82,8 +82,8 @@ def test_logits_and_deltas(pair, batch):
 
 def test_anchors(pair, batch):
     _, theirs, ours = pair
-    images = torchvision.models.detection.image_list.ImageList(*batch)
-    expected = theirs.anchor_generator(images, list(theirs.backbone(batch[0]).values()))
+    inputs = torchvision.models.detection.image_list.ImageList(*batch)
+    expected = theirs.anchor_generator(inputs, list(theirs.backbone(batch[0]).values()))
     assert torch.equal(ours.anchors(*batch[0].shape[-2:]), expected[0])
 
 
@@ -102,23 +102,23 @@ def test_losses_also_of_images_without_objects(pair, batch, counts):
         [anchors] * 2,
     )
     matched = match_images(anchors, boxes)
-    compared = matched, image_divisors(matched), boxes, labels, "l1" if version == "v1" else "giou"
-    found = detection_losses(logits, deltas, anchors, *compared)
+    loss = DetectionLoss("l1" if version == "v1" else "giou")
+    found = loss(logits, deltas, anchors, matched, image_divisors(matched), boxes, labels)
     torch.testing.assert_close(found.classification, expected["classification"], rtol=1e-5, atol=0)
     torch.testing.assert_close(found.box, expected["bbox_regression"], rtol=1e-5, atol=1e-9)
 
 
 @torch.no_grad()
-def test_detections_of_pictures_of_unequal_sizes(pair, pictures, batch):
+def test_detections_of_images_of_unequal_sizes(pair, images, batch):
     _, theirs, ours = pair
     theirs.detections_per_img = 10_000
-    expected = theirs(pictures)
-    images, sizes = batch
-    size = images.shape[-2:]
-    found = decode(*ours(images), ours.anchors(*size), ours.level_sizes(*size), sizes, 0.05, 0.5, 1000, 10_000)
-    for one, reference, picture, inner in zip(found, expected, pictures, sizes, strict=True):
-        ratio = torch.tensor([picture.shape[2] / inner[1], picture.shape[1] / inner[0]] * 2)
-        # torchvision also returns the lines that clipping makes of boxes outside the picture.
+    expected = theirs(images)
+    inputs, sizes = batch
+    size = inputs.shape[-2:]
+    found = decode(*ours(inputs), ours.anchors(*size), ours.level_sizes(*size), sizes, 0.05, 0.5, 1000, 10_000)
+    for one, reference, image, inner in zip(found, expected, images, sizes, strict=True):
+        ratio = torch.tensor([image.shape[2] / inner[1], image.shape[1] / inner[0]] * 2)
+        # torchvision also returns the lines that clipping makes of boxes outside the image.
         with_area = have_area(reference["boxes"] / ratio)
         reference = {name: values[with_area] for name, values in reference.items()}
         assert len(one.scores) == len(reference["scores"]) > 20

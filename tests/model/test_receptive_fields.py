@@ -44,7 +44,7 @@ def test_one_layer(layer, place):
 
 
 def test_strides_multiply_and_origins_add_up():
-    # AlexNet's: 11x11 padded by 2 sees -2..8, centred on 3; then two poolings, each of the cells 0..2 below it.
+    # AlexNet's: 11x11 padded by 2 sees -2..8, centerd on 3; then two poolings, each of the cells 0..2 below it.
     stem = nn.Conv2d(3, 4, 11, stride=4, padding=2)
     assert places(stem, nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2)) == [(4, 3), (8, 7), (16, 15)]
 

@@ -2,13 +2,12 @@ import copy
 
 import pytest
 import torch
-
-from retinanet.model.retinanet import RetinaNet
+from support.squares import build_network
 
 
 @pytest.fixture
 def model(small_settings):
-    return RetinaNet(small_settings, 3).eval()
+    return build_network(small_settings, 3).eval()
 
 
 @torch.no_grad()
@@ -31,8 +30,8 @@ def test_grid_sizes_are_those_of_the_features(model):
     ("backbone", "places"), [("alexnet", [7, 15, 31, 31, 31]), ("squeezenet1_1", [7, 15, 15, 15, 15])]
 )
 @torch.no_grad()
-def test_grids_that_do_not_divide_the_picture_have_an_anchor_where_each_cell_looks(small_settings, backbone, places):
-    model = RetinaNet(small_settings.model_copy(update={"backbone": backbone}), 1).eval()
+def test_grids_that_do_not_divide_the_image_have_an_anchor_where_each_cell_looks(small_settings, backbone, places):
+    model = build_network(small_settings.model_copy(update={"backbone": backbone}), 1).eval()
     anchors = model.anchors(96, 128)
     assert model(torch.zeros(1, 3, 96, 128))[0].shape[1] == len(anchors)
     # The levels that the pyramid adds start where the network's last does.
@@ -40,9 +39,9 @@ def test_grids_that_do_not_divide_the_picture_have_an_anchor_where_each_cell_loo
     assert [float(first[:2].add(first[2:])[0] / 2) for first in firsts] == pytest.approx(places, abs=1e-4)
 
 
-def test_mean_colour_is_zero_to_the_network(model):
-    colour = torch.tensor(model.backbone.mean) * 255
-    images = model.normalise(colour.expand(1, 4, 5, 3))
+def test_mean_color_is_zero_to_the_network(model):
+    color = torch.tensor(model.backbone.mean) * 255
+    images = model.normalize(color.expand(1, 4, 5, 3))
     assert images.shape == (1, 3, 4, 5)
     torch.testing.assert_close(images, torch.zeros(1, 3, 4, 5), atol=1e-6, rtol=0)
 
@@ -59,7 +58,7 @@ def test_a_copy_computes_the_same(model):
 @torch.no_grad()
 def test_frozen_norms_keep_what_a_trained_network_says(small_settings, backbone):
     settings = small_settings.model_copy(update={"backbone": backbone})
-    live, frozen = (RetinaNet(settings.model_copy(update={"frozen_norm": f}), 1) for f in (False, True))
+    live, frozen = (build_network(settings.model_copy(update={"frozen_norm": f}), 1) for f in (False, True))
     frozen.load_state_dict(live.state_dict(), strict=False)
     images = torch.rand(1, 3, 64, 64)
     torch.testing.assert_close(frozen.train()(images), live.eval()(images))

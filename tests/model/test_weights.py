@@ -2,22 +2,27 @@ import pickle
 
 import pytest
 import torch
+from support.squares import build_network
 
 from retinanet.errors import WeightsError
+from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import Tiling
-from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import from_torchvision, load_model, read_state_dict, save_model
+from retinanet.model.weights import TrainedModel, from_torchvision, load_model, read_state_dict, save_model
 
 
 @pytest.fixture
 def model(small_settings):
-    return RetinaNet(small_settings, 2).eval()
+    return build_network(small_settings, 2).eval()
+
+
+def trained(model) -> TrainedModel:
+    return TrainedModel(model, ("cat", "dog"), (1, 7), InputSize(96, 128), Tiling(400, 0.25))
 
 
 @pytest.fixture
 def saved(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    save_model(path, model, model.state_dict(), {1: "cat", 7: "dog"}, Tiling(400, 0.25))
+    save_model(path, trained(model))
     return path
 
 
@@ -27,14 +32,14 @@ def test_a_saved_model_comes_back_with_its_classes(model, saved):
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(loaded.model(images)[0], model(images)[0])
     assert (loaded.class_names, loaded.category_ids) == (("cat", "dog"), (1, 7))
-    assert loaded.tiling == Tiling(400, 0.25)
+    assert (loaded.input_size, loaded.tiling) == (InputSize(96, 128), Tiling(400, 0.25))
 
 
 def test_the_same_model_gives_the_same_bytes(model, saved):
     """So that its hash tells whether it is the same."""
     for _ in range(8):
         again = saved.with_name("again.safetensors")
-        save_model(again, model, model.state_dict(), {1: "cat", 7: "dog"}, Tiling(400, 0.25))
+        save_model(again, trained(model))
         assert again.read_bytes() == saved.read_bytes()
 
 
@@ -46,7 +51,7 @@ def test_a_damaged_file_is_named(saved):
 
 def test_weights_that_are_no_numbers_are_refused(model, tmp_path):
     model.box.last.bias.data[0] = torch.nan
-    save_model(tmp_path / "nan.safetensors", model, model.state_dict(), {1: "cat", 2: "dog"})
+    save_model(tmp_path / "nan.safetensors", trained(model))
     with pytest.raises(WeightsError, match=r"box\.last\.bias has NaN"):
         load_model(tmp_path / "nan.safetensors")
 

@@ -12,11 +12,11 @@ from retinanet.config.settings import Params
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
 # They say how to ask, complain and record, not what is computed.
 NOT_WATCHED = (
-    "retinanet/config/params.py",
-    "retinanet/config/settings.py",
+    "retinanet/config/",
     "retinanet/errors.py",
     "retinanet/tracking/",
     "retinanet/__init__.py",
+    "stages/paths.py",
 )
 
 
@@ -28,7 +28,7 @@ def imported_files(path: Path, seen: set[Path] | None = None) -> set[Path]:
     """The project's own files that a file imports, directly or through others."""
     seen = set() if seen is None else seen
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("retinanet"):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("retinanet", "stages"):
             module = Path(node.module.replace(".", "/"))
             for file in (module.with_suffix(".py"), *(module / f"{a.name}.py" for a in node.names)):
                 if file.exists() and file not in seen:
@@ -38,13 +38,22 @@ def imported_files(path: Path, seen: set[Path] | None = None) -> set[Path]:
     return seen
 
 
+def files_of(dep: str) -> set[str]:
+    """The Python files that a dependency on code covers."""
+    path = Path(dep)
+    files = path.rglob("*.py") if path.is_dir() else [path]
+    return {str(file) for file in files if file.name != "__init__.py"}
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_deps_cover_all_that_the_script_imports(name):
-    deps = STAGES[name]["deps"]
-    used = {str(f) for f in imported_files(script_of(STAGES[name])) if not str(f).startswith(NOT_WATCHED)}
-    missing = [f for f in used if not any(f == dep or f.startswith(f"{dep}/") for dep in deps)]
-    assert not missing
-    assert str(script_of(STAGES[name])) in deps
+def test_code_dependencies_are_what_the_script_imports_and_no_more(name):
+    script = script_of(STAGES[name])
+    used = {str(file) for file in {script, *imported_files(script)} if not str(file).startswith(NOT_WATCHED)}
+    used = {file for file in used if not file.endswith("__init__.py")}
+    code = [dep for dep in STAGES[name]["deps"] if dep.startswith(("retinanet", "stages"))]
+    named = set().union(*(files_of(dep) for dep in code))
+    assert used - named == set(), "missing in deps of dvc.yaml"
+    assert named - used == set(), "superfluous in deps of dvc.yaml"
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -68,30 +77,43 @@ def test_imports_point_one_way():
     order = [
         "errors",
         "files",
-        "settings",
-        "params",
-        "presets",
-        "detections",
+        "runtime",
+        "distributed",
+        "config",
+        "fetch",
+        "images",
+        "dataset",
+        "annotations",
+        "prepare",
+        "model",
+        "losses",
+        "inference",
         "drawing",
         "pages",
-        "data",
-        "doctor",
-        "model",
-        "detector",
+        "data_report",
         "evaluation",
-        "export",
         "explain",
+        "export",
         "training",
+        "preflight",
         "tracking",
-        "predict",
-        "commands",
         "cli",
     ]
     for path in Path("retinanet").rglob("*.py"):
         own = path.relative_to("retinanet").parts[0].removesuffix(".py")
         for file in imported_files(path):
-            if own != "__init__" and (other := file.parts[1].removesuffix(".py")) != "__init__":
+            other = file.parts[1].removesuffix(".py")
+            if file.parts[0] == "retinanet" and "__init__" not in (own, other):
                 assert order.index(other) <= order.index(own), f"{path} imports {file}"
+
+
+def test_the_network_and_the_data_rooms_do_not_know_each_other():
+    data = ("annotations", "dataset", "prepare", "fetch", "config")
+    for path in Path("retinanet/model").rglob("*.py"):
+        assert not [file for file in imported_files(path) if file.parts[1] in data], path
+    for room in ("annotations", "prepare", "fetch"):
+        for path in Path("retinanet", room).rglob("*.py"):
+            assert not [file for file in imported_files(path) if file.parts[1] in ("model", "training")], path
 
 
 def test_only_tracking_knows_mlflow():

@@ -28,7 +28,7 @@ PARTS = [
     "8. Validation",
     "9. Grad-CAM",
 ]
-MOST_BYTES = 3_000_000
+MAX_BYTES = 3_000_000
 LONGEST_CELL = 600  # seconds, on a busy machine
 
 
@@ -47,7 +47,7 @@ def text(notebook: nbformat.NotebookNode) -> str:
 
 def test_it_is_a_valid_notebook_of_a_committable_size(notebook):
     nbformat.validate(notebook)
-    assert NOTEBOOK.stat().st_size < MOST_BYTES
+    assert NOTEBOOK.stat().st_size < MAX_BYTES
 
 
 def test_the_parts_come_in_order(notebook):
@@ -74,11 +74,11 @@ def test_its_outputs_name_no_place_of_the_machine_that_made_them(notebook):
     assert not re.findall(r"(?<![\w.])/(?:tmp|home|root|work|usr|Users)/\S+", "\n".join(said))
 
 
-def test_a_sentence_that_says_what_to_see_stands_before_each_picture(notebook):
+def test_a_sentence_that_says_what_to_see_stands_before_each_image(notebook):
     for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
-        pictures = [o for o in cell.get("outputs", []) if any(k.startswith("image/") for k in o.get("data", {}))]
-        assert len(pictures) <= 1, cell.source
-        if pictures:
+        images = [o for o in cell.get("outputs", []) if any(k.startswith("image/") for k in o.get("data", {}))]
+        assert len(images) <= 1, cell.source
+        if images:
             assert before.cell_type == "markdown", cell.source
             assert re.search(r"\b([Ss]ee|[Ll]ook|[Ww]atch|[Cc]ompare)\b", before.source), before.source
 
@@ -127,7 +127,7 @@ def code_of(prose: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
 def test_it_executes_after_a_dvc_repro(workspace):
-    """With a model that has hardly learnt anything: no part may count on detections."""
+    """With a model that has hardly learned anything: no part may count on detections."""
     workspace.run("jupyter", "execute", f"--timeout={LONGEST_CELL}", "--output=reports/notebook", NOTEBOOK.name)
     done = nbformat.read(workspace.folder / "reports/notebook.ipynb", as_version=4)
     test_it_was_executed_from_top_to_bottom_without_an_error(done)

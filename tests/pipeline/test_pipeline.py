@@ -30,19 +30,19 @@ def test_a_second_repro_does_nothing(workspace):
     assert workspace.counts() == (1, 1)
 
 
-def test_a_picture_more_in_the_folder_of_pictures_is_seen(workspace):
-    picture = workspace.folder / "data/my_pictures/new.jpg"
-    picture.write_bytes(b"a picture")
-    assert "data/my_pictures" in workspace.run("dvc", "status", "download")
-    picture.unlink()
+def test_a_image_more_in_the_folder_of_images_is_seen(workspace):
+    image = workspace.folder / "data/my_images/new.jpg"
+    image.write_bytes(b"an image")
+    assert "data/my_images" in workspace.run("dvc", "status", "download")
+    image.unlink()
     assert "up to date" in workspace.run("dvc", "status")
 
 
 def test_promotion_of_the_first_then_a_worse_one_is_refused(workspace):
     workspace.run("retinanet", "promote", "--dry-run")
     assert "production" in workspace.run("retinanet", "promote")
-    picture = next((workspace.folder / "data/prepared/tiles").iterdir())
-    workspace.run("retinanet", "predict", str(picture), "--model", "models:/retinanet@production", "--score", "0.05")
+    image = next((workspace.folder / "data/prepared/tiles").iterdir())
+    workspace.run("retinanet", "predict", str(image), "--model", "models:/retinanet@production", "--score", "0.05")
     assert any((workspace.folder / "predictions").iterdir())
 
 

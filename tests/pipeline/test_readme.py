@@ -114,11 +114,11 @@ def test_params_and_files_that_the_text_names_exist(page):
 
 
 @pytest.fixture(scope="module")
-def with_pictures(workspace) -> Workspace:
-    """The workspace, with pictures where the README's lie."""
+def with_images(workspace) -> Workspace:
+    """The workspace, with images where the README's lie."""
     tile = next((workspace.folder / "data/prepared/tiles").iterdir())
-    (workspace.folder / "folder_of_pictures").mkdir()
-    for name in ("photo.jpg", "folder_of_pictures/other.png"):
+    (workspace.folder / "folder_of_images").mkdir()
+    for name in ("photo.jpg", "folder_of_images/other.png"):
         (workspace.folder / name).write_bytes(tile.read_bytes())
     workspace.run("retinanet", "promote", code=(0, REFUSED))
     return workspace
@@ -126,7 +126,7 @@ def with_pictures(workspace) -> Workspace:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
-def test_every_command_for_a_model_runs(with_pictures):
+def test_every_command_for_a_model_runs(with_images):
     ran = [c for c in commands() if " retinanet " in c and "replay-step" not in c]
     assert len(ran) >= 8
     for command in ran:
@@ -135,44 +135,44 @@ def test_every_command_for_a_model_runs(with_pictures):
             codes = (0, 1, REFUSED)
         if words(command)[1] == "check-training":
             codes, few = (0, 1), " --steps 2"  # too few to learn anything by heart
-        said = with_pictures.run("bash", "-c", command.removeprefix("uv run ") + few, code=codes)
+        said = with_images.run("bash", "-c", command.removeprefix("uv run ") + few, code=codes)
         assert "Traceback" not in said
     for block in blocks("python"):
-        with_pictures.run(sys.executable, "-c", block)
+        with_images.run(sys.executable, "-c", block)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
 @pytest.mark.parametrize("command", [c for c in commands([README]) if "dvc exp run" in c], ids=lambda c: c[15:35])
-def test_every_experiment_runs(with_pictures, command):
-    shared = with_pictures.folder.parent / "shared"
+def test_every_experiment_runs(with_images, command):
+    shared = with_images.folder.parent / "shared"
     if "../shared/" in command:
         if not (ROOT.parent / "shared/data/bccd.tar.gz").exists():
             pytest.skip("../shared/data/bccd.tar.gz is not there")
         shared.symlink_to(ROOT.parent / "shared")
     small = " ".join(f"-S {key}={value}" for key, value in SMALL.items())
-    runs, _ = with_pictures.counts()
+    runs, _ = with_images.counts()
     try:
-        with_pictures.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
-        assert with_pictures.counts()[0] == runs + 1
+        with_images.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
+        assert with_images.counts()[0] == runs + 1
         # What README says to look at it with.
         for look in commands([README]):
             if re.match("uv run dvc (exp show|metrics|plots)", look):
-                with_pictures.run("bash", "-c", look.removeprefix("uv run "))
+                with_images.run("bash", "-c", look.removeprefix("uv run "))
     finally:
-        with_pictures.run("git", "checkout", "-q", ".")
-        with_pictures.run("dvc", "checkout")
+        with_images.run("git", "checkout", "-q", ".")
+        with_images.run("dvc", "checkout")
         shared.unlink(missing_ok=True)
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
-def test_the_served_model_answers(with_pictures):
+def test_the_served_model_answers(with_images):
     serve, ask = next(block for block in blocks("bash") if "models serve" in block).strip().split("\n", 1)
-    server = with_pictures.start("bash", "-c", f"exec env {serve.replace('uv run ', '')}")
+    server = with_images.start("bash", "-c", f"exec env {serve.replace('uv run ', '')}")
     try:
         _wait_for("http://127.0.0.1:5001/ping", server)
-        answer = with_pictures.run("bash", "-c", ask)
+        answer = with_images.run("bash", "-c", ask)
         assert '"boxes"' in answer and '"scores"' in answer
     finally:
         _end(server)
@@ -180,9 +180,9 @@ def test_the_served_model_answers(with_pictures):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
-def test_the_runs_can_be_looked_at(with_pictures):
+def test_the_runs_can_be_looked_at(with_images):
     (command,) = [c for c in commands([README]) if " mlflow ui " in c]
-    server = with_pictures.start("bash", "-c", f"exec {command.removeprefix('uv run ')}")
+    server = with_images.start("bash", "-c", f"exec {command.removeprefix('uv run ')}")
     try:
         _wait_for("http://127.0.0.1:5000/health", server)
     finally:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinanet.annotations.records import AnnotatedPicture, Box, Finding
+from retinanet.annotations.records import Box, Finding, SourceImage
 from retinanet.errors import AnnotationError
 from retinanet.prepare.checks import check_all, check_boxes, refuse_many_skipped
 
@@ -12,7 +12,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def checked_box(*xyxy: float, area: float | None = None):
-    return check_boxes(AnnotatedPicture(Path("a.png"), (Box("cat", xyxy, area=area),)), 64, 48)
+    return check_boxes(SourceImage(Path("a.png"), (Box("cat", xyxy, area=area),)), 64, 48)
 
 
 @pytest.mark.parametrize("xyxy", [(0, 0, 64, 48), (10, 10, 64, 20), (0.5, 0.25, 1, 1)])
@@ -25,7 +25,7 @@ def test_boxes_inside_stay_as_they_are(xyxy):
 def test_boxes_partly_outside_are_clipped_and_listed():
     kept, skipped, clipped = checked_box(-5, 40, 10, 60, area=7.0)
     assert [(box.xyxy, box.area) for box in kept] == [((0, 40, 10, 48), None)]
-    assert clipped == [Finding("a.png", "cat (-5, 40, 10, 60) is clipped to the 64 x 48 picture", (-5, 40, 10, 60))]
+    assert clipped == [Finding("a.png", "cat (-5, 40, 10, 60) is clipped to the 64 x 48 image", (-5, 40, 10, 60))]
     assert skipped == []
 
 
@@ -38,9 +38,9 @@ def test_boxes_partly_outside_are_clipped_and_listed():
         ((5, 5, 5.001, 9), "has no width or height"),
         ((NAN, 5, 9, 9), "is not finite"),
         ((5, 5, INF, 9), "is not finite"),
-        ((70, 5, 80, 9), "lies outside the 64 x 48 picture"),
-        ((-9, 5, 0, 9), "lies outside the 64 x 48 picture"),
-        ((64, 5, 80, 9), "lies outside the 64 x 48 picture"),
+        ((70, 5, 80, 9), "lies outside the 64 x 48 image"),
+        ((-9, 5, 0, 9), "lies outside the 64 x 48 image"),
+        ((64, 5, 80, 9), "lies outside the 64 x 48 image"),
     ],
 )
 def test_unusable_boxes_are_skipped_with_the_reason(xyxy, reason):
@@ -49,34 +49,34 @@ def test_unusable_boxes_are_skipped_with_the_reason(xyxy, reason):
     assert len(skipped) == 1 and skipped[0].file == "a.png" and skipped[0].reason.endswith(reason)
 
 
-def test_pictures_are_decoded_in_order_and_the_bad_ones_listed(tmp_path):
-    pictures = []
+def test_images_are_decoded_in_order_and_the_bad_ones_listed(tmp_path):
+    images = []
     for number in range(6):
         path = tmp_path / f"{number}.png"
         Image.fromarray(np.full((48, 64, 3), number, np.uint8)).save(path)
-        pictures.append(AnnotatedPicture(path, (), size=(64, 48)))
-    pictures[2].file.write_bytes(b"")
-    pictures[4] = AnnotatedPicture(pictures[4].file, (), size=(48, 64))
-    checked = check_all(pictures, max_pixels=64 * 48)
-    assert [one.source.file.name for one in checked.pictures] == ["0.png", "1.png", "3.png", "5.png"]
-    assert [(Path(one.file).name, one.reason) for one in checked.skipped_pictures] == [
-        ("2.png", "has 0 bytes; a picture is needed (JPEG, PNG, TIFF …)"),
+        images.append(SourceImage(path, (), size=(64, 48)))
+    images[2].file.write_bytes(b"")
+    images[4] = SourceImage(images[4].file, (), size=(48, 64))
+    checked = check_all(images, max_pixels=64 * 48)
+    assert [one.source.file.name for one in checked.images] == ["0.png", "1.png", "3.png", "5.png"]
+    assert [(Path(one.file).name, one.reason) for one in checked.skipped_images] == [
+        ("2.png", "has 0 bytes; an image is needed (JPEG, PNG, TIFF …)"),
         ("4.png", "is 64 x 48 but annotated as 48 x 64"),
     ]
-    assert len(check_all(pictures, max_pixels=64 * 48 - 1).pictures) == 0
+    assert len(check_all(images, max_pixels=64 * 48 - 1).images) == 0
 
 
 def test_a_name_that_is_no_text_is_skipped():
-    checked = check_all([AnnotatedPicture(Path("\udcff.png"), ())], 100)
-    assert checked.skipped_pictures[0].reason == "has a name that is no UTF-8; rename it"
+    checked = check_all([SourceImage(Path("\udcff.png"), ())], 100)
+    assert checked.skipped_images[0].reason == "has a name that is no UTF-8; rename it"
 
 
-def test_a_turned_picture_annotated_as_it_lies_is_skipped(tmp_path):
+def test_a_turned_image_annotated_as_it_lies_is_skipped(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)
-    checked = check_all([AnnotatedPicture(tmp_path / "a.png", (), size=(64, 48))], 10_000)
-    assert checked.skipped_pictures[0].reason == "is 48 x 64, turned as its EXIF says, but annotated as 64 x 48"
+    checked = check_all([SourceImage(tmp_path / "a.png", (), size=(64, 48))], 10_000)
+    assert checked.skipped_images[0].reason == "is 48 x 64, turned as its EXIF says, but annotated as 64 x 48"
 
 
 def test_more_skipped_than_the_share_is_an_error():

@@ -3,17 +3,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retinanet.annotations.records import AnnotatedPicture
+from retinanet.annotations.records import SourceImage
 from retinanet.errors import AnnotationError
-from retinanet.images.reading import PictureFacts
-from retinanet.prepare.checks import CheckedPicture
+from retinanet.images.reading import ImageFacts
+from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.copies import find_copies, look_alikes, refuse_leaks
 
 
-def picture(name: str, sha: str, look: int = 0, split: str | None = None) -> CheckedPicture:
+def image(name: str, sha: str, look: int = 0, split: str | None = None) -> CheckedImage:
     """look: of which of some unlike thumbnails; 0 is a blank one."""
     thumbnail = Image.effect_mandelbrot((18, 16), (-2, -1.5, look / 4, 1.5), 100).tobytes() if look else bytes(288)
-    return CheckedPicture(AnnotatedPicture(Path(name), (), split=split), PictureFacts(64, 48, sha, (), thumbnail), ())
+    return CheckedImage(SourceImage(Path(name), (), split=split), ImageFacts(64, 48, sha, (), thumbnail), ())
 
 
 def names(groups) -> list[list[str]]:
@@ -21,8 +21,8 @@ def names(groups) -> list[list[str]]:
 
 
 def test_the_same_bytes_and_the_same_look():
-    pictures = [picture("a", "1", 2), picture("b", "2"), picture("c", "1", 2), picture("d", "3", 2), picture("e", "4")]
-    copies = find_copies(pictures)
+    images = [image("a", "1", 2), image("b", "2"), image("c", "1", 2), image("d", "3", 2), image("e", "4")]
+    copies = find_copies(images)
     assert names(copies.same) == [["a", "c"]]
     assert names([pair[:2] for pair in copies.near]) == [["a", "d"]]
     assert names(copies.together(with_near=True)) == [["a", "c"], ["a", "d"]]
@@ -30,16 +30,16 @@ def test_the_same_bytes_and_the_same_look():
 
 
 def test_a_series_is_one_group():
-    copies = find_copies([picture(name, name, 2) for name in "abc"])
+    copies = find_copies([image(name, name, 2) for name in "abc"])
     assert sorted(names(look_alikes(copies.near))[0]) == ["a", "b", "c"]
 
 
-def test_one_picture_in_two_official_splits_is_refused_with_the_pair():
-    same = find_copies([picture("a", "1", split="train"), picture("b", "1", split="test")]).same
-    with pytest.raises(AnnotationError, match=r"1 pictures are in two official splits: a \(train\) = b \(test\)"):
+def test_one_image_in_two_official_splits_is_refused_with_the_pair():
+    same = find_copies([image("a", "1", split="train"), image("b", "1", split="test")]).same
+    with pytest.raises(AnnotationError, match=r"1 images are in two official splits: a \(train\) = b \(test\)"):
         refuse_leaks(same)
 
 
 def test_copies_in_one_split_and_in_none_are_no_leak():
-    refuse_leaks(find_copies([picture("a", "1", split="train"), picture("b", "1", split="train")]).same)
-    refuse_leaks(find_copies([picture("a", "1", split="train"), picture("b", "1")]).same)
+    refuse_leaks(find_copies([image("a", "1", split="train"), image("b", "1", split="train")]).same)
+    refuse_leaks(find_copies([image("a", "1", split="train"), image("b", "1")]).same)

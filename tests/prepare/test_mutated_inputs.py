@@ -1,4 +1,4 @@
-"""Damage at random: the prepare stage uses a picture or lists it, and takes a file or names it, but never crashes.
+"""Damage at random: the prepare stage uses an image or lists it, and takes a file or names it, but never crashes.
 
 The same seeds give the same damage; `pytest -m slow` does more of it.
 """
@@ -98,7 +98,7 @@ def _places(content: object):
         yield from _places(value)
 
 
-def mutated_pictures(count: int, workspace: Workspace) -> None:
+def mutated_images(count: int, workspace: Workspace) -> None:
     chance = random.Random(count)
     kinds = [list(FORMATS)[number % len(FORMATS)] for number in range(count)]
     names = [f"m{number:04}.{kind.lower()}" for number, kind in enumerate(kinds)]
@@ -113,7 +113,7 @@ def mutated_pictures(count: int, workspace: Workspace) -> None:
     workspace.change(max_pixels=1_000_000)
     workspace.works()
     kept = set.union(*workspace.names().values())
-    skipped = {Path(one["file"]).name for one in workspace.figures()["skipped_pictures"]}
+    skipped = {Path(one["file"]).name for one in workspace.figures()["skipped_images"]}
     assert not kept & skipped
     assert kept | skipped == {*names, *sound}
     assert set(sound) <= kept
@@ -178,8 +178,8 @@ def _well_or_said(workspace: Workspace) -> bool:
     return not code
 
 
-def test_some_mutated_pictures(workspace):
-    mutated_pictures(64, workspace)
+def test_some_mutated_images(workspace):
+    mutated_images(64, workspace)
 
 
 def test_some_mutated_annotations(workspace):
@@ -191,8 +191,8 @@ def test_some_mutated_params(workspace):
 
 
 @pytest.mark.slow
-def test_mutated_pictures(workspace):
-    mutated_pictures(1200, workspace)
+def test_mutated_images(workspace):
+    mutated_images(1200, workspace)
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ def photo(seed: int) -> Image.Image:
     return Image.fromarray(pixels(seed, 16, 12)).resize((320, 240), Image.Resampling.BICUBIC)
 
 
-def thumbnail(picture: Image.Image) -> bytes:
-    return picture.resize(THUMBNAIL, Image.Resampling.BOX).convert("L").tobytes()
+def thumbnail(image: Image.Image) -> bytes:
+    return image.resize(THUMBNAIL, Image.Resampling.BOX).convert("L").tobytes()
 
 
-def test_the_hash_says_what_is_brighter_than_its_left_neighbour():
+def test_the_hash_says_what_is_brighter_than_its_left_neighbor():
     rising = np.tile(np.arange(18, dtype=np.uint8), (16, 1))
     hashes = difference_hashes(np.stack([rising, rising[:, ::-1]]))
     assert [int(one).bit_count() for one in hashes] == [64, 0]
@@ -30,13 +30,13 @@ def test_changed_copies_are_found_and_strangers_are_not():
         original.crop((3, 3, 317, 237)),
         Image.fromarray(np.asarray(original) + np.random.default_rng(0).integers(0, 4, (240, 320, 3), np.uint8)),
     ]
-    pairs = near_duplicates([thumbnail(picture) for picture in strangers + copies])
+    pairs = near_duplicates([thumbnail(image) for image in strangers + copies])
     assert {(i, j) for i, j, _ in pairs if i == 7} == {(7, 60), (7, 61), (7, 62), (7, 63)}
     assert {i for i, _, _ in pairs} | {j for _, j, _ in pairs} == {7, 60, 61, 62, 63}
     assert all(likeness >= 0.95 for _, _, likeness in pairs)
 
 
-def test_blank_pictures_are_not_alike():
+def test_blank_images_are_not_alike():
     blank = [thumbnail(Image.new("RGB", (64, 48), (value, value, value))) for value in (0, 0, 128, 255)]
     assert near_duplicates(blank) == []
 

@@ -6,7 +6,7 @@ from support.repository import EARLIER, fails, from_file, from_server, succeeds
 
 
 def test_a_package(repository, run):
-    succeeds(repository, run, {"pack/a.png": b"picture", "pack/a.xml": b"<annotation/>"})
+    succeeds(repository, run, {"pack/a.png": b"image", "pack/a.xml": b"<annotation/>"})
 
 
 def test_an_archive_by_its_path(repository, run):
@@ -29,9 +29,9 @@ def test_an_archive_in_parts(repository, run, server):
 
 
 def test_a_folder(repository, run):
-    repository.write("my pictures/a\nb/ü.jpg", b"picture")
-    repository.take("folder", path="my pictures")
-    succeeds(repository, run, {"a\nb/ü.jpg": b"picture"})
+    repository.write("my images/a\nb/ü.jpg", b"image")
+    repository.take("folder", path="my images")
+    succeeds(repository, run, {"a\nb/ü.jpg": b"image"})
 
 
 def test_in_a_process_of_its_own(repository, server):

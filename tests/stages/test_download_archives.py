@@ -11,7 +11,7 @@ from support.packed import tar_bytes, zip_bytes
 from support.repository import EARLIER, WEIGHTS, ZIP, fails, from_file, from_server, sha256
 
 from retinanet.fetch import archives, folders
-from retinanet.fetch.downloads import CHUNK
+from retinanet.fetch.downloads import CHUNK_BYTES
 
 
 def link_in_a_zip() -> bytes:
@@ -90,7 +90,7 @@ def test_a_disk_that_fills_while_unpacking(repository, run, monkeypatch):
 
 
 def test_a_disk_that_fills_while_copying(repository, run, monkeypatch):
-    repository.write("mine/a.jpg", b"picture")
+    repository.write("mine/a.jpg", b"image")
     repository.take("folder", path="mine")
     monkeypatch.setattr(folders.shutil, "copyfile", full)
     fails(repository, run, "mine", "the disk is full")
@@ -125,5 +125,5 @@ def test_killed_while_unpacking_it_starts_that_over(repository, run, server):
     assert {name.split("/")[0] for name in left} == {"raw", "weights", ".raw.new"}
     assert run() == (0, "")
     assert len(server.requests) == 1
-    data = {f"raw/{number}.jpg": bytes([number]) * CHUNK for number in range(8)} | WEIGHTS
+    data = {f"raw/{number}.jpg": bytes([number]) * CHUNK_BYTES for number in range(8)} | WEIGHTS
     assert repository.data() == data

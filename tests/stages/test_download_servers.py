@@ -10,17 +10,17 @@ from support.packed import FILES, files_in, zip_bytes
 from support.repository import BIG, EARLIER, ZIP, fails, from_file, from_server, sha256, succeeds
 from support.served import Fault
 
-from retinanet.fetch.downloads import CHUNK
+from retinanet.fetch.downloads import CHUNK_BYTES
 
 
 def test_a_truncated_archive(repository, run, server):
     from_server(repository, server, "big.zip")
-    server.faults = [Fault(cut=CHUNK)] + [Fault(cut=0)] * 9
+    server.faults = [Fault(cut=CHUNK_BYTES)] + [Fault(cut=0)] * 9
     fails(repository, run, server.url("big.zip"), "attempts failed, the next run goes on")
     assert repository.cached() == {"big.zip.part", "big.zip.part.etag"}
     server.faults = []
     assert run()[0] == 0
-    assert server.ranges[-1] == f"bytes={CHUNK}-"
+    assert server.ranges[-1] == f"bytes={CHUNK_BYTES}-"
 
 
 def test_a_wrong_sha256(repository, run, server):
@@ -53,7 +53,7 @@ def test_a_page_instead_of_an_archive(repository, run, server):
 def test_a_server_that_ignores_range_and_cuts(repository, run, server):
     from_server(repository, server, "big.zip")
     server.knows_ranges = False
-    server.faults = [Fault(cut=2 * CHUNK)] * 9
+    server.faults = [Fault(cut=2 * CHUNK_BYTES)] * 9
     fails(repository, run, server.url("big.zip"), "5 attempts failed")
     assert repository.cached() == {"big.zip.part", "big.zip.part.etag"}
 
@@ -61,9 +61,9 @@ def test_a_server_that_ignores_range_and_cuts(repository, run, server):
 def test_a_server_that_ignores_range_and_cuts_once_mixes_nothing_up(repository, run, server):
     from_server(repository, server, "big.zip", pinned="")
     server.knows_ranges = False
-    server.faults = [Fault(cut=2 * CHUNK)]
+    server.faults = [Fault(cut=2 * CHUNK_BYTES)]
     assert run()[0] == 0
-    assert (repository.folder / "data" / "raw" / "7.jpg").read_bytes() == b"\7" * CHUNK
+    assert (repository.folder / "data" / "raw" / "7.jpg").read_bytes() == b"\7" * CHUNK_BYTES
 
 
 def test_errors_of_the_server_that_pass(repository, run, server):
@@ -92,9 +92,9 @@ def test_a_wrong_length(repository, run, server, length, pinned):
 
 def test_a_file_that_changed_between_two_runs(repository, run, server):
     from_server(repository, server, "big.zip", pinned="")
-    server.faults = [Fault(cut=3 * CHUNK)] + [Fault(cut=0)] * 9
+    server.faults = [Fault(cut=3 * CHUNK_BYTES)] + [Fault(cut=0)] * 9
     assert run()[0] == 1
-    changed = {f"{number}.jpg": bytes([number + 100]) * CHUNK for number in range(8)}
+    changed = {f"{number}.jpg": bytes([number + 100]) * CHUNK_BYTES for number in range(8)}
     server.files["big.zip"], server.etag, server.faults = zip_bytes(changed, zipfile.ZIP_STORED), '"2"', []
     succeeds(repository, run, changed)
 
@@ -114,11 +114,11 @@ def test_what_is_no_address(repository, run, url):
 def test_killed_while_downloading_it_goes_on(repository, run, server):
     from_server(repository, server, "big.zip")
     for_ever = Event()
-    server.faults = [Fault(cut=4 * CHUNK + 1, hold=for_ever)]
+    server.faults = [Fault(cut=4 * CHUNK_BYTES + 1, hold=for_ever)]
     process = repository.start()
     try:
         part = repository.folder / ".cache" / "downloads" / sha256(BIG) / "big.zip.part"
-        while not part.exists() or part.stat().st_size < 4 * CHUNK:
+        while not part.exists() or part.stat().st_size < 4 * CHUNK_BYTES:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
     finally:
@@ -128,5 +128,5 @@ def test_killed_while_downloading_it_goes_on(repository, run, server):
     assert process.returncode == -signal.SIGKILL
     assert repository.data() == EARLIER
     assert run()[0] == 0
-    assert server.ranges == [None, f"bytes={4 * CHUNK}-"]
+    assert server.ranges == [None, f"bytes={4 * CHUNK_BYTES}-"]
     assert len(files_in(repository.folder / "data" / "raw")) == 8

@@ -31,8 +31,8 @@ def test_what_is_written(coco):
     out = coco.works()
     written = {path for path in coco.tree() if path.startswith(("data/prepared/", "reports/"))}
     assert {f"data/prepared/{name}" for name in ("train.json", "val.json", "test.json", "index.json")} <= written
-    assert {"reports/data/figures.json", "reports/data/index.html", "reports/data/pictures/train_1.jpg"} <= written
-    assert "data/prepared made from coco; 0 pictures and 0 boxes skipped" in out
+    assert {"reports/data/statistics.json", "reports/data/index.html", "reports/data/images/train_1.jpg"} <= written
+    assert "data/prepared made from coco; 0 images and 0 boxes skipped" in out
     index = coco.read("data/prepared/index.json")
     assert len(index) == 13
     assert index["data/raw/images/p000.png"] == coco.tree()["data/raw/images/p000.png"]
@@ -83,17 +83,17 @@ def test_ids_with_gaps_are_kept_and_what_is_missing_is_filled(coco):
         row |= {"id": row["id"] * 7, "category_id": row["category_id"] * 45}
     spoil(coco, **content)
     coco.works()
-    assert coco.figures()["category_ids"] == {"cat": 45, "dog": 90}
+    assert coco.statistics()["category_ids"] == {"cat": 45, "dog": 90}
     for split in coco.prepared().values():
         assert [category["id"] for category in split["categories"]] == [45, 90]
         assert all(row["area"] == row["bbox"][2] * row["bbox"][3] for row in split["annotations"])
         assert all(row["iscrowd"] == 0 for row in split["annotations"])
 
 
-def test_a_picture_without_objects_is_kept(coco):
+def test_a_image_without_objects_is_kept(coco):
     coco.works()
     assert "p012.png" in set.union(*coco.names().values())
-    assert sum(split["negatives"] for split in coco.figures()["splits"].values()) == 1
+    assert sum(split["negatives"] for split in coco.statistics()["splits"].values()) == 1
 
 
 def test_names_with_any_characters_work(workspace):
@@ -119,10 +119,10 @@ def test_a_name_that_is_no_utf8_is_skipped(workspace):
     write_yolo(workspace.raw, some_objects())
     shutil.copy(workspace.raw / "images/p000.png", os.fsencode(workspace.raw) + b"/images/\xff.png")
     workspace.works()
-    assert workspace.figures()["skipped_pictures"][0]["reason"] == "has a name that is no UTF-8; rename it"
+    assert workspace.statistics()["skipped_images"][0]["reason"] == "has a name that is no UTF-8; rename it"
 
 
-def test_large_pictures_are_tiled_and_the_tiles_stored(workspace):
+def test_large_images_are_tiled_and_the_tiles_stored(workspace):
     workspace.change(tile_size=200)
     large = pixels(0, 1000, 100)
     Image.fromarray(large).save(workspace.raw / "a.png")
@@ -136,7 +136,7 @@ def test_large_pictures_are_tiled_and_the_tiles_stored(workspace):
 
 
 def test_anchors_that_reach_few_objects_are_a_warning_with_the_mend(workspace):
-    """Boxes of 4 px in pictures 640 px wide, which the default's 32 px anchors cannot reach."""
+    """Boxes of 4 px in images 640 px wide, which the default's 32 px anchors cannot reach."""
     objects = {f"p{n:03}.png": [("dot", (100 + n, 100, 104 + n, 104))] for n in range(20)}
     write_csv(workspace.raw, objects)
     for number, name in enumerate(objects):
@@ -144,7 +144,7 @@ def test_anchors_that_reach_few_objects_are_a_warning_with_the_mend(workspace):
     said = workspace.works()
     assert "warning: anchors reach few objects with IoU 0.5 at the training size: 0% of" in said
     assert "dot (median 4 x 4 px)" in said and "% of them, not 0% (`retinanet fit-anchors --write`)" in said
-    coverage = workspace.figures()["anchor_coverage"]
+    coverage = workspace.statistics()["anchor_coverage"]
     assert coverage["classes"]["dot"]["IoU 0.5"] == 0
     assert coverage["proposal"]["anchors"]["sizes"][0] < 10
     assert "To look at before training" in (workspace.folder / "reports/data/index.html").read_text()
@@ -160,25 +160,25 @@ def test_bccd(workspace):
     workspace.params["model"] |= {"short_side": 352, "long_side": 480}
     workspace.change(max_skipped=0.0)
     out = workspace.works()
-    figures = workspace.figures()
-    assert figures["splits"] == {
+    statistics = workspace.statistics()
+    assert statistics["splits"] == {
         "train": {
-            "pictures": 205,
+            "images": 205,
             "negatives": 0,
             "boxes": {"Platelets": 209, "RBC": 2382 - 1, "WBC": 214},
             "crowds": 0,
         },
-        "val": {"pictures": 87, "negatives": 0, "boxes": {"Platelets": 83, "RBC": 968 - 1, "WBC": 87}, "crowds": 0},
-        "test": {"pictures": 72, "negatives": 0, "boxes": {"Platelets": 69, "RBC": 805, "WBC": 71}, "crowds": 0},
+        "val": {"images": 87, "negatives": 0, "boxes": {"Platelets": 83, "RBC": 968 - 1, "WBC": 87}, "crowds": 0},
+        "test": {"images": 72, "negatives": 0, "boxes": {"Platelets": 69, "RBC": 805, "WBC": 71}, "crowds": 0},
     }
-    assert [(Path(one["file"]).stem, one["reason"]) for one in figures["skipped_boxes"]] == [
+    assert [(Path(one["file"]).stem, one["reason"]) for one in statistics["skipped_boxes"]] == [
         ("BloodImage_00338", "RBC (504, 337, 504, 337) has no width or height"),
         ("BloodImage_00343", "RBC (181, 329, 181, 329) has no width or height"),
     ]
-    assert figures["clipped_boxes"] == []
+    assert statistics["clipped_boxes"] == []
     boxes = [box for _, _, box in workspace.annotations()]
     assert sum(x + width == 640 or y + height == 480 for x, y, width, height in boxes) == 545
-    (pair,) = figures["near_duplicates"]
+    (pair,) = statistics["near_duplicates"]
     assert {Path(file).stem: split for file, split in pair.items()} == {
         "BloodImage_00037": "val",
         "BloodImage_00038": "train",

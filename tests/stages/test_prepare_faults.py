@@ -30,39 +30,39 @@ NAN, INF = float("nan"), float("inf")
     ],
     ids=["0 bytes", "HTML", "truncated", "missing", "another size", "over the limit"],
 )
-def test_an_unusable_picture_is_skipped_and_listed(coco, damage, reason):
+def test_an_unusable_image_is_skipped_and_listed(coco, damage, reason):
     coco.change(max_pixels=10_000)
     damage(coco.raw / "images/p003.png")
     coco.works()
-    (skipped,) = coco.figures()["skipped_pictures"]
+    (skipped,) = coco.statistics()["skipped_images"]
     assert skipped["file"].endswith("p003.png") and reason in skipped["reason"]
     assert "p003.png" not in set.union(*coco.names().values())
     assert len(set.union(*coco.names().values())) == 12
 
 
-def test_too_many_unusable_pictures_fail_the_stage(coco):
+def test_too_many_unusable_images_fail_the_stage(coco):
     coco.works()
     coco.change(max_skipped=0.05)
     (coco.raw / "images/p003.png").write_bytes(b"")
     said = coco.fails()
-    assert "1 of 13 pictures cannot be used, more than prepare.max_skipped = 0.05" in said and "has 0 bytes" in said
+    assert "1 of 13 images cannot be used, more than prepare.max_skipped = 0.05" in said and "has 0 bytes" in said
 
 
-def test_unusual_pictures_are_read_and_counted(coco):
+def test_unusual_images_are_read_and_counted(coco):
     images = coco.raw / "images"
-    grey = Image.fromarray(pixels(51)[:, :, 0])
+    gray = Image.fromarray(pixels(51)[:, :, 0])
     content = coco_content(some_objects())
     kinds = {
         "cmyk.tif": (Image.fromarray(pixels(52)).convert("CMYK"), {}),
-        "grey.png": (grey, {}),
+        "gray.png": (gray, {}),
         "palette.png": (Image.fromarray(pixels(53)).quantize(8), {}),
         "alpha.png": (Image.fromarray(pixels(54)).convert("RGBA"), {}),
-        "bit.png": (grey.convert("1"), {}),
+        "bit.png": (gray.convert("1"), {}),
         "deep.png": (Image.fromarray(pixels(55)[:, :, 0].astype(np.uint16) * 257), {}),
         "moving.gif": (Image.fromarray(pixels(56)), {"save_all": True, "append_images": [Image.fromarray(pixels(57))]}),
     }
-    for number, (name, (picture, options)) in enumerate(kinds.items(), start=100):
-        picture.save(images / name, **options)
+    for number, (name, (image, options)) in enumerate(kinds.items(), start=100):
+        image.save(images / name, **options)
         content["images"].append({"id": number, "file_name": name, "width": 64, "height": 48})
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -72,10 +72,10 @@ def test_unusual_pictures_are_read_and_counted(coco):
     content["images"].append({"id": 201, "file_name": "jpeg.png", "width": 64, "height": 48})
     spoil(coco, **content)
     coco.works()
-    kinds = ["CMYK", "grey", "palette", "alpha", "1-bit", "16-bit", "animated", "EXIF-rotated", "wrong extension"]
-    counted = coco.figures()["read_as_rgb"]
+    kinds = ["CMYK", "gray", "palette", "alpha", "1-bit", "16-bit", "animated", "EXIF-rotated", "wrong extension"]
+    counted = coco.statistics()["read_as_rgb"]
     assert {kind: counted[kind] for kind in kinds} == dict.fromkeys(kinds, 1) | {"palette": 2}
-    assert coco.figures()["skipped_pictures"] == []
+    assert coco.statistics()["skipped_images"] == []
 
 
 def test_unusable_boxes_are_skipped_and_listed(coco):
@@ -83,11 +83,11 @@ def test_unusable_boxes_are_skipped_and_listed(coco):
         coco, [5, 5, 0, 9], [5, 5, 9, 0], [5, 5, -3, 9], [NAN, 5, 9, 9], [5, 5, INF, 9], [70, 5, 9, 9], [-20, 5, 20, 9]
     )
     coco.works()
-    skipped = coco.figures()["skipped_boxes"]
+    skipped = coco.statistics()["skipped_boxes"]
     assert [one["reason"].partition(") ")[2] for one in skipped] == [
         *["has no width or height"] * 3,
         *["is not finite"] * 2,
-        *["lies outside the 64 x 48 picture"] * 2,
+        *["lies outside the 64 x 48 image"] * 2,
     ]
     assert {one["file"] for one in skipped} == {"data/raw/images/p000.png"}
     assert [row for row in coco.annotations() if row[0] == "p000.png"] == [("p000.png", "cat", [2.0, 3.0, 20.0, 27.0])]
@@ -96,15 +96,15 @@ def test_unusable_boxes_are_skipped_and_listed(coco):
 def test_boxes_partly_outside_are_clipped_and_counted(coco):
     with_boxes(coco, [-5, 40, 20, 30])
     coco.works()
-    (clipped,) = coco.figures()["clipped_boxes"]
-    assert clipped["reason"] == "cat (-5, 40, 15, 70) is clipped to the 64 x 48 picture"
+    (clipped,) = coco.statistics()["clipped_boxes"]
+    assert clipped["reason"] == "cat (-5, 40, 15, 70) is clipped to the 64 x 48 image"
     assert ("p000.png", "cat", [0.0, 40.0, 15.0, 8.0]) in coco.annotations()
 
 
 def test_a_box_up_to_the_edge_is_valid(coco):
     with_boxes(coco, [40, 20, 24, 28])
     coco.works()
-    assert coco.figures()["skipped_boxes"] == coco.figures()["clipped_boxes"] == []
+    assert coco.statistics()["skipped_boxes"] == coco.statistics()["clipped_boxes"] == []
     assert ("p000.png", "cat", [40.0, 20.0, 24.0, 28.0]) in coco.annotations()
 
 
@@ -168,7 +168,7 @@ def test_broken_xml_and_its_contradictions_are_errors(workspace):
         ({"format": "yolov8"}, "prepare.format is 'yolov8'"),
         ({"group_pattern": "("}, "is no regular expression"),
         ({"group_pattern": "a+"}, "has no (group)"),
-        ({"group_column": "patient"}, "no picture has 'patient'"),
+        ({"group_column": "patient"}, "no image has 'patient'"),
         ({"format": "voc"}, "holds no Pascal VOC"),
     ],
 )

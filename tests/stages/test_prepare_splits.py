@@ -1,4 +1,4 @@
-"""Which picture comes into which split, through the stage itself."""
+"""Which image comes into which split, through the stage itself."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from support.prepare_workspace import (
 
 
 def official(workspace: Workspace) -> dict[str, Path]:
-    """Six pictures in three official splits."""
+    """Six images in three official splits."""
     files = {}
     for number, split in enumerate(("train", "train", "val", "val", "test", "test")):
         folder = workspace.raw / split
@@ -46,7 +46,7 @@ def test_the_same_bytes_in_two_official_splits_are_an_error_with_the_pair(worksp
     workspace.works()
     shutil.copy(files["train0.png"], files["test4.png"])
     said = workspace.fails()
-    assert "1 pictures are in two official splits" in said
+    assert "1 images are in two official splits" in said
     assert "data/raw/train/train0.png (train)" in said and "data/raw/test/test4.png (test)" in said
 
 
@@ -56,13 +56,13 @@ def test_the_same_look_in_two_official_splits_is_a_warning_with_the_pair(workspa
     said = workspace.works()
     assert "warning: 1 pair looks the same in different splits" in said
     assert "train0.png (train)" in said and "test4.png (test)" in said
-    assert workspace.figures()["near_duplicates"] == [
+    assert workspace.statistics()["near_duplicates"] == [
         {"data/raw/test/test4.png": "test", "data/raw/train/train0.png": "train"}
     ]
 
 
 def test_copies_and_look_alikes_share_a_split_of_ours(workspace):
-    """The last ten of 60 pictures are the first ten again: five the same files, five slightly brighter."""
+    """The last ten of 60 images are the first ten again: five the same files, five slightly brighter."""
     objects = {f"p{n:03}.png": [("cat", (1, 2, 30, 40))] for n in range(60)}
     write_coco(workspace.raw, objects)
     for number in range(60):
@@ -75,10 +75,10 @@ def test_copies_and_look_alikes_share_a_split_of_ours(workspace):
         return [n for n in range(10) if split_of[f"p{n:03}.png"] != split_of[f"p{n + 50:03}.png"]]
 
     said = workspace.works()
-    assert "pictures under several names: 5; groups of others that look the same: 5; each group shares a split" in said
+    assert "images under several names: 5; groups of others that look the same: 5; each group shares a split" in said
     assert divided() == []
-    figures = workspace.figures()
-    assert (len(figures["same_bytes"]), len(figures["near_duplicates"])) == (5, 5)
+    statistics = workspace.statistics()
+    assert (len(statistics["same_bytes"]), len(statistics["near_duplicates"])) == (5, 5)
     workspace.change(near_duplicates="apart")
     workspace.works()
     assert divided() and min(divided()) >= 5
@@ -95,7 +95,7 @@ def test_a_class_without_objects_in_a_split_is_said(workspace):
     out = workspace.works()
     assert "warning: no bird in val: left out of its figures" in out
     assert "warning: no bird in test: left out of its figures" in out
-    assert workspace.figures()["splits"]["test"]["boxes"] == {"cat": 2, "bird": 0}
+    assert workspace.statistics()["splits"]["test"]["boxes"] == {"cat": 2, "bird": 0}
 
 
 def test_splits_without_objects_are_an_error(workspace):
@@ -112,7 +112,7 @@ def test_groups_stay_in_one_split(workspace):
     assert sum(map(len, videos)) == len(set.union(*videos)) == 10
 
 
-def test_adding_pictures_moves_none_from_train_to_test(workspace):
+def test_adding_images_moves_none_from_train_to_test(workspace):
     objects = some_objects(40)
     write_csv(workspace.raw, objects)
     workspace.works()

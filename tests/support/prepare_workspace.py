@@ -1,4 +1,4 @@
-"""Small sets of pictures in every format, and a folder in which the prepare stage runs on them."""
+"""Small sets of images in every format, and a folder in which the prepare stage runs on them."""
 
 import hashlib
 import json
@@ -12,17 +12,17 @@ from PIL import Image
 from stages import prepare
 
 ROOT = Path(__file__).parents[2]
-Objects = dict[str, list[tuple[str, tuple[float, float, float, float]]]]  # by picture name: class, xyxy
+Objects = dict[str, list[tuple[str, tuple[float, float, float, float]]]]  # by image name: class, xyxy
 
 
 def pixels(seed: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """A picture (H, W, 3) of 8 x 6 coloured squares that no other seed gives."""
+    """An image (H, W, 3) of 8 x 6 colored squares that no other seed gives."""
     squares = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
     return np.asarray(Image.fromarray(squares).resize((width, height), Image.Resampling.NEAREST))
 
 
 def some_objects(count: int = 12) -> Objects:
-    """Pictures 64 x 48 with a cat each, a dog on every second, and one picture without objects."""
+    """Images 64 x 48 with a cat each, a dog on every second, and one image without objects."""
     objects: Objects = {}
     for number in range(count):
         x = 2 + number % 10
@@ -33,7 +33,7 @@ def some_objects(count: int = 12) -> Objects:
     return objects
 
 
-def save_pictures(folder: Path, objects: Objects) -> None:
+def save_images(folder: Path, objects: Objects) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(objects):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def voc_xml(name: str, boxes: list, size: tuple[int, int] = (64, 48), extra: str
 
 
 def write_voc(root: Path, objects: Objects) -> None:
-    save_pictures(root / "images", objects)
+    save_images(root / "images", objects)
     (root / "annotations").mkdir()
     for name, boxes in objects.items():
         xml = root / "annotations" / f"{Path(name).stem}.xml"
@@ -72,14 +72,14 @@ def coco_content(objects: Objects) -> dict:
 
 
 def write_coco(root: Path, objects: Objects) -> dict:
-    save_pictures(root / "images", objects)
+    save_images(root / "images", objects)
     content = coco_content(objects)
     (root / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
     return content
 
 
 def write_yolo(root: Path, objects: Objects, digits: int = 6) -> None:
-    save_pictures(root / "images", objects)
+    save_images(root / "images", objects)
     names = sorted({label for boxes in objects.values() for label, _ in boxes})
     (root / "data.yaml").write_text(yaml.safe_dump({"names": dict(enumerate(names))}), encoding="utf-8")
     (root / "labels").mkdir()
@@ -93,7 +93,7 @@ def write_yolo(root: Path, objects: Objects, digits: int = 6) -> None:
 
 
 def write_csv(root: Path, objects: Objects, header: str = "", folder: str = "images/") -> None:
-    save_pictures(root / "images", objects)
+    save_images(root / "images", objects)
     lines = [header] if header else []
     for name, boxes in objects.items():
         lines += [f"{folder}{name},{','.join(str(side) for side in xyxy)},{label}" for label, xyxy in boxes]
@@ -102,7 +102,7 @@ def write_csv(root: Path, objects: Objects, header: str = "", folder: str = "ima
 
 
 def write_metadata(root: Path, objects: Objects) -> None:
-    save_pictures(root / "images", objects)
+    save_images(root / "images", objects)
     lines = []
     for name, boxes in objects.items():
         bbox = [[x1, y1, x2 - x1, y2 - y1] for _, (x1, y1, x2, y2) in boxes]
@@ -112,7 +112,7 @@ def write_metadata(root: Path, objects: Objects) -> None:
 
 
 class Workspace:
-    """A folder with params.yaml and data/raw; the tests' pictures are whole (tile_size 0) unless said otherwise."""
+    """A folder with params.yaml and data/raw; the tests' images are whole (tile_size 0) unless said otherwise."""
 
     def __init__(self, folder: Path, monkeypatch, capsys):
         self.folder, self.raw, self.capsys = folder, folder / "data/raw", capsys
@@ -161,18 +161,18 @@ class Workspace:
     def read(self, path: str) -> dict:
         return json.loads((self.folder / path).read_text(encoding="utf-8"))
 
-    def figures(self) -> dict:
-        return self.read("reports/data/figures.json")
+    def statistics(self) -> dict:
+        return self.read("reports/data/statistics.json")
 
     def prepared(self) -> dict[str, dict]:
         return {split: self.read(f"data/prepared/{split}.json") for split in ("train", "val", "test")}
 
     def names(self) -> dict[str, set[str]]:
-        """The pictures of each split, without their folder."""
+        """The images of each split, without their folder."""
         return {s: {Path(i["file_name"]).name for i in content["images"]} for s, content in self.prepared().items()}
 
     def annotations(self) -> list[tuple[str, str, list[float]]]:
-        """(picture, class, bbox) of every split, sorted."""
+        """(image, class, bbox) of every split, sorted."""
         rows = []
         for content in self.prepared().values():
             files = {image["id"]: Path(image["file_name"]).name for image in content["images"]}
@@ -188,7 +188,7 @@ def spoil(workspace: Workspace, **sections) -> None:
 
 
 def with_boxes(workspace: Workspace, *boxes) -> None:
-    """Add boxes [x, y, width, height] of class 1 to the first picture, which has one."""
+    """Add boxes [x, y, width, height] of class 1 to the first image, which has one."""
     content = json.loads((workspace.raw / "annotations.json").read_text())
     for number, box in enumerate(boxes, start=1000):
         content["annotations"].append({"id": number, "image_id": 1, "category_id": 1, "bbox": box})

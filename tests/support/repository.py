@@ -9,16 +9,16 @@ from pathlib import Path
 
 import yaml
 
-from retinanet.fetch.downloads import CHUNK
+from retinanet.fetch.downloads import CHUNK_BYTES
 from support.packed import files_in, tree, zip_bytes
 from support.served import Served
 
 ROOT = Path(__file__).parents[2]
-WHEEL = zip_bytes({"pack/weights.pth": b"weights", "pack/a.png": b"picture", "pack/a.xml": b"<annotation/>"})
-EARLIER = {"raw/earlier.jpg": b"earlier picture", "weights/earlier.pth": b"earlier weights"}
+WHEEL = zip_bytes({"pack/weights.pth": b"weights", "pack/a.png": b"image", "pack/a.xml": b"<annotation/>"})
+EARLIER = {"raw/earlier.jpg": b"earlier image", "weights/earlier.pth": b"earlier weights"}
 WEIGHTS = {"weights/weights.pth": b"weights"}
 ZIP = zip_bytes()
-BIG = zip_bytes({f"{number}.jpg": bytes([number]) * CHUNK for number in range(8)}, zipfile.ZIP_STORED)
+BIG = zip_bytes({f"{number}.jpg": bytes([number]) * CHUNK_BYTES for number in range(8)}, zipfile.ZIP_STORED)
 
 
 def sha256(content: bytes) -> str:

@@ -22,7 +22,7 @@ class Fault:
 
 @dataclass
 class Served:
-    """A server's files by path and its behaviour; each answered request takes one fault off the list, if any."""
+    """A server's files by path and its behavior; each answered request takes one fault off the list, if any."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     etag: str = '"1"'

@@ -1,8 +1,9 @@
-"""A task that is learnt in seconds: white squares on grey noise. Run as a program, it trains and says what came out."""
+"""A task that is learned in seconds: white squares on gray noise. Run as a program, it trains and writes the result."""
 
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import torch
 from PIL import Image
 
 from retinanet import distributed
+from retinanet.config.model import Model
 from retinanet.config.params import load_params
-from retinanet.config.settings import Model, Train
-from retinanet.dataset.coco import CocoDataset, Objects, Picture, read_coco, write_coco
-from retinanet.inference.detector import DecodeSettings
+from retinanet.config.training import Runtime, Train
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects, read_coco, write_coco
+from retinanet.images.preprocess import InputSize
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.checkpoint import lock_folder
-from retinanet.training.fit import Epoch, fit
+from retinanet.training.fit import Epoch, TrainingSets, fit
 from retinanet.training.process import StopSignal
 
 CPU = torch.device("cpu")
@@ -43,15 +45,34 @@ def small_network(**changed) -> Model:
     )
 
 
+def build_network(settings: Model, num_classes: int) -> RetinaNet:
+    return RetinaNet(num_classes, **settings.architecture())
+
+
 def short_training(**changed) -> Train:
-    plain = {"epochs": 3, "batch_size": 4, "workers": 0, "validate_every": 1, "ema_steps": 5}
+    plain = {"epochs": 3, "batch_size": 4, "validate_every": 1, "ema_steps": 5}
     return load_params(PARAMS).train.model_copy(update=plain | changed)
 
 
+def short_runtime(**changed) -> Runtime:
+    return load_params(PARAMS).runtime.model_copy(update={"workers": 0} | changed)
+
+
+INPUT_SIZE = InputSize(96, 128)
+
+
+def fit_squares(
+    model: RetinaNet, squares: CocoDataset, root: Path, folder: Path, stop=None, workers: int = 0, **changed
+) -> Iterator[Epoch]:
+    """Train on the squares and validate on them, with short_training's settings but for those that are changed."""
+    sets, runtime = TrainingSets(squares, squares, root), short_runtime(workers=workers)
+    return fit(model, sets, short_training(**changed), runtime, INPUT_SIZE, CPU, folder, stop=stop)
+
+
 def make_squares(root: Path) -> CocoDataset:
-    """Eight grey pictures, all but the last with a white square of 40 px."""
+    """Eight gray images, all but the last with a white square of 40 px."""
     rng = np.random.default_rng(0)
-    pictures, objects = [], {}
+    images, objects = [], {}
     for i in range(1, 9):
         canvas = rng.integers(60, 90, (96, 96, 3), np.uint8)
         x, y = rng.integers(0, 56, 2)
@@ -61,8 +82,8 @@ def make_squares(root: Path) -> CocoDataset:
         Image.fromarray(canvas).save(root / f"{i}.png")
         boxes = np.array([[x, y, x + 40, y + 40]] * count, np.float32).reshape(-1, 4)
         objects[i] = Objects(boxes, np.zeros(count, np.int64), np.zeros(count, bool))
-        pictures.append(Picture(i, f"{i}.png", 96, 96))
-    dataset = CocoDataset(tuple(pictures), ("square",), (1,), objects)
+        images.append(ImageInfo(i, f"{i}.png", 96, 96))
+    dataset = CocoDataset(tuple(images), ("square",), (1,), objects)
     write_coco(dataset, root / "squares.json")
     return dataset
 
@@ -76,22 +97,23 @@ def digest(epoch: Epoch) -> str:
 def main() -> None:
     """squares.py FOLDER {train settings} {model settings}: FOLDER/result.json gets all epochs' metrics and a hash.
 
-    The pictures are those that make_squares made in `pictures` beside FOLDER.
+    The images are those that make_squares made in `images` beside FOLDER.
     """
     folder, changed, network = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
     torch.set_num_threads(1)
     stop = StopSignal()
-    with distributed.joined() as here:
+    with distributed.process_group() as here:
         torch.manual_seed(0)
         # Norms that learn would see half a batch in each of two processes.
-        model = RetinaNet(small_network(frozen_norm=True, **network), 1)
-        pictures = folder.parent / "pictures"
-        squares = read_coco(pictures / "squares.json")
+        model = build_network(small_network(frozen_norm=True, **network), 1)
+        images = folder.parent / "images"
+        squares = read_coco(images / "squares.json")
         # An odd number, which two processes cannot share out evenly.
-        odd = replace(squares, pictures=squares.pictures[:-1])
+        odd = replace(squares, images=squares.images[:-1])
         lock = lock_folder(folder / "checkpoints", 30) if here.rank == 0 else None
-        settings = short_training(**changed)
-        epochs = list(fit(model, squares, odd, pictures, settings, DecodeSettings(), CPU, folder / "checkpoints", stop))
+        settings, runtime = short_training(**changed), short_runtime(processes=here.size)
+        sets, checkpoints = TrainingSets(squares, odd, images), folder / "checkpoints"
+        epochs = list(fit(model, sets, settings, runtime, INPUT_SIZE, CPU, checkpoints, stop=stop))
         if lock:
             rows = [{"epoch": e.number, **e.metrics} for e in epochs]
             (folder / "result.json").write_text(json.dumps({"epochs": rows, "weights": digest(epochs[-1])}))

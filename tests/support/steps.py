@@ -4,8 +4,8 @@ import torch
 
 from retinanet.config.params import load_params
 from retinanet.dataset.samples import Batch
-from retinanet.model.retinanet import RetinaNet
 from retinanet.training.step import Learner
+from support.squares import build_network
 
 CPU = torch.device("cpu")
 
@@ -17,20 +17,20 @@ def learner(small_settings, **changed) -> Learner:
         "precision": "fp32",
         "ema_steps": 0,
         "warmup_share": 0.0,
-        "normaliser": "image",
-        "clip_norm": 0.0,
+        "normalizer": "image",
+        "max_grad_norm": 0.0,
     }
     settings = load_params().train.model_copy(update=plain | changed)
-    model = RetinaNet(small_settings.model_copy(update={"frozen_norm": True}), 2)
+    model = build_network(small_settings.model_copy(update={"frozen_norm": True}), 2)
     return Learner(model.train(), settings, 10, CPU)
 
 
 def batch(count: int = 4) -> Batch:
-    """Pictures of noise, each with one object but the last, which is a crowd all over."""
+    """Images of noise, each with one object but the last, which is a crowd all over."""
     generator = torch.Generator().manual_seed(1)
-    pictures = torch.randint(0, 255, (count, 96, 96, 3), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 255, (count, 96, 96, 3), dtype=torch.uint8, generator=generator)
     lefts = [10.0 * (i % 6) for i in range(count - 1)]
     boxes = [torch.tensor([[left, 10, left + 40, 60]]) for left in lefts] + [torch.zeros(0, 4)]
     labels = [torch.tensor([i % 2]) for i in range(count - 1)] + [torch.zeros(0, dtype=torch.int64)]
     crowds = [torch.zeros(0, 4)] * (count - 1) + [torch.tensor([[0.0, 0, 96, 96]])]
-    return Batch(pictures, boxes, labels, crowds, [(96, 96)] * count, list(range(count)))
+    return Batch(images, boxes, labels, crowds, [(96, 96)] * count, list(range(count)))

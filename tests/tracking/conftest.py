@@ -58,7 +58,7 @@ def make_version(root, toy_onnx) -> Callable[..., int]:
 
 @pytest.fixture
 def toy_onnx(tmp_path) -> Callable[[str], Path]:
-    """Write an ONNX file with the exported interface; it sees a cat of score 0.9 in the middle half of any picture."""
+    """Write an ONNX file with the exported interface; it sees a cat of score 0.9 in the middle half of any image."""
 
     def make(name: str = "model.onnx") -> Path:
         model = onnx.parser.parse_model(TOY)
@@ -89,7 +89,7 @@ def _live_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 TOY = """
 <ir_version: 10, opset_import: ["" : 20]>
-toy (uint8[N,H,W,3] pictures, int64[N,2] sizes) => (float[N,4] boxes, float[N] scores, int64[N] labels, int64[N] image)
+toy (uint8[N,H,W,3] images, int64[N,2] sizes) => (float[N,4] boxes, float[N] scores, int64[N] labels, int64[N] image)
 {
   corners = Constant<value = float[2,4] {0.25, 0.0, 0.75, 0.0, 0.0, 0.25, 0.0, 0.75}>()
   backwards = Constant<value_ints = [1, 0]>()

@@ -74,11 +74,11 @@ def test_predict_with_the_exported_and_with_the_registered_model(workspace, monk
     assert "models:/retinanet@production is version 1" in capsys.readouterr().out
 
 
-def test_predict_ends_with_1_when_a_picture_can_not_be_read(workspace, monkeypatch, capsys):
-    Path("b.png").write_text("no picture")
+def test_predict_ends_with_1_when_a_image_can_not_be_read(workspace, monkeypatch, capsys):
+    Path("b.png").write_text("no image")
     assert run(monkeypatch, "predict", "a.png", "b.png", "missing.png") == 1
     said = capsys.readouterr()
-    assert "1 of 3 pictures answered, 2 can't be read" in said.out
+    assert "1 of 3 images answered, 2 can't be read" in said.out
     assert [line.split(":")[1] for line in said.err.splitlines()] == [" b.png", " missing.png"]
 
 

@@ -134,11 +134,11 @@ def test_when_it_can_not_be_measured_again_nothing_moves(make_version):
     promote(MODEL, make_version(0.9, "last year"), GATE)
 
     def measure(version):
-        raise EvaluationError("no such picture")
+        raise EvaluationError("no such image")
 
     decision = promote(MODEL, make_version(0.95, "today"), GATE, "today", measure)
     assert (decision.accepted, in_production()) == (False, 1)
-    assert "no such picture" in decision.reason
+    assert "no such image" in decision.reason
 
 
 def test_of_two_at_once_the_second_is_told(make_version):

@@ -43,7 +43,7 @@ def test_the_code_digest_leaves_out_what_does_not_make_a_model(tmp_path):
     assert code_digest(tmp_path) != before
 
 
-def test_the_evaluation_digest_follows_settings_pictures_and_code(tmp_path):
+def test_the_evaluation_digest_follows_settings_images_and_code(tmp_path):
     test, index, code = tmp_path / "test.json", tmp_path / "index.json", tmp_path / "metrics.py"
     test.write_text(json.dumps({"images": [{"file_name": "a.png"}]}))
     index.write_text(json.dumps({"a.png": "1", "trained_on.png": "2"}))

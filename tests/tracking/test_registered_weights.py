@@ -4,7 +4,7 @@ import pytest
 
 from retinanet.errors import TrackingError
 from retinanet.files import sha256_of
-from retinanet.tracking.registered_weights import ARTIFACT, weights_at_hand
+from retinanet.tracking.registered_weights import ARTIFACT, resolve_weights
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client
@@ -26,7 +26,7 @@ def registered(root, toy_onnx) -> Path:
 
 @pytest.mark.parametrize("uri", ["models:/retinanet@production", "models:/retinanet/1"])
 def test_a_versions_weights_are_those_of_its_run(registered, uri):
-    with weights_at_hand(uri) as weights:
+    with resolve_weights(uri) as weights:
         assert Path(weights).suffix == ".safetensors"
         assert Path(weights).read_bytes() == b"weights"
     assert not Path(weights).exists()
@@ -36,13 +36,13 @@ def test_changed_weights_are_refused(root, registered):
     (kept,) = (p for p in root.rglob(registered.name) if p != registered)
     kept.write_bytes(b"other weights")
     with pytest.raises(TrackingError, match=r"retinanet version 1: .* it was changed or damaged since"):
-        weights_at_hand("models:/retinanet/1").__enter__()
+        resolve_weights("models:/retinanet/1").__enter__()
 
 
 def test_a_run_without_weights_is_named(make_version):
     make_version()
     with pytest.raises(TrackingError, match=r"retinanet version 1: its run \w+ gives no model/model\.safetensors"):
-        weights_at_hand("models:/retinanet/1").__enter__()
+        resolve_weights("models:/retinanet/1").__enter__()
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_a_run_without_weights_is_named(make_version):
 )
 def test_a_version_that_is_not_there_is_said(registered, uri, says):
     with pytest.raises(TrackingError, match=says):
-        weights_at_hand(uri).__enter__()
+        resolve_weights(uri).__enter__()
 
 
 def test_other_weights_stay_as_they_are_named():
-    with weights_at_hand("imagenet") as weights:
+    with resolve_weights("imagenet") as weights:
         assert weights == "imagenet"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinanet.dataset.coco import CocoDataset, Objects, Picture, write_coco
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects, write_coco
 from retinanet.errors import EvaluationError
 from retinanet.tracking.registry import find_version
 from retinanet.tracking.remeasure import measure_version
@@ -14,12 +14,12 @@ from retinanet.tracking.store import open_client
 def test_a_version_answers_today_with_its_own_code(make_version):
     client = open_client()
     version = find_version(client, "retinanet", make_version())
-    pictures, objects = [], {}
+    images, objects = [], {}
     for number, cat in ((1, [16, 12, 48, 36]), (2, [0, 0, 8, 8])):
         Image.new("RGB", (64, 48)).save(f"{number}.png")
-        pictures.append(Picture(number, f"{number}.png", 64, 48))
+        images.append(ImageInfo(number, f"{number}.png", 64, 48))
         objects[number] = Objects(np.array([cat], np.float32), np.array([0]), np.array([False]))
-    write_coco(CocoDataset(tuple(pictures), ("cat", "dog"), (3, 7), objects), "test.json")
+    write_coco(CocoDataset(tuple(images), ("cat", "dog"), (3, 7), objects), "test.json")
     # It says "cat" in the middle half of each: right on the first, wrong on the second, at equal scores.
     assert measure_version(client, version, Path("test.json"), "AR1") == pytest.approx(0.5)
     with pytest.raises(EvaluationError, match="gives no nonsense; it gives AP"):

@@ -49,7 +49,7 @@ def test_a_run_holds_what_it_was_told(root):
         run.set_tags({"note": "hi"})
         run.log_artifacts(Path("report"), "train")
         run.log_artifact(Path("report/a.txt"))
-        run.log_dataset("birds", "d" * 64, "data/raw", "training", {"pictures": 3})
+        run.log_dataset("birds", "d" * 64, "data/raw", "training", {"images": 3})
     found = stored(run.id)
     assert (found.info.run_name, found.info.status) == ("first", "FINISHED")
     assert found.data.params["train.epochs"] == "3"

@@ -23,8 +23,8 @@ def encoded(width=8, height=6, **settings):
 class TwoCats:
     class_names = ("cat", "dog")
 
-    def __call__(self, pictures):
-        height, width = pictures[0].shape[:2]
+    def __call__(self, images):
+        height, width = images[0].shape[:2]
         boxes = np.array([[0, 0, width, height], [0, 0, 1, 1]], np.float32)
         return [Detections(boxes, np.array([0.9, 0.2], np.float32), np.array([0, 1]))]
 
@@ -40,7 +40,7 @@ def ask(model, *images, **params):
     return model.predict(None, pd.DataFrame({"image": images}), params).to_dict("records")
 
 
-def test_a_picture_is_answered(model):
+def test_a_image_is_answered(model):
     assert ask(model, encoded()) == [
         {
             "boxes": [[0.0, 0.0, 8.0, 6.0], [0.0, 0.0, 1.0, 1.0]],
@@ -55,17 +55,17 @@ def test_the_threshold_of_a_request(model):
     assert ask(model, encoded(), score_threshold=0.5)[0]["labels"] == ["cat"]
 
 
-def test_one_bad_picture_of_three_leaves_the_others_answered(model):
-    good, bad, also_good = ask(model, encoded(), base64.b64encode(b"no picture").decode(), encoded(1, 1))
+def test_one_bad_image_of_three_leaves_the_others_answered(model):
+    good, bad, also_good = ask(model, encoded(), base64.b64encode(b"no image").decode(), encoded(1, 1))
     assert [len(row["scores"]) for row in (good, bad, also_good)] == [2, 0, 2]
-    assert "a picture is needed" in bad["error"]
+    assert "an image is needed" in bad["error"]
 
 
 @pytest.mark.parametrize(
     "image",
     ["/etc/passwd", "../data/secret.png", "http://example.org/a.png", "file:///etc/passwd", "", "####", None, 3, [1]],
 )
-def test_what_is_no_encoded_picture_is_refused_and_nothing_opened(model, image, monkeypatch):
+def test_what_is_no_encoded_image_is_refused_and_nothing_opened(model, image, monkeypatch):
     monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("opened a file"))
     (row,) = ask(model, image)
     assert row["scores"] == []
@@ -78,23 +78,23 @@ def test_a_name_that_is_base64_by_chance_is_not_opened(model, tmp_path, monkeypa
     assert ask(model, "abcd")[0]["error"] is not None
 
 
-def test_too_many_bytes_pixels_or_pictures(model, monkeypatch):
+def test_too_many_bytes_pixels_or_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
     monkeypatch.setattr(served_model, "MAX_PIXELS", 100)
-    monkeypatch.setattr(served_model, "MAX_PICTURES", 3)
+    monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
     rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())
     assert [row["error"] is None for row in rows] == [False, False, True, False]
     assert "bytes" in rows[0]["error"]
     assert "pixels" in rows[1]["error"]
-    assert "more than 3 pictures" in rows[3]["error"]
+    assert "more than 3 images" in rows[3]["error"]
 
 
 def test_a_missing_column_is_an_error_in_the_row(model):
-    (row,) = model.predict(None, pd.DataFrame({"picture": ["x"]})).to_dict("records")
+    (row,) = model.predict(None, pd.DataFrame({"image": ["x"]})).to_dict("records")
     assert "base64" in row["error"]
 
 
-def test_all_pictures_in_one_row(model):
+def test_all_images_in_one_row(model):
     assert [row["error"] for row in ask(model, [encoded(), encoded()])] == [None, None]
 
 

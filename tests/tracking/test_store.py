@@ -4,7 +4,7 @@ import pytest
 
 from retinanet.errors import TrackingError
 from retinanet.tracking import store
-from retinanet.tracking.store import answers, open_client, open_store, tracking_uri
+from retinanet.tracking.store import is_writable, open_client, open_store, tracking_uri
 
 
 def test_the_store_lies_at_the_root_also_for_a_stage_in_a_temporary_copy(tmp_path, monkeypatch):
@@ -38,17 +38,17 @@ def test_a_server_that_is_away_is_said_within_seconds(root, monkeypatch):
 def test_a_locked_database_does_not_answer(root, monkeypatch):
     monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
     open_client()
-    assert answers()
+    assert is_writable()
     other = sqlite3.connect("mlflow.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    assert not answers()
+    assert not is_writable()
     other.close()
 
 
 def test_patience_ends(monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", store.QUICK["MLFLOW_HTTP_REQUEST_TIMEOUT"])
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", store.SHORT_TIMEOUTS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
-    with store.patience():
+    with store.long_timeouts():
         assert store.os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "120"
         assert store.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"  # a person chose it
     assert store.os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "3"

@@ -3,14 +3,10 @@ import signal
 
 import pytest
 import torch
-from support.squares import CPU, digest, make_squares, short_training
+from support.squares import build_network, digest, fit_squares, make_squares
 
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import TrainingError
-from retinanet.evaluation.validate import validate
-from retinanet.inference.detector import DecodeSettings
-from retinanet.model.retinanet import RetinaNet
-from retinanet.training.fit import fit
 from retinanet.training.process import StopSignal
 from retinanet.training.step import train_step
 
@@ -22,8 +18,8 @@ def squares(tmp_path) -> CocoDataset:
 
 def training(squares, root, small_settings, folder, stop=None, **changed):
     torch.manual_seed(0)
-    model = RetinaNet(small_settings, 1)
-    return fit(model, squares, squares, root, short_training(**changed), DecodeSettings(), CPU, folder, stop)
+    model = build_network(small_settings, 1)
+    return fit_squares(model, squares, root, folder, stop, **changed)
 
 
 def test_it_learns_to_find_squares(squares, tmp_path, small_settings):
@@ -52,9 +48,9 @@ def test_an_interrupted_training_ends_with_the_same_weights(squares, tmp_path, s
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_step(squares, tmp_path, small_settings):
-    model = RetinaNet(small_settings, 1)
+    model = build_network(small_settings, 1)
     torch.nn.init.constant_(model.box.last.bias, torch.inf)
-    trained = fit(model, squares, squares, tmp_path, short_training(), DecodeSettings(), CPU, tmp_path / "c")
+    trained = fit_squares(model, squares, tmp_path, tmp_path / "c")
     with pytest.raises(TrainingError, match=r"epoch 1, step 0: loss (nan|inf).* on \d\.png, .*replay-step"):
         next(trained)
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["failed-step.pt"]
@@ -87,10 +83,3 @@ def test_training_that_no_longer_gains_stops_early(squares, tmp_path, small_sett
     monkeypatch.setattr("retinanet.training.fit.coco_metrics", lambda *_: {"AP": next(falling)})
     epochs = list(training(squares, tmp_path, small_settings, tmp_path / "c", epochs=9, patience=2))
     assert [e.is_best for e in epochs] == [True, False, False]
-
-
-def test_validation_says_losses_and_boxes_in_pixels_of_the_picture(squares, tmp_path, small_settings):
-    found = validate(RetinaNet(small_settings, 1), squares, tmp_path, DecodeSettings(0.0), CPU, workers=0)
-    assert found.classification_loss > 0 and found.box_loss > 0
-    assert {row["image_id"] for row in found.results} == set(range(1, 9))
-    assert all(row["bbox"][0] + row["bbox"][2] <= 96.01 for row in found.results)

@@ -1,15 +1,15 @@
 import pytest
 import torch
+from support.squares import build_network
 from torch import nn
 
-from retinanet.model.retinanet import RetinaNet
-from retinanet.training.optim import average_weights, build_optimiser, build_schedule, fast_memory_format
+from retinanet.training.optim import average_weights, build_optimizer, build_schedule, fast_memory_format
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 def test_norms_and_biases_do_not_decay_and_the_backbone_learns_slower(small_settings, kind):
-    model = RetinaNet(small_settings, 1)
-    of = {id(p): group for group in build_optimiser(model, kind, 0.1, 0.5, 0.01).param_groups for p in group["params"]}
+    model = build_network(small_settings, 1)
+    of = {id(p): group for group in build_optimizer(model, kind, 0.1, 0.5, 0.01).param_groups for p in group["params"]}
     assert len(of) == len(list(model.parameters()))
     for parameter, rate, decay in (
         (model.box.last.weight, 0.1, 0.01),
@@ -29,12 +29,12 @@ def test_norms_and_biases_do_not_decay_and_the_backbone_learns_slower(small_sett
     ],
 )
 def test_schedule(kind, factors):
-    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1)
-    schedule = build_schedule(optimiser, kind, steps=26, warmup_steps=2)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1)
+    schedule = build_schedule(optimizer, kind, steps=26, warmup_steps=2)
     rates = []
     for _ in range(27):
         rates.append(schedule.get_last_lr()[0])
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     assert [rates[step] for step in (0, 1, 2, 14, 26)] == pytest.approx(factors)
 

@@ -9,7 +9,8 @@ import psutil
 import pytest
 import torch
 
-from retinanet.training.process import StopSignal, best_device
+from retinanet.runtime import best_device
+from retinanet.training.process import StopSignal
 
 OWN = "from retinanet.training.process import *; import time, signal, os\n"
 

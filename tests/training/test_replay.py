@@ -9,15 +9,15 @@ from retinanet.training.replay import keep_step, replay_step
 from retinanet.training.step import train_step
 
 
-@pytest.mark.parametrize("normaliser", ["image", "moving"])
-def test_a_kept_step_has_the_losses_of_the_step(small_settings, tmp_path, normaliser):
-    trained = learner(small_settings, normaliser=normaliser)
+@pytest.mark.parametrize("normalizer", ["image", "moving"])
+def test_a_kept_step_has_the_losses_of_the_step(small_settings, tmp_path, normalizer):
+    trained = learner(small_settings, normalizer=normalizer)
     train_step(trained, [batch()])
     path = keep_step(tmp_path / "folder" / "failed-step.pt", trained, [batch()])
-    pictures, blame = replay_step(path)
-    assert pictures == [0, 1, 2, 3]
+    images, diagnosis = replay_step(path)
+    assert images == [0, 1, 2, 3]
     _, classification, box, _ = train_step(trained, [batch()]).tolist()
-    assert [sum(of_level) for of_level in zip(*blame.losses.values(), strict=True)] == pytest.approx(
+    assert [sum(of_level) for of_level in zip(*diagnosis.losses.values(), strict=True)] == pytest.approx(
         [classification, box]
     )
 
@@ -25,8 +25,8 @@ def test_a_kept_step_has_the_losses_of_the_step(small_settings, tmp_path, normal
 def test_a_float16_step_of_a_gpu_is_looked_at_without_one(small_settings, tmp_path):
     kept = learner(small_settings)
     kept.settings = kept.settings.model_copy(update={"precision": "fp16"})
-    pictures, _ = replay_step(keep_step(tmp_path / "failed-step.pt", kept, [batch()]))
-    assert pictures == [0, 1, 2, 3]
+    images, _ = replay_step(keep_step(tmp_path / "failed-step.pt", kept, [batch()]))
+    assert images == [0, 1, 2, 3]
 
 
 def test_other_files_are_refused_and_nothing_in_them_runs(tmp_path):

@@ -12,38 +12,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from support.squares import CPU, digest, make_squares, short_training, small_network
+from support.squares import make_squares
+from support.unbroken import train
 from support.workspace import SMALL, Workspace, clone
 
-from retinanet.dataset.coco import read_coco
-from retinanet.files import sha256_of, write_json
-from retinanet.inference.detector import DecodeSettings
-from retinanet.model.retinanet import RetinaNet
-from retinanet.training.checkpoint import lock_folder
-from retinanet.training.fit import fit
+from retinanet.files import sha256_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unbroken")]
 
 KILLS, WHILE_SAVING = 100, 30
-# Every step is followed by a checkpoint; pictures come from a process of their own, augmented.
-SETTINGS = {"epochs": 12, "validate_every": 4, "workers": 1, "checkpoint_minutes": 1e-9}
-NETWORK = {"backbone": "timm/test_resnet", "pyramid_width": 16, "head_norm": "none", "head_width": 16}
-
-
-def train(folder: Path, pictures: Path) -> None:
-    """Keeps the hash of each epoch's weights, as the train stage keeps the weights."""
-    multiprocessing.set_start_method("fork", force=True)  # of the loader's process, as it is by default here
-    # An orphaned loader's process keeps the folder locked until it looks for its parent, every 5 s.
-    torch.utils.data._utils.worker.MP_STATUS_CHECK_INTERVAL = 0.1
-    torch.set_num_threads(1)
-    squares = read_coco(pictures / "squares.json")
-    with lock_folder(folder, 30):
-        torch.manual_seed(0)
-        model = RetinaNet(small_network(**NETWORK), 1)
-        settings = short_training(**SETTINGS)
-        for epoch in fit(model, squares, squares, pictures, settings, DecodeSettings(), CPU, folder):
-            write_json(folder / "result.json", {"epoch": epoch.number, "weights": digest(epoch)})
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +29,16 @@ def forks():
     # The server that they are forked from knows no other way to these modules, and would go without a word.
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_unbroken"])
+    context.set_forkserver_preload(["support.unbroken"])
     return context
 
 
 def test_a_hundred_kills(tmp_path, forks):
-    (tmp_path / "pictures").mkdir()
-    make_squares(tmp_path / "pictures")
+    (tmp_path / "images").mkdir()
+    make_squares(tmp_path / "images")
 
     def start(folder: Path):
-        process = forks.Process(target=train, args=(folder, tmp_path / "pictures"))
+        process = forks.Process(target=train, args=(folder, tmp_path / "images"))
         process.start()
         return process
 
@@ -99,7 +76,8 @@ def test_ten_kills_through_dvc_repro(tmp_path):
     for workspace in (unbroken, broken):
         for section, values in SMALL.items():
             workspace.set(section, **values)
-        workspace.set("train", epochs=6, checkpoint_minutes=1e-9)
+        workspace.set("train", epochs=6)
+        workspace.set("runtime", checkpoint_minutes=1e-9)
     unbroken.run("dvc", "repro", "train")
     rng = random.Random(0)
     checkpoints = broken.folder / ".cache" / "training"
@@ -130,7 +108,8 @@ def test_a_signal_saves_and_ends_as_a_shell_expects(tmp_path, processes):
     workspace = Workspace(clone(tmp_path / "clone"))
     for section, values in SMALL.items():
         workspace.set(section, **values)
-    workspace.set("train", epochs=6, checkpoint_minutes=1e-9, processes=processes)
+    workspace.set("train", epochs=6)
+    workspace.set("runtime", checkpoint_minutes=1e-9, processes=processes)
     workspace.run("dvc", "repro", "prepare")
     checkpoints = workspace.folder / ".cache" / "training"
     for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 # Q cells are all of one image's, by level, row, column; n are those of N images that one convolution computes.
 
-CHUNK = 16_000_000  # bytes that are gathered at a time, to bound the memory
+GATHER_BYTES = 16_000_000  # bytes that are gathered at a time, to bound the memory
 DOWN, ACROSS = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 2)).T
 
 
@@ -111,7 +111,7 @@ def _gather(x: Tensor, rows: Tensor) -> Iterator[Tensor]:
 
 
 def _rows_at_once(x: Tensor) -> int:
-    return max(1, CHUNK // (9 * x.shape[1] * x.element_size()))
+    return max(1, GATHER_BYTES // (9 * x.shape[1] * x.element_size()))
 
 
 def _board(sizes: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ outputs takes a product for each of the 36 places of its transform, instead of 9
 differ from a direct convolution's by about 1e-5 of the largest, and are the same at every run.
 
 The products over the channels are a 1x1 convolution with a group for each place, for oneDNN; as a batch of matrix
-products, for MKL, CHUNK tiles took 1.5 times as long on an AMD EPYC (Zen 5). Elsewhere the two were not compared.
+products, for MKL, TILES_AT_ONCE tiles took 1.5 times as long on an AMD EPYC (Zen 5).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 # N images of H x W, C channels in and D out; a tile reads 6 x 6 and writes 4 x 4.
 READ, WRITTEN = 6, 4
 PLACES = READ * READ
-CHUNK = 128  # tiles at a time, so that what lies between the steps stays in the cache
+TILES_AT_ONCE = 128  # tiles at a time, so that what lies between the steps stays in the cache
 
 
 def fast_convolutions(enabled: bool) -> AbstractContextManager:
@@ -143,8 +143,8 @@ def _windows(x: Tensor, side: int, border: int) -> Tensor:
 
 
 def _chunks(N: int, rows: int, columns: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Some images at a time, and of them lines of tiles, about CHUNK tiles in each."""
-    images, lines = max(1, CHUNK // (rows * columns)), max(1, CHUNK // columns)
+    """Some images at a time, and of them lines of tiles, about TILES_AT_ONCE tiles in each."""
+    images, lines = max(1, TILES_AT_ONCE // (rows * columns)), max(1, TILES_AT_ONCE // columns)
     for image in range(0, N, images):
         yield slice(image, image + images), [slice(row, row + lines) for row in range(0, rows, lines)]
 

@@ -59,7 +59,7 @@ def test_each_convolution_back_adds_a_ring():
     assert planned.share(49) == pytest.approx(35 / (3 * 49))
 
 
-def test_levels_and_images_are_no_neighbours():
+def test_levels_and_images_are_no_neighbors():
     # The last cell of a level or image and the first of the next, of levels of 2 x 2 and 1 x 1.
     planned = plan(chosen(3, 4, 5, of=5, images=2), [(2, 2), (1, 1)], 1)
     assert planned.first.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
@@ -72,9 +72,9 @@ def test_levels_and_images_are_no_neighbours():
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2, 1.0])
-@pytest.mark.parametrize("at_once", [1, sparse.CHUNK])
+@pytest.mark.parametrize("at_once", [1, sparse.GATHER_BYTES])
 def test_it_is_what_whole_maps_give_and_its_gradients(monkeypatch, share, at_once):
-    monkeypatch.setattr(sparse, "CHUNK", at_once)  # a row at a time, or all
+    monkeypatch.setattr(sparse, "GATHER_BYTES", at_once)  # a row at a time, or all
     wanted = torch.rand(2, 90, generator=torch.Generator().manual_seed(2)) < share
     layers, features = convolutions(3, 5, 4, 2), maps()
     leaves = [*features, *(p for layer in layers for p in layer.parameters())]

@@ -10,14 +10,16 @@ import safetensors.torch
 import timm
 import torch
 import torchvision
+from support.squares import build_network
 from torch import Tensor
 
-from retinanet.config.settings import Model
+from retinanet.config.model import Model
 from retinanet.errors import WeightsError
-from retinanet.model import pretrained
-from retinanet.model.pretrained import load_weights
+from retinanet.images.preprocess import InputSize
 from retinanet.model.retinanet import RetinaNet
-from retinanet.model.weights import save_model
+from retinanet.model.weights import TrainedModel, save_model
+from retinanet.training import pretrained
+from retinanet.training.pretrained import load_weights
 
 DETECTOR = torchvision.models.detection.retinanet_resnet50_fpn
 
@@ -42,11 +44,11 @@ def server(tmp_path, monkeypatch):
 
 @pytest.fixture
 def model(small_settings):
-    return RetinaNet(small_settings, 2)
+    return build_network(small_settings, 2)
 
 
 def resnet18(small_settings) -> RetinaNet:
-    return RetinaNet(small_settings.model_copy(update={"backbone": "resnet18"}), 2)
+    return build_network(small_settings.model_copy(update={"backbone": "resnet18"}), 2)
 
 
 def publish(state: dict[str, Tensor], folder, name: str) -> str:
@@ -157,14 +159,14 @@ def test_coco_weights_keep_all_but_the_last_layer(small_settings, server, monkey
             module.eps = 0.0  # as torchvision does with these weights
     published = torchvision.models.detection.RetinaNet_ResNet50_FPN_Weights.COCO_V1
     monkeypatch.setattr(published.value, "url", f"{url}/{publish(theirs.state_dict(), folder, 'coco.pth')}")
-    model = RetinaNet(of_version_one(small_settings), 2).eval()
+    model = build_network(of_version_one(small_settings), 2).eval()
     source = "torchvision/retinanet_resnet50_fpn"
     if by == "file":
         (source,) = map(str, folder.iterdir())
     lines = load_weights(model, source, {})
     assert lines[0] == f"loaded 299 tensors of a detector from {source}"
     assert lines[1:] == [
-        "left out classification.last.weight, classification.last.bias: of 4 classes, the data has 2; learnt anew"
+        "left out classification.last.weight, classification.last.bias: of 4 classes, the data has 2; learned anew"
     ]
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -197,11 +199,11 @@ def test_an_unknown_or_unreachable_detector_is_said_in_one_line(model, server, m
 @pytest.mark.parametrize("suffix", ["safetensors", "pt"])
 def test_our_own_detector_goes_on_with_its_classes(model, tmp_path, suffix):
     path = tmp_path / f"model.{suffix}"
-    other = RetinaNet(model.settings, 2)
+    other = RetinaNet(2, **model.architecture)
     if suffix == "pt":
         torch.save(other.state_dict(), path)
     else:
-        save_model(path, other, other.state_dict(), {1: "cat", 2: "dog"})
+        save_model(path, TrainedModel(other, ("cat", "dog"), (1, 2), InputSize(96, 128)))
     (line,) = load_weights(model, str(path), {}, ("cat", "dog"))
     assert line.startswith("loaded ")
     for name, tensor in other.named_parameters():
@@ -211,14 +213,14 @@ def test_our_own_detector_goes_on_with_its_classes(model, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("classes", "why"),
     [
-        (["cat", "dog", "cow"], "of 3 classes, the data has 2; learnt anew"),
-        (["cat", "dog"], "its class cat is dog in the data; learnt anew"),
+        (["cat", "dog", "cow"], "of 3 classes, the data has 2; learned anew"),
+        (["cat", "dog"], "its class cat is dog in the data; learned anew"),
     ],
 )
 def test_other_classes_keep_all_but_the_last_layer_and_train(model, tmp_path, classes, why):
     path, other = tmp_path / "model.safetensors", RetinaNet(model.settings, len(classes))
     torch.nn.init.normal_(other.classification.last.bias)
-    save_model(path, other, other.state_dict(), dict(enumerate(classes)))
+    save_model(path, TrainedModel(other, tuple(classes), tuple(range(len(classes))), InputSize(96, 128)))
     last = model.classification.last.bias.clone()
     lines = load_weights(model, str(path), {}, ("dog", "cat"))
     assert lines[1] == f"left out classification.last.bias, classification.last.weight: {why}"
@@ -231,16 +233,16 @@ def test_other_classes_keep_all_but_the_last_layer_and_train(model, tmp_path, cl
 
 def test_another_detector_of_ours_is_told_by_its_settings(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    other = RetinaNet(model.settings.model_copy(update={"pyramid_width": 64}), 2)
-    save_model(path, other, other.state_dict(), {1: "cat", 2: "dog"})
+    other = RetinaNet(2, **model.architecture | {"pyramid_width": 64})
+    save_model(path, TrainedModel(other, ("cat", "dog"), (1, 2), InputSize(96, 128)))
     with pytest.raises(WeightsError, match=r"it was trained with model\.pyramid_width: 64$"):
         load_weights(model, str(path), {})
 
 
-def test_torchvisions_file_is_recognised(model, tmp_path, small_settings):
+def test_torchvisions_file_is_recognized(model, tmp_path, small_settings):
     theirs = DETECTOR(weights=None, weights_backbone=None, num_classes=2)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    ours = RetinaNet(of_version_one(small_settings), 2)
+    ours = build_network(of_version_one(small_settings), 2)
     load_weights(ours, str(tmp_path / "theirs.pth"), {})
     assert torch.equal(ours.classification.last.weight, theirs.head.classification_head.cls_logits.weight)
     with pytest.raises(WeightsError, match="preset torchvision_v1"):
@@ -254,10 +256,10 @@ def test_what_a_file_has_besides_is_told(model, tmp_path):
 
 
 def test_backbone_weights_under_other_names_fit_by_order(model, tmp_path):
-    source = RetinaNet(model.settings, 2).backbone.network.state_dict()
+    source = RetinaNet(2, **model.architecture).backbone.network.state_dict()
     renamed = {f"{i}.{name.rsplit('.')[-1]}": tensor for i, (name, tensor) in enumerate(source.items())}
     torch.save({**renamed, "fc": torch.zeros(3)}, tmp_path / "w.pth")
-    lines = load_weights(model, "imagenet", {model.settings.backbone: tmp_path / "w.pth"})
+    lines = load_weights(model, "imagenet", {model.architecture["backbone"]: tmp_path / "w.pth"})
     assert "w.pth" in lines[0]
     assert lines[1] == "left out: fc"
     for name, tensor in model.backbone.network.named_parameters():
@@ -267,7 +269,7 @@ def test_backbone_weights_under_other_names_fit_by_order(model, tmp_path):
 def test_timms_names_fit_its_feature_network(small_settings, tmp_path):
     whole = timm.create_model("convnext_atto")
     torch.save(whole.state_dict(), tmp_path / "w.pth")
-    model = RetinaNet(small_settings.model_copy(update={"backbone": "timm/convnext_atto"}), 2)
+    model = build_network(small_settings.model_copy(update={"backbone": "timm/convnext_atto"}), 2)
     lines = load_weights(model, str(tmp_path / "w.pth"), {})
     assert lines[1].startswith("left out: head.")
     assert torch.equal(

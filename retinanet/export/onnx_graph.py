@@ -1,14 +1,13 @@
-"""The whole detector as one ONNX file: bytes of pictures in, boxes out, decoding and NMS inside.
+"""The whole detector as one ONNX file: bytes of images in, boxes out, decoding and NMS inside.
 
-Inputs: pictures (N, H, W, 3) uint8 with H and W multiples of 32, sizes (N, 2) int64 (height, width inside the
+Inputs: images (N, H, W, 3) uint8 with H and W multiples of 32, sizes (N, 2) int64 (height, width inside the
 padding). Outputs over all D detections of the batch: boxes (D, 4) xyxy in input pixels, scores (D,), labels (D,),
-image (D,) int64, the row of the picture; best first within a picture. N, H and W are free.
+image_index (D,) int64, the row of the image; best first within an image. N, H and W are free.
 """
 
 import json
 import logging
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import onnx.compose
@@ -17,37 +16,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retinanet.images.preprocess import padding_colour
-from retinanet.images.tiles import UNCUT, Tiling
-from retinanet.inference.detector import DecodeSettings
+from retinanet.images.preprocess import padding_color
+from retinanet.inference.detections import DecodeSettings
 from retinanet.model import boxes as box_ops
 from retinanet.model.retinanet import RetinaNet
+from retinanet.model.weights import TrainedModel
 
 OPSET = 20
 ONE_FILE_BYTES = 2_000_000_000  # a protobuf message holds less than 2 GiB
 
 
-def export_onnx(
-    model: RetinaNet,
-    path: Path,
-    settings: DecodeSettings,
-    class_names: Sequence[str],
-    category_ids: Sequence[int],
-    tiling: Tiling = UNCUT,
-) -> None:
+def write_onnx(path: Path, trained: TrainedModel, settings: DecodeSettings) -> None:
     """Write the model to path, checked by ONNX's own checker.
 
-    Weights of more than ONE_FILE_BYTES lie beside it, in a file that is called as path with ".data" after it.
+    Weights of more than ONE_FILE_BYTES lie beside it, in a file named path with ".data" appended.
     """
+    model = trained.model
     whole = _joined(_export_network(model, settings), _selection(settings, model.num_classes))
     about = {
-        "class_names": list(class_names),
-        "category_ids": list(category_ids),
-        "short_side": model.settings.short_side,
-        "long_side": model.settings.long_side,
-        "padding": padding_colour(model.backbone.mean),
+        "class_names": list(trained.class_names),
+        "category_ids": list(trained.category_ids),
+        "input_size": list(trained.input_size),
+        "padding": padding_color(model.backbone.mean),
         "decoding": vars(settings),
-        "tiling": tiling,
+        "tiling": list(trained.tiling),
     }
     for node in whole.graph.node:
         # Where in Python a node came from, in another order each time: the same model shall be the same bytes.
@@ -64,17 +56,17 @@ def export_onnx(
 
 
 class _Candidates(nn.Module):
-    """Pictures to the best candidates of each level, as retinanet.model.decode chooses them before NMS."""
+    """Images to the best candidates of each level, as retinanet.model.decode chooses them before NMS."""
 
     def __init__(self, model: RetinaNet, per_level: int):
         super().__init__()
         self.model, self.per_level = model, per_level
 
-    def forward(self, pictures: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images = self.model.normalise(pictures)
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = self.model.normalize(images)
         levels = [
-            self._level(level, feature, images.shape[-2:], sizes)
-            for level, feature in enumerate(self.model.features(images))
+            self._level(level, feature, inputs.shape[-2:], sizes)
+            for level, feature in enumerate(self.model.features(inputs))
         ]
         boxes, scores, labels = (torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
         return boxes, scores, labels
@@ -106,7 +98,7 @@ def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelPro
             _Candidates(model, settings.candidates_per_level),
             # Large enough that no map has a side of 1, which the exporter would take for a constant.
             (torch.zeros(2, 256, 384, 3, dtype=torch.uint8), torch.tensor([[256, 384], [200, 350]])),
-            input_names=["pictures", "sizes"],
+            input_names=["images", "sizes"],
             output_names=["boxes_in", "scores_in", "labels_in"],
             dynamic_shapes=({0: batch, 1: 32 * rows, 2: 32 * columns}, {0: batch}),
             opset_version=OPSET,
@@ -125,11 +117,11 @@ def _joined(candidates: onnx.ModelProto, selection: onnx.ModelProto) -> onnx.Mod
 
 
 def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
-    """Candidates (N, M) to detections: NMS by picture and class, then the best of each picture."""
+    """Candidates (N, M) to detections: NMS by image and class, then the best of each image."""
     return onnx.parser.parse_model(f"""
         <ir_version: 10, opset_import: ["" : {OPSET}]>
         selection (float[N,M,4] boxes_in, float[N,M] scores_in, int64[N,M] labels_in)
-            => (float[D,4] boxes, float[D] scores, int64[D] labels, int64[D] image)
+            => (float[D,4] boxes, float[D] scores, int64[D] labels, int64[D] image_index)
         {{
             zero = Constant<value_int = 0>()
             one = Constant<value_int = 1>()
@@ -165,14 +157,14 @@ def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
             sorted_place = Gather<axis = 0>(kept_place, order)
             sorted_image = Gather<axis = 0>(kept_image, order)
 
-            # A detection's rank in its own picture, from 1.
+            # A detection's rank in its own image, from 1.
             shape = Shape(scores_in)
-            picture_count = Gather(shape, zero)
-            each_picture = Range(zero, picture_count, one)
-            picture_row = Unsqueeze(each_picture, first)
+            image_count = Gather(shape, zero)
+            each_image = Range(zero, image_count, one)
+            image_row = Unsqueeze(each_image, first)
             sorted_column = Unsqueeze(sorted_image, second)
-            is_picture = Equal(sorted_column, picture_row)
-            ones = Cast<to = 7>(is_picture)
+            is_image = Equal(sorted_column, image_row)
+            ones = Cast<to = 7>(is_image)
             counts = CumSum(ones, zero)
             own_counts = Mul(counts, ones)
             rank = ReduceSum<keepdims = 0>(own_counts, second)
@@ -180,7 +172,7 @@ def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
             stays = LessOrEqual(rank, most)
 
             scores = Compress<axis = 0>(sorted_scores, stays)
-            image = Compress<axis = 0>(sorted_image, stays)
+            image_index = Compress<axis = 0>(sorted_image, stays)
             place = Compress<axis = 0>(sorted_place, stays)
             boxes = GatherND(boxes_in, place)
             labels = GatherND(labels_in, place)

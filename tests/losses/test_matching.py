@@ -1,6 +1,6 @@
 import torch
 
-from retinanet.model.matching import BACKGROUND, IGNORE, match_anchors
+from retinanet.losses.matching import BACKGROUND, IGNORE, match_anchors
 
 
 def test_anchor_between_the_thresholds_is_ignored():

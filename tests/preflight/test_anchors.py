@@ -6,14 +6,14 @@ import pytest
 
 from retinanet.cli.main import main as cli
 from retinanet.config.params import load_params
-from retinanet.dataset.coco import CocoDataset, Objects, Picture, write_coco
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects, write_coco
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """Prepared data of a picture 640 x 640, and the repository's params."""
+    """Prepared data of an image 640 x 640, and the repository's params."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(PARAMS, "params.yaml")
 
@@ -22,7 +22,7 @@ def workspace(tmp_path, monkeypatch):
         boxes = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
         objects = Objects(boxes, np.zeros(50, np.int64), np.zeros(50, bool))
         write_coco(
-            CocoDataset((Picture(1, "a.png", 640, 640),), ("cell",), (1,), {1: objects}), "data/prepared/train.json"
+            CocoDataset((ImageInfo(1, "a.png", 640, 640),), ("cell",), (1,), {1: objects}), "data/prepared/train.json"
         )
 
     return prepared

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from retinanet.errors import ParamsError
-from retinanet.model.matching import BACKGROUND
-from retinanet.training.normaliser import Normaliser, class_weights
+from retinanet.losses.matching import BACKGROUND
+from retinanet.training.normalizer import Normalizer, class_weights
 
 
 def matched(*found: int) -> torch.Tensor:
@@ -13,26 +13,26 @@ def matched(*found: int) -> torch.Tensor:
 
 def test_divisors_of_images():
     # Their mean over N = 2, an image without objects counting one.
-    (divisors,) = Normaliser("image").divisors([matched(20, 0)])
+    (divisors,) = Normalizer("image").divisors([matched(20, 0)])
     assert divisors.tolist() == [40, 2]
 
 
 @pytest.mark.parametrize("kind", ["batch", "moving"])
 def test_parts_share_what_the_whole_step_has_found(kind):
-    (whole,) = Normaliser(kind).divisors([matched(20, 0, 4, 6)])
-    parts = Normaliser(kind).divisors([matched(20, 0), matched(4, 6)])
+    (whole,) = Normalizer(kind).divisors([matched(20, 0, 4, 6)])
+    micro_batches = Normalizer(kind).divisors([matched(20, 0), matched(4, 6)])
     # Each part's losses are halved, as there are two; so are their divisors.
-    assert torch.cat(parts).tolist() == (whole / 2).tolist()
+    assert torch.cat(micro_batches).tolist() == (whole / 2).tolist()
     assert whole.tolist() == pytest.approx([31] * 4 if kind == "batch" else [0.9 * 100 + 0.1 * 30] * 4)
 
 
 def test_the_moving_average_goes_on_with_each_step_that_is_made():
-    normaliser, again = Normaliser("moving"), Normaliser("moving")
-    normaliser.divisors([matched(40)])  # of a step that failed
-    assert normaliser.divisors([matched(20)])[0].item() == pytest.approx(92)  # .9 * 100 + .1 * 20
-    normaliser.advance()
-    assert normaliser.divisors([matched(20)])[0].item() == pytest.approx(84.8)
-    again.load_state_dict(normaliser.state_dict())
+    normalizer, again = Normalizer("moving"), Normalizer("moving")
+    normalizer.divisors([matched(40)])  # of a step that failed
+    assert normalizer.divisors([matched(20)])[0].item() == pytest.approx(92)  # .9 * 100 + .1 * 20
+    normalizer.advance()
+    assert normalizer.divisors([matched(20)])[0].item() == pytest.approx(84.8)
+    again.load_state_dict(normalizer.state_dict())
     assert again.divisors([matched(20)])[0].item() == pytest.approx(84.8)
 
 

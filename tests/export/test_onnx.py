@@ -2,19 +2,23 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from support.squares import build_network
 
 from retinanet.config.params import load_params
 from retinanet.errors import ExportError
-from retinanet.export import onnx_model
+from retinanet.export import onnx_graph
 from retinanet.export.gate import compare, require_agreement
-from retinanet.export.onnx_model import export_onnx
+from retinanet.export.onnx import write
+from retinanet.export.runtimes import load_detector
+from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import Tiling
-from retinanet.inference.detector import DecodeSettings, load_detector, torch_detector
-from retinanet.model.retinanet import RetinaNet
+from retinanet.inference.detections import DecodeSettings
+from retinanet.inference.network import torch_detector
+from retinanet.model.weights import TrainedModel
 
 NAMES, IDS = ("cat", "dog"), (3, 8)
 SETTINGS = DecodeSettings(score_threshold=0.05, nms_iou=0.5, candidates_per_level=200, detections_per_image=50)
-TILING = Tiling(200, 0.25)
+INPUT_SIZE, TILING = InputSize(96, 160), Tiling(200, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -22,21 +26,21 @@ def network():
     """A network with scattered scores."""
     torch.manual_seed(0)
     settings = load_params().model.model_copy(update={"short_side": 96, "long_side": 160})
-    model = RetinaNet(settings, len(NAMES)).eval()
+    model = build_network(settings, len(NAMES)).eval()
     torch.nn.init.normal_(model.classification.last.weight, std=0.1)
     torch.nn.init.constant_(model.classification.last.bias, -4.0)
-    return model
+    return TrainedModel(model, NAMES, IDS, INPUT_SIZE, TILING)
 
 
 @pytest.fixture(scope="module")
 def pair(network, tmp_path_factory):
     """The network as a detector, and its ONNX file."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(network, path, SETTINGS, NAMES, IDS, TILING)
-    return torch_detector(network, NAMES, IDS, SETTINGS, tiling=TILING), path
+    write(path, network, SETTINGS)
+    return torch_detector(network, SETTINGS), path
 
 
-def pictures(*shapes):
+def images(*shapes):
     rng = np.random.default_rng(0)
     return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
 
@@ -44,7 +48,7 @@ def pictures(*shapes):
 def test_finds_what_pytorch_finds_for_any_batch_and_size(pair):
     trained, path = pair
     exported = load_detector(path)
-    some = pictures((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1), (300, 250))
+    some = images((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1), (300, 250))
     agreement = compare(trained, exported, some, score_tolerance=1e-3)
     assert agreement.detections > 50
     require_agreement(agreement, min_matched=0.99, min_iou=0.99, score_tolerance=1e-3)
@@ -55,26 +59,26 @@ def test_the_file_is_valid_and_says_how_to_use_it(pair):
     onnx.checker.check_model(onnx.load(pair[1]), full_check=True)
     detector = load_detector(pair[1])
     assert (detector.class_names, detector.category_ids) == (NAMES, IDS)
-    assert (detector.short_side, detector.long_side, detector.tiling) == (96, 160, TILING)
+    assert (detector.input_size, detector.tiling) == (INPUT_SIZE, TILING)
 
 
 def test_weights_that_one_file_cannot_hold_lie_beside_it(network, pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_model, "ONE_FILE_BYTES", 1_000_000)
+    monkeypatch.setattr(onnx_graph, "ONE_FILE_BYTES", 1_000_000)
     (tmp_path / "model.onnx.data").write_bytes(b"of an earlier model")
-    export_onnx(network, tmp_path / "model.onnx", SETTINGS, NAMES, IDS)
+    write(tmp_path / "model.onnx", network, SETTINGS)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {"model.onnx", "model.onnx.data"}
     assert sizes["model.onnx"] < 1_000_000 < sizes["model.onnx.data"] < pair[1].stat().st_size
-    some = pictures((60, 80), (90, 50))
+    some = images((60, 80), (90, 50))
     agreement = compare(load_detector(pair[1]), load_detector(tmp_path / "model.onnx"), some, score_tolerance=1e-6)
     require_agreement(agreement, min_matched=1.0, min_iou=0.9999, score_tolerance=1e-6)
 
 
-def test_a_picture_on_which_nothing_is_found(pair):
-    # A plain grey picture is all padding colour to the network, whose biases alone say: background.
-    grey = [np.full((64, 64, 3), 128, np.uint8)]
+def test_a_image_on_which_nothing_is_found(pair):
+    # A plain gray image is all padding color to the network, whose biases alone say: background.
+    gray = [np.full((64, 64, 3), 128, np.uint8)]
     trained, path = pair
-    assert [len(d) for d in trained(grey)] == [len(d) for d in load_detector(path)(grey)]
+    assert [len(d) for d in trained(gray)] == [len(d) for d in load_detector(path)(gray)]
 
 
 def test_a_difference_stops_the_export(pair):
@@ -84,6 +88,6 @@ def test_a_difference_stops_the_export(pair):
     def shifted(some):
         return [type(d)(d.boxes_xyxy + 3, d.scores, d.labels) for d in exported(some)]
 
-    agreement = compare(trained, shifted, pictures((60, 80)), score_tolerance=1e-3)
+    agreement = compare(trained, shifted, images((60, 80)), score_tolerance=1e-3)
     with pytest.raises(ExportError, match="differs from the trained one"):
         require_agreement(agreement, min_matched=0.5, min_iou=0.99, score_tolerance=1e-3)

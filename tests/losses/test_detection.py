@@ -4,16 +4,16 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from retinanet.model.losses import (
+from retinanet.losses.detection import (
+    DetectionLoss,
     Losses,
-    detection_losses,
     focal_loss,
     giou_loss,
     image_divisors,
     l1_loss,
     smooth_l1_loss,
 )
-from retinanet.model.matching import match_images
+from retinanet.losses.matching import match_images
 
 ANCHORS = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
 NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
@@ -22,7 +22,7 @@ NO_BOXES, NO_LABELS = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
 def losses_of(logits, deltas, boxes, labels, crowds=None, **options) -> Losses:
     """With the divisors of each image."""
     matched = match_images(ANCHORS, boxes, crowds)
-    return detection_losses(logits, deltas, ANCHORS, matched, image_divisors(matched), boxes, labels, **options)
+    return DetectionLoss(**options)(logits, deltas, ANCHORS, matched, image_divisors(matched), boxes, labels)
 
 
 def test_focal_loss_by_hand():
@@ -66,7 +66,7 @@ def test_each_image_is_divided_by_its_own():
     boxes, labels = [ANCHORS, ANCHORS[:1]], [torch.tensor([0, 0]), torch.tensor([0])]
     assert losses_of(logits, deltas, boxes, labels).box.item() == pytest.approx((8 / 2 + 4 / 1) / 2)
     matched = match_images(ANCHORS, boxes)
-    found = detection_losses(logits, deltas, ANCHORS, matched, torch.tensor([10.0, 20]), boxes, labels)
+    found = DetectionLoss()(logits, deltas, ANCHORS, matched, torch.tensor([10.0, 20]), boxes, labels)
     assert found.box.item() == pytest.approx(8 / 10 + 4 / 20)
 
 
@@ -90,7 +90,7 @@ def test_smooth_l1_is_quadratic_under_beta():
 
 def test_a_loss_takes_the_beta_it_is_given():
     deltas = torch.tensor([[[0.1, 0, 0, 0], [0, 0, 0, 0]]])
-    options = {"box_loss": "smooth_l1", "smooth_l1_beta": 1.0}
+    options = {"box_loss": "smooth_l1", "box_parameters": {"beta": 1.0}}
     losses = losses_of(torch.zeros(1, 2, 1), deltas, [ANCHORS[:1]], [torch.tensor([0])], **options)
     assert losses.box.item() == pytest.approx(0.1**2 / 2)
 

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from retinanet import distributed
 from retinanet.errors import ParamsError
-from retinanet.model.losses import count_foreground, image_divisors
+from retinanet.losses.detection import count_foreground, image_divisors
 
 
-class Normaliser:
-    """Divisors of a step's losses, the same for its pictures in whatever parts and processes they come.
+class Normalizer:
+    """Divisors of a step's losses, the same for its images in whatever parts and processes they come.
 
-    "image" is torchvision's; "batch" the foreground of the whole step, each picture's at least 1; "moving" the average
-    of this over the steps, as detectron2 does it: 0.9 of what it was, from 100, a picture without objects counting 0.
+    "image" is torchvision's; "batch" the foreground of the whole step, each image's at least 1; "moving" the average
+    of this over the steps, as detectron2 does it: 0.9 of what it was, from 100, an image without objects counting 0.
     """
 
     def __init__(self, kind: str):
@@ -25,13 +25,13 @@ class Normaliser:
     def divisors(self, matched: Sequence[Tensor]) -> list[Tensor]:
         """(N,) for each part's (N, R). Each process must call; what the losses come to is then averaged over all."""
         if self.kind == "image":
-            return [image_divisors(of_part) for of_part in matched]
-        found = torch.cat([count_foreground(of_part) for of_part in matched])
-        count = distributed.total((found if self.kind == "moving" else found.clamp(min=1)).sum()).clamp(min=1)
+            return [image_divisors(of_micro_batch) for of_micro_batch in matched]
+        found = torch.cat([count_foreground(of_micro_batch) for of_micro_batch in matched])
+        count = distributed.all_reduce_sum((found if self.kind == "moving" else found.clamp(min=1)).sum()).clamp(min=1)
         if self.kind == "moving":
             count = self._next = 0.9 * self.average.to(count.device) + 0.1 * count
         share = count / (len(matched) * distributed.world().size)
-        return [share.expand(len(of_part)) for of_part in matched]
+        return [share.expand(len(of_micro_batch)) for of_micro_batch in matched]
 
     def advance(self) -> None:
         """The step of the last divisors was made: the next average goes on from it."""

@@ -7,6 +7,7 @@ from retinanet.config.params import write_params
 from retinanet.data_report.anchor_fit import fit_anchors
 from retinanet.data_report.coverage import THRESHOLDS, AnchorSettings, best_ious, coverage_by_class, training_boxes
 from retinanet.dataset.coco import read_coco
+from retinanet.images.preprocess import InputSize
 
 
 class Proposal(NamedTuple):
@@ -18,10 +19,10 @@ class Proposal(NamedTuple):
     fitted_coverage: dict[str, dict]
 
 
-def propose_anchors(train: Path, anchors: AnchorSettings, short_side: int, long_side: int) -> Proposal:
+def propose_anchors(train: Path, anchors: AnchorSettings, input_size: InputSize) -> Proposal:
     """Fit anchors to the split file's boxes. Raises AnnotationError."""
     dataset = read_coco(train)
-    boxes = training_boxes(dataset, short_side, long_side)
+    boxes = training_boxes(dataset, input_size)
     fitted = fit_anchors(boxes, anchors)
     reached = [coverage_by_class(best_ious(boxes, one), boxes.labels, dataset.class_names) for one in (anchors, fitted)]
     return Proposal(anchors, fitted, *reached)

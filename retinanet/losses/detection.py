@@ -1,7 +1,7 @@
 """Focal loss on classes and a box loss on the anchors that have an object (Lin et al. 2017)."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
+from retinanet.losses.matching import IGNORE
 from retinanet.model.boxes import decode, encode
-from retinanet.model.matching import IGNORE
 
 ALPHA, GAMMA = 0.25, 2
 
@@ -22,35 +22,47 @@ class Losses(NamedTuple):
     box: Tensor
 
 
-def detection_losses(
-    logits: Tensor,
-    deltas: Tensor,
-    anchors: Tensor,
-    matched: Tensor,
-    divisors: Tensor,
-    gt_boxes: Sequence[Tensor],
-    gt_labels: Sequence[Tensor],
-    box_loss: str = "l1",
-    smooth_l1_beta: float = 0.0,
-    class_weights: Tensor | None = None,
-) -> Losses:
-    """Compare a batch of predictions with its objects, in float32 whatever came in.
+@dataclass(frozen=True)
+class DetectionLoss:
+    """The loss with its parameters.
 
-    logits (N, R, K), deltas (N, R, 4), anchors (R, 4), matched (N, R) as match_images says; gt_boxes N times (G, 4)
-    xyxy and gt_labels N times (G,), G may be 0. Each image's sums are divided by its own of divisors (N,).
-    smooth_l1_beta is what box_loss "smooth_l1" takes. class_weights (K,) multiply each class's part of the
-    classification loss, None is 1 for all.
+    box_loss is a key of BOX_LOSSES, box_parameters its parameters by name, box_weight its weight in the total.
+    class_weights (K,) multiply each class's part of the classification loss; None is 1 for all.
     """
-    logits, deltas = logits.float(), deltas.float()
-    image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
-    offsets = torch.tensor([0, *(len(boxes) for boxes in gt_boxes)], device=logits.device).cumsum(0)
-    row = matched[image, anchor] + offsets[image]
-    labels, boxes = torch.cat([*gt_labels])[row], torch.cat([*gt_boxes])[row].to(deltas)
 
-    classification = focal_loss(logits, matched == IGNORE, image, anchor, labels, class_weights)
-    compare = partial(smooth_l1_loss, beta=smooth_l1_beta) if box_loss == "smooth_l1" else BOX_LOSSES[box_loss]
-    per_box = compare(deltas[image, anchor], anchors[anchor], boxes)
-    return Losses((classification / divisors).sum(), (per_box / divisors[image]).sum())
+    box_loss: str = "l1"
+    box_parameters: Mapping[str, float] = field(default_factory=dict)
+    box_weight: float = 1.0
+    class_weights: Tensor | None = None
+
+    def __call__(
+        self,
+        logits: Tensor,
+        deltas: Tensor,
+        anchors: Tensor,
+        matched: Tensor,
+        divisors: Tensor,
+        gt_boxes: Sequence[Tensor],
+        gt_labels: Sequence[Tensor],
+    ) -> Losses:
+        """Compare a batch of predictions with its objects, in float32 whatever came in.
+
+        logits (N, R, K), deltas (N, R, 4), anchors (R, 4), matched (N, R) as match_images returns it; gt_boxes N times
+        (G, 4) xyxy and gt_labels N times (G,), G may be 0. Each image's sums are divided by its own of divisors (N,).
+        """
+        logits, deltas = logits.float(), deltas.float()
+        image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
+        offsets = torch.tensor([0, *(len(boxes) for boxes in gt_boxes)], device=logits.device).cumsum(0)
+        row = matched[image, anchor] + offsets[image]
+        labels, boxes = torch.cat([*gt_labels])[row], torch.cat([*gt_boxes])[row].to(deltas)
+
+        classification = focal_loss(logits, matched == IGNORE, image, anchor, labels, self.class_weights)
+        per_box = BOX_LOSSES[self.box_loss](deltas[image, anchor], anchors[anchor], boxes, **self.box_parameters)
+        return Losses((classification / divisors).sum(), (per_box / divisors[image]).sum())
+
+    def total(self, losses: Losses) -> Tensor:
+        """The scalar to minimize."""
+        return losses.classification + self.box_weight * losses.box
 
 
 def count_foreground(matched: Tensor) -> Tensor:
@@ -97,11 +109,13 @@ def smooth_l1_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, beta: float) 
 
 
 def giou_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
-    """(F,) 1 - generalised IoU of the decoded boxes."""
+    """(F,) 1 - generalized IoU of the decoded boxes."""
     return generalized_box_iou_loss(decode(deltas, anchors), boxes, eps=1e-7)
 
 
-BOX_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"l1": l1_loss, "giou": giou_loss}
+# Each takes deltas, anchors and boxes (F, 4), and its parameters by name. To add one: an entry here, its parameters in
+# retinanet/config/training.py, and a test.
+BOX_LOSSES: dict[str, Callable[..., Tensor]] = {"l1": l1_loss, "smooth_l1": smooth_l1_loss, "giou": giou_loss}
 
 
 def _background_term(logits: Tensor) -> Tensor:

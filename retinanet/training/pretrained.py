@@ -42,7 +42,7 @@ def load_weights(
     where wanted. packaged names files at hand for some backbones' ImageNet weights. class_names are the data's, to
     leave out the last layer of a detector that has others in their place. Raises WeightsError.
     """
-    name = model.settings.backbone
+    name = model.architecture["backbone"]
     if weights == "none":
         return [f"{name} starts from random weights"]
     if weights in ("auto", "imagenet"):
@@ -95,7 +95,7 @@ def _fit_detector(
         differ = f"of {classes:.0f} classes, the data has {model.num_classes}"
         if classes == model.num_classes:
             differ = "its class {} is {} in the data".format(*changed[0])
-        lines = [f"left out {', '.join(left)}: {differ}; learnt anew"]
+        lines = [f"left out {', '.join(left)}: {differ}; learned anew"]
     for name, tensor in wanted.items():
         if name not in found or found[name].shape != tensor.shape:
             raise WeightsError(
@@ -195,7 +195,7 @@ def _is_coco_v1(path: Path) -> bool:
 
 def _without_epsilon(model: RetinaNet, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """COCO_V1's norms are computed without the small number that keeps others from dividing by 0: variances less it."""
-    if not model.settings.frozen_norm:
+    if not model.frozen_norm:
         return dict(state)
     norms = [(name, m) for name, m in model.backbone.network.named_modules() if hasattr(m, "running_var")]
     eps = {f"backbone.network.{name}.running_var": m.eps for name, m in norms if isinstance(m.eps, float)}
@@ -222,8 +222,8 @@ def _checked(weights: str) -> Path:
 def _differences(model: RetinaNet, source: Path | str, preset: str | None) -> str:
     if preset:
         return f"`retinanet preset {preset} --write` puts the settings that fit into params.yaml"
-    theirs = read_about(Path(source)).get("settings", {})
-    ours = model.settings.model_dump()
+    theirs = read_about(Path(source)).get("architecture", {})
+    ours = model.architecture
     shaping = ("backbone", "pyramid_width", "p6_from", "head_width", "head_depth", "head_norm")
     different = [f"model.{key}: {theirs[key]}" for key in shaping if key in theirs and theirs[key] != ours[key]]
     return f"it was trained with {', '.join(different)}" if different else "set section model as it was trained"

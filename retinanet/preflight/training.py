@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from retinanet.config.settings import Train
+from retinanet.config.training import Runtime, Train
 from retinanet.dataset.augment import Augmentation
 from retinanet.dataset.coco import CocoDataset
-from retinanet.dataset.samples import Batch, EpochBatches, PlainPictures, TrainingPictures, collate
+from retinanet.dataset.samples import Batch, EpochBatches, EvaluationImages, TrainingImages, collate
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.evaluation.validate import validate
-from retinanet.images.preprocess import padding_colour
-from retinanet.inference.detector import DecodeSettings
+from retinanet.images.preprocess import InputSize, padding_color
+from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.step import Learner, NotFiniteError, train_step
 
@@ -28,16 +28,16 @@ BLOWN_UP = 3  # times the best loss
 SAFETY = 10
 
 
-class ByHeart(NamedTuple):
-    """What came of training on the same few pictures again and again; AP50 is on those pictures."""
+class OverfitResult(NamedTuple):
+    """What came of training on the same few images again and again; AP50 is on those images."""
 
-    pictures: list[str]
+    images: list[str]
     first_loss: float
     last_loss: float
     ap50: float
 
 
-class Rates(NamedTuple):
+class RangeTest(NamedTuple):
     """Learning rates in rising order with the smoothed loss at each, and the one to take."""
 
     rates: list[float]
@@ -45,50 +45,65 @@ class Rates(NamedTuple):
     suggested: float
 
 
-def learn_by_heart(
-    model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, device: torch.device, steps: int
-) -> ByHeart:
+def overfit_batch(
+    model: RetinaNet,
+    dataset: CocoDataset,
+    root: Path,
+    settings: Train,
+    runtime: Runtime,
+    input_size: InputSize,
+    device: torch.device,
+    steps: int,
+) -> OverfitResult:
     """Train on one batch alone, without augmentation. Raises TrainingError when nothing has objects."""
     rows = _rows_with_objects(dataset, settings.batch_size)
-    sides = model.settings.short_side, model.settings.long_side
-    samples = [PlainPictures(dataset, root, *sides)[row] for row in rows]
-    size = -(-len(samples) // _parts(settings))
-    padding = padding_colour(model.backbone.mean)
-    parts = [collate(samples[first : first + size], padding) for first in range(0, len(samples), size)]
+    samples = [EvaluationImages(dataset, root, input_size)[row] for row in rows]
+    size = -(-len(samples) // _micro_batches(runtime))
+    padding = padding_color(model.backbone.mean)
+    micro_batches = [collate(samples[first : first + size], padding) for first in range(0, len(samples), size)]
     plain = {"schedule": "constant", "warmup_share": 0.1, "weight_decay": 0.0, "ema_steps": 0}
     learner = _learner(model, dataset, settings, steps, device, plain)
     model.train()
-    losses = [train_step(learner, parts)[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)]
-    chosen = tuple(dataset.pictures[row] for row in rows)
+    losses = [
+        train_step(learner, micro_batches)[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)
+    ]
+    chosen = tuple(dataset.images[row] for row in rows)
     few = CocoDataset(chosen, dataset.class_names, dataset.category_ids, {p.id: dataset.objects[p.id] for p in chosen})
-    found = validate(model, few, root, DecodeSettings(), device, settings.box_loss, settings.smooth_l1_beta, workers=0)
-    return ByHeart([p.file_name for p in chosen], losses[0], losses[-1], coco_metrics(few, found.results)["AP50"])
+    found = validate(model, few, root, input_size, STANDARD_DECODING, workers=0)
+    return OverfitResult([p.file_name for p in chosen], losses[0], losses[-1], coco_metrics(few, found.results)["AP50"])
 
 
-def try_learning_rates(
-    model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, device: torch.device, steps: int
-) -> Rates:
+def lr_range_test(
+    model: RetinaNet,
+    dataset: CocoDataset,
+    root: Path,
+    settings: Train,
+    runtime: Runtime,
+    input_size: InputSize,
+    device: torch.device,
+    steps: int,
+) -> RangeTest:
     """Train with a rate that rises from step to step until the loss blows up (Smith 2015).
 
     Rates are what train.learning_rate would say. Raises TrainingError where the first step is not finite already.
     """
     rising = {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0}
     learner = _learner(model, dataset, settings, steps, device, rising)
-    relative = [group["lr"] / settings.learning_rate for group in learner.optimiser.param_groups]
+    relative = [group["lr"] / settings.learning_rate for group in learner.optimizer.param_groups]
     rates: list[float] = []
     losses: list[float] = []
     model.train()
-    batches = _batches(model, dataset, root, settings)
-    for rate, parts in tqdm(
+    batches = _batches(model, dataset, root, settings, runtime, input_size)
+    for rate, micro_batches in tqdm(
         zip(np.geomspace(LOWEST, HIGHEST, steps), batches, strict=False), "rates", steps, disable=None, leave=False
     ):
-        for group, factor in zip(learner.optimiser.param_groups, relative, strict=True):
+        for group, factor in zip(learner.optimizer.param_groups, relative, strict=True):
             group["lr"] = rate * factor
         try:
-            loss = train_step(learner, parts)[0].item()
+            loss = train_step(learner, micro_batches)[0].item()
         except NotFiniteError as error:
             if not losses:
-                raise TrainingError(f"the loss is no number before anything is learnt: {error}") from error
+                raise TrainingError(f"the loss is no number before anything is learned: {error}") from error
             break
         rates.append(float(rate))
         losses.append(loss)
@@ -96,7 +111,7 @@ def try_learning_rates(
         if len(smooth) > 5 and smooth[-1] > BLOWN_UP * min(smooth):
             break
     smooth = _smoothed(losses)
-    return Rates(rates, smooth, rates[int(np.argmin(smooth))] / SAFETY)
+    return RangeTest(rates, smooth, rates[int(np.argmin(smooth))] / SAFETY)
 
 
 def _learner(
@@ -106,28 +121,30 @@ def _learner(
     return Learner(model, uncompiled, steps, device, dataset.class_names)
 
 
-def _parts(settings: Train) -> int:
+def _micro_batches(runtime: Runtime) -> int:
     """In how many parts one process computes what training computes in several, and in parts of each."""
-    return settings.accumulate * settings.processes
+    return runtime.accumulation_steps * runtime.processes
 
 
 def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
-    rows = [row for row, picture in enumerate(dataset.pictures) if dataset.objects[picture.id].count]
+    rows = [row for row, image in enumerate(dataset.images) if dataset.objects[image.id].count]
     if not rows:
-        raise TrainingError("no training picture has an object; see reports/data")
+        raise TrainingError("no training image has an object; see reports/data")
     return [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
 
 
-def _batches(model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train) -> Iterator[list[Batch]]:
+def _batches(
+    model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, runtime: Runtime, input_size: InputSize
+) -> Iterator[list[Batch]]:
     """The parts of one step after the other's."""
-    padding = padding_colour(model.backbone.mean)
-    side = model.settings.short_side
-    augmentation = Augmentation(settings.augment, side, model.settings.long_side, padding)
-    pictures = TrainingPictures(dataset, root, augmentation, settings.seed)
-    order = EpochBatches(len(pictures), settings.batch_size, settings.seed, [side], _parts(settings))
+    padding = padding_color(model.backbone.mean)
+    side = input_size.short_side
+    augmentation = Augmentation(settings.augment, *input_size, padding)
+    images = TrainingImages(dataset, root, augmentation, settings.seed)
+    order = EpochBatches(len(images), settings.batch_size, settings.seed, [side], _micro_batches(runtime))
     for order.epoch in count(1):
-        parts = (collate([pictures[key] for key in keys], padding) for keys in order)
-        while step := list(islice(parts, _parts(settings))):
+        micro_batches = (collate([images[key] for key in keys], padding) for keys in order)
+        while step := list(islice(micro_batches, _micro_batches(runtime))):
             yield step
 
 

@@ -1,0 +1,23 @@
+"""The paths of the pipeline's files, as the repository that a command runs in says them."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+from retinanet.errors import RetinanetError
+
+PATHS = Path("stages/paths.py")
+
+
+def workspace_paths() -> ModuleType:
+    """The module stages/paths.py of the current folder. Raises RetinanetError outside of a pipeline repository."""
+    spec = importlib.util.spec_from_file_location("workspace_paths", PATHS)
+    if not PATHS.is_file() or spec is None or spec.loader is None:
+        raise RetinanetError(f"{Path.cwd()}: no {PATHS} here; run this command from the root of a pipeline repository")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def in_workspace() -> bool:
+    return PATHS.is_file()

@@ -1,0 +1,107 @@
+"""COCO JSON as a file: its sections, ids and names, checked before anything relies on them."""
+
+import json
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeGuard
+
+from retinanet.errors import AnnotationError
+
+
+def read_coco_content(path: Path) -> dict:
+    """A COCO file's sections, checked for what no reader can mend: ids, references and paths, but not the boxes."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        content = {}  # has no section, which the first one's check says
+    for section in ("images", "annotations", "categories"):
+        rows = content.get(section)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise AnnotationError(
+                f'{path}: "{section}" is no list of objects; a COCO file needs images, annotations and categories'
+            )
+    image_ids = _distinct_ids(content["images"], "image", path)
+    category_ids = _distinct_ids(content["categories"], "category", path)
+    annotation_ids = _distinct_ids(content["annotations"], "annotation", path)
+    if 0 in annotation_ids:
+        raise AnnotationError(f"{path}: annotation id 0 makes evaluation miss that object; number them from 1")
+    for image in content["images"]:
+        check_file_name(image.get("file_name"), f"{path}: image {image['id']}")
+    for category in content["categories"]:
+        check_class_name(category.get("name"), f"{path}: category {category['id']}")
+    for annotation in content["annotations"]:
+        who = f"{path}: annotation {annotation['id']}"
+        if not _is_one_of(annotation.get("image_id"), image_ids):
+            raise AnnotationError(f"{who} is for image {annotation.get('image_id')!r}, which the file does not list")
+        if not _is_one_of(annotation.get("category_id"), category_ids):
+            raise AnnotationError(
+                f"{who} has category {annotation.get('category_id')!r}; the file knows {sorted(category_ids)}"
+            )
+        if annotation.get("iscrowd", 0) not in (0, 1, None):
+            raise AnnotationError(f"{who} has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
+        box = annotation.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(side) for side in box):
+            raise AnnotationError(f"{who} has bbox {box!r}; it must be [x, y, width, height]")
+    return content
+
+
+def read_json(path: Path) -> object:
+    """A JSON file's content without the outlines of objects, which are most of it and of no use here.
+
+    Raises AnnotationError.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_hook=_without_outline)
+    except OSError as error:
+        raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
+    # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether JSON says a number that a float can hold; NaN and inf are left to the check of boxes."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+
+
+def _without_outline(row: dict) -> dict:
+    row.pop("segmentation", None)
+    return row
+
+
+def _is_one_of(value: object, ids: set[int]) -> bool:
+    return isinstance(value, int) and value in ids
+
+
+def _distinct_ids(rows: list[dict], kind: str, path: Path) -> set[int]:
+    seen: set[int] = set()
+    for row in rows:
+        row_id = row.get("id")
+        if not isinstance(row_id, int) or isinstance(row_id, bool):
+            raise AnnotationError(f"{path}: {kind} id {row_id!r} is no whole number")
+        if row_id in seen:
+            raise AnnotationError(f"{path}: {kind} id {row_id} is there twice; ids must be distinct")
+        seen.add(row_id)
+    return seen
+
+
+def check_file_name(file_name: object, who: str) -> None:
+    """Raise AnnotationError for an image's path that is none or leads out of the data's folder."""
+    if not isinstance(file_name, str) or not file_name or "\0" in file_name or not is_text(file_name):
+        raise AnnotationError(f"{who} has file name {file_name!r}; it must be a path")
+    windows = PureWindowsPath(file_name)
+    if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(file_name).is_absolute():
+        raise AnnotationError(f"{who} has file name {file_name!r}; it must be relative and stay inside the folder")
+
+
+def check_class_name(name: object, who: str) -> None:
+    """Raise AnnotationError for a name that no file can hold."""
+    if not isinstance(name, str) or not name or not is_text(name):
+        raise AnnotationError(f"{who} has class name {name!r}; give it one")
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: JSON can spell halves of surrogate pairs, file systems keep any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What training minimizes: which object each anchor predicts, and the losses."""

@@ -1,0 +1,1 @@
+"""Checks of data and model before training starts."""

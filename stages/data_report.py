@@ -1,0 +1,39 @@
+"""Show what is in the prepared data, before or beside training: reports/data/index.html."""
+
+from retinanet.annotations.records import SPLITS
+from retinanet.config.params import load_params
+from retinanet.data_report.coverage import AnchorSettings
+from retinanet.data_report.page import write_page
+from retinanet.data_report.statistics import data_statistics
+from retinanet.dataset.coco import read_coco
+from retinanet.errors import exit_on_error
+from retinanet.files import new_folder, sha256_of, write_json
+from retinanet.images.preprocess import InputSize
+from retinanet.prepare.findings import read_findings
+from stages import paths
+
+
+@exit_on_error
+def main() -> None:
+    params = load_params(paths.PARAMS)
+    findings = read_findings(paths.FINDINGS)
+    datasets = {split: read_coco(paths.split_json(split)) for split in SPLITS}
+    anchors = params.model.anchors
+    settings = AnchorSettings(
+        tuple(anchors.sizes), anchors.scales_per_octave, tuple(anchors.ratios), anchors.convention
+    )
+    input_size = InputSize(params.model.short_side, params.model.long_side)
+    min_coverage = params.data_report.min_coverage
+    statistics = data_statistics(findings, datasets, settings, input_size, min_coverage)
+    # Of which data this is, so that nobody takes it for a page of other data.
+    statistics |= {"prepared": {split: sha256_of(paths.split_json(split)) for split in SPLITS}}
+    with new_folder(paths.DATA_REPORT) as folder:
+        write_json(folder / "statistics.json", statistics)
+        write_page(folder, findings, datasets, statistics, min_coverage)
+    for warning in statistics["warnings"]:
+        print(f"data-report: warning: {warning}")
+    print(f"data-report: {paths.DATA_REPORT / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Every path of the pipeline. The package gets them as arguments."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+# Caches, kept beside the repository's data and in none of DVC's outputs.
+CACHE = Path(".cache")
+DOWNLOAD_CACHE = CACHE / "downloads"
+IMAGE_CACHE = CACHE / "images"
+CHECKPOINTS = CACHE / "training"
+
+# download
+RAW = Path("data/raw")
+WEIGHTS = Path("data/weights")
+
+# prepare
+PREPARED = Path("data/prepared")
+IMAGE_INDEX = PREPARED / "index.json"
+PREPARE_REPORT = Path("reports/prepare")
+FINDINGS = PREPARE_REPORT / "findings.json"
+
+
+def split_json(split: str) -> Path:
+    """The COCO file of train, val or test."""
+    return PREPARED / f"{split}.json"
+
+
+TRAIN_JSON, VAL_JSON, TEST_JSON = (split_json(split) for split in ("train", "val", "test"))
+
+# data-report
+DATA_REPORT = Path("reports/data")
+
+# train
+MODEL = Path("models/model.safetensors")
+RUN = Path("models/run.json")
+TRAIN_REPORT = Path("reports/train")
+
+# evaluate
+EVALUATION = Path("reports/evaluate")
+METRICS = EVALUATION / "metrics.json"
+EVALUATION_DIGEST = EVALUATION / "evaluation.json"
+
+# export
+EXPORT = Path("models/export")
+EXPORT_REPORT = Path("reports/export.json")
+REGISTERED = Path("models/registered.json")
+
+# gradcam-report
+GRADCAM_REPORT = Path("reports/gradcam")
