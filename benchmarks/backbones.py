@@ -11,23 +11,25 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-from retinanet.export.onnx_model import export_onnx
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from retinanet.config.model import Model
 from retinanet.config.params import load_params
 from retinanet.dataset.samples import Batch
-from retinanet.export.runtimes import load_detector
+from retinanet.export.onnx import open_detector, write
 from retinanet.files import write_text
-from retinanet.inference.detections import DecodeSettings
+from retinanet.images.preprocess import InputSize
+from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.receptive_fields import meta_twin
 from retinanet.model.retinanet import RetinaNet
+from retinanet.model.weights import TrainedModel
 from retinanet.training.step import Learner, train_step
 
 TABLE = Path("docs/backbones.md")
@@ -93,8 +95,9 @@ def train_one_step(model: RetinaNet, side: int = 128) -> None:
 def export_and_run(model: RetinaNet, folder: Path) -> None:
     """Write the model as ONNX and let onnxruntime look at images of two sizes, one and two at a time."""
     path = folder / "model.onnx"
-    export_onnx(model.eval(), path, DecodeSettings(score_threshold=0.0), ("a", "b"), (1, 2))
-    detector = load_detector(path)
+    trained = TrainedModel(model.eval(), ("a", "b"), (1, 2), InputSize(640, 640))
+    write(path, trained, replace(STANDARD_DECODING, score_threshold=0.0))
+    detector = open_detector(path)
     small, wide = (np.full((*size, 3), 90, np.uint8) for size in ((200, 200), (150, 300)))
     for found in (*detector([small]), *detector([wide, wide])):
         if not np.isfinite(found.boxes_xyxy).all():

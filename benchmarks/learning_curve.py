@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.search import PREPARED, trained
+from benchmarks.search import trained
 from retinanet.config.params import load_params
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.runtime import keep_freed_memory
+from stages import paths
 
 KEYS = "train/classification_loss", "val/classification_loss", "val/AP50", "val/AP"
 HEAD = "| images | objects | epochs | seed | train loss | val loss | val AP50 | val AP |\n|" + " --- |" * 8
@@ -26,16 +27,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
     keep_freed_memory()
-    params, train = load_params(), read_coco(PREPARED / "train.json")
+    params, train = load_params(), read_coco(paths.TRAIN_JSON)
     print(HEAD)
     for seed in arguments.seeds:
         for part in arguments.parts:
             learned = _part(train, part, seed)
             epochs = round(params.train.epochs * len(train.images) / len(learned.images))
             settings = params.train.model_copy(update={"epochs": epochs, "validate_every": epochs, "seed": seed})
-            figures = trained(params.model_copy(update={"train": settings}), learned)
+            metrics = trained(params.model_copy(update={"train": settings}), learned)
             objects = sum(learned.objects[image.id].count for image in learned.images)
-            cells = len(learned.images), objects, epochs, seed, *(f"{figures[key]:.3f}" for key in KEYS)
+            cells = len(learned.images), objects, epochs, seed, *(f"{metrics[key]:.3f}" for key in KEYS)
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 

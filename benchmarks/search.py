@@ -15,12 +15,12 @@ from retinanet.config.params import load_params, write_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
-from retinanet.inference.detections import DecodeSettings
+from retinanet.images.preprocess import InputSize
 from retinanet.runtime import best_device, keep_freed_memory
-from retinanet.training.fit import fit
+from retinanet.training.fit import TrainingSets, fit
 from retinanet.training.start import starting_model
+from stages import paths
 
-PREPARED = Path("data/prepared")
 HEAD = "| other than the first | seed | val AP50 | val AP | seconds a step |\n| --- | --- | --- | --- | --- |\n"
 
 
@@ -40,8 +40,8 @@ def main() -> None:
             start = f"| {words} | {seed} |"
             if start not in _rows(table):
                 values = search["base"] | trial | {"train.seed": seed}
-                figures = trained(_params(values), read_coco(PREPARED / "train.json"))
-                row = f"{start} {figures['val/AP50']:.3f} | {figures['val/AP']:.3f} | {figures['step']:.2f} |\n"
+                metrics = trained(_params(values), read_coco(paths.TRAIN_JSON))
+                row = f"{start} {metrics['val/AP50']:.3f} | {metrics['val/AP']:.3f} | {metrics['step']:.2f} |\n"
                 # Read anew: another process may be at the other seeds.
                 write_text(table, _rows(table) + row)
                 print(row, end="", flush=True)
@@ -61,10 +61,12 @@ def _params(values: dict[str, object]) -> Params:
 
 def trained(params: Params, train: CocoDataset) -> dict[str, float]:
     """The last epoch's metrics, with those on val, and the seconds that a step took over all."""
-    val = read_coco(PREPARED / "val.json")
-    model, _ = starting_model(params, len(train.class_names), params.model.weights)
+    val = read_coco(paths.VAL_JSON)
+    packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
+    model, _ = starting_model(params.model, params.train.seed, train.class_names, params.model.weights, packaged)
+    sets, size = TrainingSets(train, val), InputSize(params.model.short_side, params.model.long_side)
     with tempfile.TemporaryDirectory() as folder:
-        epochs = list(fit(model, train, val, Path(), params.train, DecodeSettings(), best_device(), Path(folder)))
+        epochs = list(fit(model, sets, params.train, params.runtime, size, best_device(), Path(folder)))
     steps = len(epochs) * -(-len(train.images) // params.train.batch_size)
     return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
 

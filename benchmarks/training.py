@@ -23,9 +23,10 @@ from torch import Tensor
 
 from retinanet.config.params import load_params
 from retinanet.dataset.samples import Batch
-from retinanet.losses.detection import detection_losses, image_divisors
+from retinanet.losses.detection import DetectionLoss, image_divisors
 from retinanet.losses.matching import match_images
 from retinanet.model.backbones import freeze_stages
+from retinanet.model.retinanet import RetinaNet
 from retinanet.runtime import best_device, keep_freed_memory
 from retinanet.training.optim import compute_type
 from retinanet.training.step import Learner, train_step
@@ -144,7 +145,7 @@ def _ours(case: Case, precision: str, device, images: Tensor, boxes: Tensor, lab
             inputs = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
             anchors = model.anchors(case.side, case.side)
             matched = match_images(anchors, objects[0])
-            found = detection_losses(*inputs, anchors, matched, image_divisors(matched), *objects)
+            found = DetectionLoss()(*inputs, anchors, matched, image_divisors(matched), *objects)
             (found.classification + found.box).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()

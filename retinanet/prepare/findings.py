@@ -101,9 +101,9 @@ def look_alikes_across_splits(findings: Findings, listed: int = 8) -> list[str]:
     ]
     if not pairs:
         return []
-    count = "1 pair of images looks" if len(pairs) == 1 else f"{len(pairs)} pairs of images look"
+    count = "1 pair of images looks the same but is" if len(pairs) == 1 else f"{len(pairs)} pairs look the same but are"
     more = " …" if len(pairs) > listed else ""
-    return [f"{count} the same but are in different splits: {'; '.join(pairs[:listed])}{more}"]
+    return [f"{count} in different splits: {'; '.join(pairs[:listed])}{more}"]
 
 
 def _as_row(finding: Finding) -> dict:

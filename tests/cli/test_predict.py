@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from support.workspace import in_pipeline_repository
 
 from retinanet.cli.predict import model_path, named_images, predict_images
 from retinanet.errors import ImageError, TrackingError, WeightsError
@@ -65,6 +66,7 @@ def test_pycocotools_reads_both_files(folder):
 
 
 def test_the_model_of_the_workspace_is_the_exported_one_first(folder):
+    in_pipeline_repository()
     with pytest.raises(WeightsError, match="dvc repro"), model_path(None):
         pass
     for name in ("models/model.safetensors", "models/export/model.onnx"):

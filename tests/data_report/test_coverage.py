@@ -6,6 +6,7 @@ from torchvision.ops import box_iou
 from retinanet.data_report.coverage import AnchorSettings, TrainingBoxes, anchor_shapes, best_ious, coverage_by_class
 from retinanet.data_report.coverage import training_boxes as boxes_at
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
+from retinanet.images.preprocess import InputSize
 from retinanet.model.anchors import cell_anchors, level_anchors, level_sizes
 from retinanet.model.levels import LEVEL_STRIDES
 
@@ -60,14 +61,14 @@ def test_boxes_are_taken_at_the_training_size_and_crowds_left_out():
     objects = Objects(np.array([[1, 2, 11, 22], [0, 0, 50, 50]], np.float32), np.array([1, 0]), np.array([False, True]))
     none = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
     images = (ImageInfo(1, "a", 100, 50), ImageInfo(2, "b", 10, 10))
-    found = boxes_at(CocoDataset(images, ("cat", "dog"), (1, 2), {1: objects, 2: none}), 100, 1000)
+    found = boxes_at(CocoDataset(images, ("cat", "dog"), (1, 2), {1: objects, 2: none}), InputSize(100, 1000))
     assert found.xyxy.tolist() == [[2, 4, 22, 44]]
     assert found.input_sizes.tolist() == [[128, 224]]
     assert found.labels.tolist() == [1]
 
 
 def test_no_boxes_at_all():
-    empty = boxes_at(CocoDataset((), ("cat",), (1,), {}), 100, 100)
+    empty = boxes_at(CocoDataset((), ("cat",), (1,), {}), InputSize(100, 100))
     assert best_ious(empty, USUAL).shape == (0,)
     assert coverage_by_class(np.zeros(0), np.zeros(0, int), ["cat"]) == {}
 

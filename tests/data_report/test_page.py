@@ -14,6 +14,7 @@ def workspace(tmp_path, monkeypatch, capsys) -> Workspace:
 
 
 def page(workspace: Workspace) -> str:
+    workspace.report()
     return (workspace.folder / "reports/data/index.html").read_text(encoding="utf-8")
 
 

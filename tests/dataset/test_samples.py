@@ -9,6 +9,7 @@ from retinanet.dataset.augment import Augmentation
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.dataset.image_cache import ImageCache
 from retinanet.dataset.samples import EpochBatches, EvaluationImages, SampleKey, TrainingImages, collate
+from retinanet.images.preprocess import InputSize
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def dataset(tmp_path):
 
 
 def test_images_come_at_inference_size_crowds_apart(dataset, tmp_path):
-    sample = EvaluationImages(dataset, tmp_path, 80, 200)[0]
+    sample = EvaluationImages(dataset, tmp_path, InputSize(80, 200))[0]
     assert sample.image.shape == (80, 120, 3)
     assert sample.boxes.tolist() == [[20, 20, 40, 40]] and sample.labels.tolist() == [0]
     assert sample.crowds.tolist() == [[0, 0, 120, 80]]
 
 
 def test_boxes_end_at_the_edge_of_whole_pixels(dataset, tmp_path):
-    sample = EvaluationImages(dataset, tmp_path, 31, 100)[0]
+    sample = EvaluationImages(dataset, tmp_path, InputSize(31, 100))[0]
     assert sample.image.shape == (31, 46, 3)
     np.testing.assert_allclose(sample.boxes, [[10 * 46 / 60, 10 * 31 / 40, 20 * 46 / 60, 20 * 31 / 40]], rtol=1e-6)
 
@@ -80,7 +81,7 @@ def test_workers_that_are_spawned_give_the_same_samples(dataset, tmp_path):
 
 
 def test_batch_of_unequal_images_one_without_objects(dataset, tmp_path):
-    images = EvaluationImages(dataset, tmp_path, 40, 60)
+    images = EvaluationImages(dataset, tmp_path, InputSize(40, 60))
     batch = collate([images[0], images[1]], (9, 9, 9))
     assert batch.images.shape == (2, 96, 96, 3)  # no network takes less
     assert [len(boxes) for boxes in batch.boxes] == [len(crowds) for crowds in batch.crowds] == [1, 0]

@@ -119,7 +119,7 @@ def test_equal_to_pycocotools_on_random_boxes():
         truth.createIndex()
         raw = COCOeval(truth, truth.loadRes([dict(row) for row in rows]), "bbox")
         raw.evaluate()
-        raw.accumulation_steps()
+        raw.accumulate()
         raw.summarize()
 
     metrics = coco_metrics(dataset(*objects), rows)

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -8,7 +6,8 @@ from torch import nn
 from retinanet.dataset.coco import Objects
 from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALIZATION
 from retinanet.explain.examples import cam_to_image, explain_image, select_examples
-from retinanet.inference.detections import DecodeSettings
+from retinanet.images.preprocess import InputSize
+from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.anchors import cell_anchors, level_anchors
 from retinanet.model.levels import LEVEL_STRIDES
 
@@ -20,10 +19,10 @@ class SeesRed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.settings = SimpleNamespace(short_side=64, long_side=64)
         self.scale = nn.Parameter(torch.ones(1))
         self.backbone = nn.Module()
         self.backbone.mean = (0, 0, 0)
+        self.mean = torch.zeros(3)
         self.origin = lambda level: 0
 
     def forward(self, images):
@@ -67,7 +66,8 @@ def objects(*boxes):
 
 
 def explain(image, truth):
-    return explain_image(SeesRed().eval(), "x.png", image, truth, DecodeSettings(), score_threshold=0.3, most=3)
+    size = InputSize(64, 64)
+    return explain_image(SeesRed().eval(), "x.png", image, truth, size, STANDARD_DECODING, score_threshold=0.3, most=3)
 
 
 def test_a_red_spot_is_found_and_the_heat_lies_on_it():

@@ -88,7 +88,7 @@ def test_what_is_no_model(tmp_path, name, says):
 
 def test_a_file_that_is_no_onnx(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"<html>")
-    with pytest.raises(WeightsError, match=r"m\.onnx is damaged or was not written by"):
+    with pytest.raises(WeightsError, match=r"m\.onnx is not a model that `dvc repro export` wrote"):
         load_detector(tmp_path / "m.onnx")
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.workspace import in_pipeline_repository
 
 from retinanet.cli.main import main as cli
 from retinanet.config.params import load_params
@@ -16,6 +17,7 @@ def workspace(tmp_path, monkeypatch):
     """Prepared data of an image 640 x 640, and the repository's params."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(PARAMS, "params.yaml")
+    in_pipeline_repository()
 
     def prepared(side: float) -> None:
         corner = np.random.default_rng(0).uniform(0, 500, (50, 2))
@@ -31,7 +33,7 @@ def workspace(tmp_path, monkeypatch):
 def fit_anchors(monkeypatch, *arguments) -> int:
     monkeypatch.setattr("sys.argv", ["retinanet", "fit-anchors", *arguments])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        cli()
     return end.value.code or 0
 
 

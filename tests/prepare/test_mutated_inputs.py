@@ -113,7 +113,7 @@ def mutated_images(count: int, workspace: Workspace) -> None:
     workspace.change(max_pixels=1_000_000)
     workspace.works()
     kept = set.union(*workspace.names().values())
-    skipped = {Path(one["file"]).name for one in workspace.figures()["skipped_images"]}
+    skipped = {Path(one["file"]).name for one in workspace.statistics()["skipped_images"]}
     assert not kept & skipped
     assert kept | skipped == {*names, *sound}
     assert set(sound) <= kept

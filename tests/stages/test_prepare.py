@@ -31,7 +31,10 @@ def test_what_is_written(coco):
     out = coco.works()
     written = {path for path in coco.tree() if path.startswith(("data/prepared/", "reports/"))}
     assert {f"data/prepared/{name}" for name in ("train.json", "val.json", "test.json", "index.json")} <= written
-    assert {"reports/data/statistics.json", "reports/data/index.html", "reports/data/images/train_1.jpg"} <= written
+    assert "reports/prepare/findings.json" in written
+    coco.report()
+    reported = {path for path in coco.tree() if path.startswith("reports/data/")}
+    assert {"reports/data/statistics.json", "reports/data/index.html", "reports/data/images/train_1.jpg"} <= reported
     assert "data/prepared made from coco; 0 images and 0 boxes skipped" in out
     index = coco.read("data/prepared/index.json")
     assert len(index) == 13
@@ -135,23 +138,6 @@ def test_large_images_are_tiled_and_the_tiles_stored(workspace):
     np.testing.assert_array_equal(tile, large[:, 650:800])
 
 
-def test_anchors_that_reach_few_objects_are_a_warning_with_the_mend(workspace):
-    """Boxes of 4 px in images 640 px wide, which the default's 32 px anchors cannot reach."""
-    objects = {f"p{n:03}.png": [("dot", (100 + n, 100, 104 + n, 104))] for n in range(20)}
-    write_csv(workspace.raw, objects)
-    for number, name in enumerate(objects):
-        Image.fromarray(pixels(number, 640, 480)).save(workspace.raw / "images" / name)
-    said = workspace.works()
-    assert "warning: anchors reach few objects with IoU 0.5 at the training size: 0% of" in said
-    assert "dot (median 4 x 4 px)" in said and "% of them, not 0% (`retinanet fit-anchors --write`)" in said
-    coverage = workspace.statistics()["anchor_coverage"]
-    assert coverage["classes"]["dot"]["IoU 0.5"] == 0
-    assert coverage["proposal"]["anchors"]["sizes"][0] < 10
-    assert "To look at before training" in (workspace.folder / "reports/data/index.html").read_text()
-    workspace.change(min_coverage=0.0)
-    assert "warning: anchors" not in workspace.works()
-
-
 @pytest.mark.skipif(not BCCD.exists(), reason=f"{BCCD} is not there")
 def test_bccd(workspace):
     """As counted by hand: 2 boxes without area, 545 up to the edge, one pair of photos of the same cells."""
@@ -183,4 +169,4 @@ def test_bccd(workspace):
         "BloodImage_00037": "val",
         "BloodImage_00038": "train",
     }
-    assert "warning: 1 pair looks the same in different splits" in out
+    assert "warning: 1 pair of images looks the same but is in different splits" in out

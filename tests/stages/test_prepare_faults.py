@@ -201,7 +201,7 @@ def test_a_failure_at_the_very_end_leaves_everything(coco, monkeypatch):
     coco.works()
 
     def full(*_):
-        raise OSError(28, "No space left on device", "reports/data/index.html")
+        raise OSError(28, "No space left on device", "reports/prepare/findings.json")
 
-    monkeypatch.setattr("stages.prepare.write_page", full)
-    assert "reports/data/index.html could not be written: No space left on device" in coco.fails()
+    monkeypatch.setattr("stages.prepare.write_findings", full)
+    assert "reports/prepare/findings.json could not be written: No space left on device" in coco.fails()

@@ -54,7 +54,7 @@ def test_the_same_look_in_two_official_splits_is_a_warning_with_the_pair(workspa
     files = official(workspace)
     Image.open(files["train0.png"]).convert("L").convert("RGB").save(files["test4.png"])
     said = workspace.works()
-    assert "warning: 1 pair looks the same in different splits" in said
+    assert "warning: 1 pair of images looks the same but is in different splits" in said
     assert "train0.png (train)" in said and "test4.png (test)" in said
     assert workspace.statistics()["near_duplicates"] == [
         {"data/raw/test/test4.png": "test", "data/raw/train/train0.png": "train"}
@@ -93,8 +93,8 @@ def test_a_class_without_objects_in_a_split_is_said(workspace):
     content["annotations"].append({"id": 99, "image_id": 1, "category_id": 2, "bbox": [5, 5, 35, 35]})
     path.write_text(json.dumps(content))
     out = workspace.works()
-    assert "warning: no bird in val: left out of its figures" in out
-    assert "warning: no bird in test: left out of its figures" in out
+    assert "warning: val has no object of these classes: bird; they get no metric" in out
+    assert "warning: test has no object of these classes: bird; they get no metric" in out
     assert workspace.statistics()["splits"]["test"]["boxes"] == {"cat": 2, "bird": 0}
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
-from stages import prepare
+from stages import data_report, prepare
 
 ROOT = Path(__file__).parents[2]
 Objects = dict[str, list[tuple[str, tuple[float, float, float, float]]]]  # by image name: class, xyxy
@@ -122,7 +123,10 @@ class Workspace:
         monkeypatch.chdir(folder)
 
     def change(self, **values) -> None:
-        self.params["prepare"] |= values
+        self.change_section("prepare", **values)
+
+    def change_section(self, section: str, **values) -> None:
+        self.params[section] |= values
         (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params), encoding="utf-8")
 
     def prepare(self) -> tuple[int, str, str]:
@@ -140,6 +144,14 @@ class Workspace:
         code, out, err = self.prepare()
         assert code == 0, err
         return out
+
+    def report(self) -> str:
+        """Run the data report, which must end well; what it printed."""
+        with pytest.raises(SystemExit) as end:
+            data_report.main()
+        said = self.capsys.readouterr()
+        assert not end.value.code, said.err
+        return said.out
 
     def fails(self) -> str:
         """Run the stage, which must end in one line and leave everything as it was."""
@@ -162,6 +174,8 @@ class Workspace:
         return json.loads((self.folder / path).read_text(encoding="utf-8"))
 
     def statistics(self) -> dict:
+        """Of what is prepared now."""
+        self.report()
         return self.read("reports/data/statistics.json")
 
     def prepared(self) -> dict[str, dict]:

@@ -75,3 +75,9 @@ def clone(folder: Path) -> Path:
     if cache.exists():
         shutil.copytree(cache, folder / ".cache" / "downloads")
     return folder
+
+
+def in_pipeline_repository() -> None:
+    """Make the working directory one as far as commands look: it says where the pipeline's files are."""
+    Path("stages").mkdir()
+    shutil.copy(ROOT / "stages" / "paths.py", "stages")

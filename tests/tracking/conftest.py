@@ -9,7 +9,6 @@ import onnx.helper
 import onnx.parser
 import pytest
 
-from retinanet.files import sha256_of
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client
@@ -47,25 +46,23 @@ def make_version(root, toy_onnx) -> Callable[..., int]:
     def make(ap50: float = 0.5, digest: str = "today", **changed) -> int:
         with start_run("experiment") as run:
             run.log_metrics({"AP50": ap50})
-        path = toy_onnx(f"{ap50}-{digest}.onnx")
-        settings = {"model_sha256": sha256_of(path) + str(ap50) + digest, "metrics": {"AP50": ap50}} | changed
-        return register(
-            MODEL, run_id=run.id, onnx_path=path, evaluation_digest=digest, class_names=["cat", "dog"], **settings
-        )
+        settings = {"model_sha256": str(ap50) + digest, "metrics": {"AP50": ap50}, "exported": toy_onnx()} | changed
+        return register(MODEL, run_id=run.id, evaluation_digest=digest, class_names=["cat", "dog"], **settings)
 
     return make
 
 
 @pytest.fixture
 def toy_onnx(tmp_path) -> Callable[[str], Path]:
-    """Write an ONNX file with the exported interface; it sees a cat of score 0.9 in the middle half of any image."""
+    """Export an ONNX file into a folder; it sees a cat of score 0.9 in the middle half of any image."""
 
-    def make(name: str = "model.onnx") -> Path:
+    def make(folder: str = "exported") -> Path:
         model = onnx.parser.parse_model(TOY)
-        about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "short_side": 64, "long_side": 96}
-        onnx.helper.set_model_props(model, {"retinanet": json.dumps(about | {"padding": [0, 0, 0]})})
-        onnx.save(model, tmp_path / name)
-        return tmp_path / name
+        about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "input_size": [64, 96]}
+        onnx.helper.set_model_props(model, {"retinanet": json.dumps(about | {"padding": [0, 0, 0], "tiling": [0, 0]})})
+        (tmp_path / folder).mkdir(exist_ok=True)
+        onnx.save(model, tmp_path / folder / "model.onnx")
+        return tmp_path / folder
 
     return make
 
@@ -89,7 +86,8 @@ def _live_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 TOY = """
 <ir_version: 10, opset_import: ["" : 20]>
-toy (uint8[N,H,W,3] images, int64[N,2] sizes) => (float[N,4] boxes, float[N] scores, int64[N] labels, int64[N] image)
+toy (uint8[N,H,W,3] images, int64[N,2] sizes)
+  => (float[N,4] boxes, float[N] scores, int64[N] labels, int64[N] image_index)
 {
   corners = Constant<value = float[2,4] {0.25, 0.0, 0.75, 0.0, 0.0, 0.25, 0.0, 0.75}>()
   backwards = Constant<value_ints = [1, 0]>()
@@ -104,6 +102,6 @@ toy (uint8[N,H,W,3] images, int64[N,2] sizes) => (float[N,4] boxes, float[N] sco
   zero = Constant<value_int = 0>()
   one = Constant<value_int = 1>()
   count = Squeeze(batch)
-  image = Range(zero, count, one)
+  image_index = Range(zero, count, one)
 }
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.workspace import in_pipeline_repository
 
 from retinanet.cli.main import main as cli
 from retinanet.tracking.registry import at_alias
@@ -17,16 +18,17 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 def run(monkeypatch, *arguments) -> int:
     monkeypatch.setattr("sys.argv", ["retinanet", *arguments])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        cli()
     return end.value.code
 
 
 @pytest.fixture
 def workspace(make_version, commit_all, toy_onnx):
     shutil.copy(PARAMS, "params.yaml")
+    in_pipeline_repository()
     commit_all()
-    Path("models/export").mkdir(parents=True)
-    toy_onnx().rename("models/export/model.onnx")
+    Path("models").mkdir()
+    shutil.copytree(toy_onnx(), "models/export")
     version = make_version(0.9)
     Path("models/registered.json").write_text(json.dumps({"name": "retinanet", "version": version}))
     Image.new("RGB", (64, 48)).save("a.png")

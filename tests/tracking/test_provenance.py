@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from retinanet.tracking import provenance
 from retinanet.tracking.provenance import code_digest, evaluation_digest, provenance_tags, uncommitted
 
 
@@ -43,19 +44,17 @@ def test_the_code_digest_leaves_out_what_does_not_make_a_model(tmp_path):
     assert code_digest(tmp_path) != before
 
 
-def test_the_evaluation_digest_follows_settings_images_and_code(tmp_path):
-    test, index, code = tmp_path / "test.json", tmp_path / "index.json", tmp_path / "metrics.py"
+def test_the_evaluation_digest_follows_settings_images_and_protocol(tmp_path, monkeypatch):
+    test, index = tmp_path / "test.json", tmp_path / "index.json"
     test.write_text(json.dumps({"images": [{"file_name": "a.png"}]}))
     index.write_text(json.dumps({"a.png": "1", "trained_on.png": "2"}))
-    code.write_text("x = 1")
     params = {"nms_iou": 0.5}
-    first = evaluation_digest(params, test, [code])
-    assert evaluation_digest({"nms_iou": 0.6}, test, [code]) != first
+    first = evaluation_digest(params, test, index)
+    assert evaluation_digest({"nms_iou": 0.6}, test, index) != first
     index.write_text(json.dumps({"a.png": "1", "trained_on.png": "3"}))
-    assert evaluation_digest(params, test, [code]) == first
+    assert evaluation_digest(params, test, index) == first
     index.write_text(json.dumps({"a.png": "9", "trained_on.png": "3"}))
-    assert evaluation_digest(params, test, [code]) != first
-    index.unlink()
-    without = evaluation_digest(params, test, [code])
-    code.write_text("x = 2")
-    assert evaluation_digest(params, test, [code]) != without
+    assert evaluation_digest(params, test, index) != first
+    index.write_text(json.dumps({"a.png": "1"}))
+    monkeypatch.setattr(provenance, "EVALUATION_PROTOCOL", provenance.EVALUATION_PROTOCOL + 1)
+    assert evaluation_digest(params, test, index) != first

@@ -40,24 +40,29 @@ def test_a_version_holds_files_only_and_pins_what_serves_it(make_version):
     with model_files(client, find_version(client, MODEL, make_version())) as folder:
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         requirements = (folder / "requirements.txt").read_text().split()
-    assert {"MLmodel", "artifacts/model.onnx", "served_model.py", "code/retinanet/inference/detector.py"} <= names
+    assert {
+        "MLmodel",
+        "artifacts/exported/model.onnx",
+        "served_model.py",
+        "code/retinanet/inference/detector.py",
+    } <= names
     assert not any(name.endswith((".pkl", ".pyc")) for name in names)
     assert [r.split("==")[0] for r in requirements] == [
         "mlflow",
         "numpy",
-        "onnxruntime",
         "opencv-python-headless",
         "pandas",
         "pillow",
+        "onnxruntime",
     ]
 
 
-def test_weights_beside_the_model_are_in_the_version(make_version, root):
-    (root / "0.5-today.onnx.data").write_bytes(b"weights")
+def test_weights_beside_the_model_are_in_the_version(make_version, toy_onnx):
+    (toy_onnx() / "model.onnx.data").write_bytes(b"weights")
     client = open_client()
     with model_files(client, find_version(client, MODEL, make_version())) as folder:
-        assert (folder / "artifacts" / "0.5-today.onnx.data").read_bytes() == b"weights"
-        assert (folder / "artifacts" / "model.onnx").exists()
+        assert (folder / "artifacts" / "exported" / "model.onnx.data").read_bytes() == b"weights"
+        assert (folder / "artifacts" / "exported" / "model.onnx").exists()
 
 
 def test_changed_and_lost_files_are_told(make_version):
@@ -65,7 +70,7 @@ def test_changed_and_lost_files_are_told(make_version):
     version = find_version(client, MODEL, make_version())
     check_digest(client, version)
     with model_files(client, version) as folder:
-        path = folder / "artifacts" / "model.onnx"
+        path = folder / "artifacts" / "exported" / "model.onnx"
         path.write_bytes(path.read_bytes()[:-1] + b"x")
         with pytest.raises(TrackingError, match="changed or damaged"):
             check_digest(client, version)

@@ -32,7 +32,7 @@ class TwoCats:
 @pytest.fixture
 def model():
     model = ServedModel(load=lambda path: TwoCats())
-    model.load_context(SimpleNamespace(artifacts={"model": "model.onnx"}))
+    model.load_context(SimpleNamespace(artifacts={"exported": "exported"}))
     return model
 
 

@@ -218,7 +218,7 @@ def test_our_own_detector_goes_on_with_its_classes(model, tmp_path, suffix):
     ],
 )
 def test_other_classes_keep_all_but_the_last_layer_and_train(model, tmp_path, classes, why):
-    path, other = tmp_path / "model.safetensors", RetinaNet(model.settings, len(classes))
+    path, other = tmp_path / "model.safetensors", RetinaNet(len(classes), **model.architecture)
     torch.nn.init.normal_(other.classification.last.bias)
     save_model(path, TrainedModel(other, tuple(classes), tuple(range(len(classes))), InputSize(96, 128)))
     last = model.classification.last.bias.clone()

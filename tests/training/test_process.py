@@ -1,5 +1,4 @@
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -7,9 +6,7 @@ import time
 
 import psutil
 import pytest
-import torch
 
-from retinanet.runtime import best_device
 from retinanet.training.process import StopSignal
 
 OWN = "from retinanet.training.process import *; import time, signal, os\n"
@@ -93,27 +90,3 @@ def test_a_stage_that_no_dvc_is_seen_to_have_started_goes_on():
     code = 'stop_with_starter(False, 0.05)\nprint("ready", flush=True)\ntime.sleep(0.5)\nprint("still here")'
     with program(code) as process:
         assert process.stdout.read() == "still here\n"
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is a setting of glibc")
-def test_freed_memory_is_kept_for_the_next_step():
-    """Without it, glibc gives the pages of 64 MB back at once, and each is a page fault again."""
-    counted = """
-import resource, torch
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        torch.ones(16_000_000)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-given_back = faults()
-keep_freed_memory()
-faults()  # the heap grows once
-print("ready", flush=True)
-print(faults() < given_back / 5)
-"""
-    with program(counted) as process:
-        assert process.stdout.read() == "True\n"
-
-
-def test_the_device_is_a_gpu_where_there_is_one():
-    assert best_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
