@@ -1,10 +1,11 @@
 """What other work on the same cores costs a training step.
 
-    uv run python -m benchmarks.contention [--seconds 60] [--rounds 3] [--spin 300000 1000]
+    uv run python -m benchmarks.contention [--seconds 60] [--rounds 3]
 
-Trains the default network on made-up images of 640 px, with its loader in a process of its own: alone, beside a
-second training, and beside a process that keeps one core busy. Each round measures all of them for each spin count in
-turn, so that a slow machine slows all alike. 300000 is what GNU OpenMP does by itself.
+Trains the default network on made-up images of 640 px, with its loader in a process of its own: alone, beside a second
+training, and beside a process that keeps one core busy. Each round measures all three, first as torch is by itself
+(OpenMP's threads spin 300,000 times while they wait, and nobody takes turns), then as the train stage sets it, so that
+a slow machine slows both.
 """
 
 import argparse
@@ -18,38 +19,58 @@ import tempfile
 import time
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
+
 IMAGES, SIDE, WARM_UP = 16, 640, 3
+
+
+class Setting(NamedTuple):
+    """How threads wait, and whether trainings take turns."""
+
+    name: str
+    environment: dict[str, str]
+    turns: bool
+
+
+class Case(NamedTuple):
+    name: str
+    trainings: int
+    busy_cores: int
+
+
+SETTINGS = Setting("torch's own", {"GOMP_SPINCOUNT": "300000"}, False), Setting("the train stage's", {}, True)
+CASES = Case("alone", 1, 0), Case("two side by side", 2, 0), Case("beside a busy core", 1, 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--spin", nargs="+", default=["300000", ""], help="GOMP_SPINCOUNT; empty: as the stages set it")
-    parser.add_argument("--train", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--train", choices=("turns", "no-turns"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.train:
-        print(json.dumps(steps(arguments.train)))
+        print(json.dumps(step_milliseconds(arguments.seconds, arguments.train == "turns")))
         return
     found: dict[tuple[str, str], list[float]] = {}
     for _ in range(arguments.rounds):
-        for spin in arguments.spin:
-            for name, trainings, busy in (("alone", 1, 0), ("two side by side", 2, 0), ("beside a busy core", 1, 1)):
-                times = _measure(spin, trainings, busy, arguments.seconds)
-                found.setdefault((spin, name), []).append(statistics.mean(times))
-                print(f"GOMP_SPINCOUNT={spin or 'ours'}, {name}: {', '.join(f'{t:.0f}' for t in times)} ms", flush=True)
-    print("\n| GOMP_SPINCOUNT | alone | two side by side | beside a busy core |\n| --- | --- | --- | --- |")
-    for spin in arguments.spin:
-        alone, two, busy = (statistics.median(found[spin, name]) for name in dict.fromkeys(n for _, n in found))
-        print(f"| {spin or 'ours'} | {alone:.0f} ms | {two:.0f} ms, {two / alone:.2f}x | {busy:.0f} ms, {busy / alone:.2f}x |")
+        for case in CASES:
+            for setting in SETTINGS:
+                times = _measure(setting, case, arguments.seconds)
+                found.setdefault((setting.name, case.name), []).append(statistics.mean(times))
+                print(f"{setting.name}, {case.name}: {', '.join(f'{t:.0f}' for t in times)} ms", flush=True)
+    print(f"\n| threads and turns | {' | '.join(case.name for case in CASES)} |\n| --- | --- | --- | --- |")
+    for setting in SETTINGS:
+        medians = [statistics.median(found[setting.name, case.name]) for case in CASES]
+        print(f"| {setting.name} | {' | '.join(f'{t:.0f} ms, {t / medians[0]:.2f}x' for t in medians)} |")
 
 
-def steps(seconds: float) -> float:
-    """The median milliseconds of a step of the default training, over so many seconds."""
+def step_milliseconds(seconds: float, take_turns: bool) -> float:
+    """The mean milliseconds from one step of the default training to the next, over so many seconds."""
     import torch
 
     from retinanet.config.params import load_params
@@ -61,6 +82,7 @@ def steps(seconds: float) -> float:
     from retinanet.model.retinanet import RetinaNet
     from retinanet.runtime import best_device, keep_freed_memory
     from retinanet.training.step import Learner, train_step
+    from retinanet.training.turns import Turns, cpu_turns
 
     keep_freed_memory()
     params = load_params()
@@ -69,26 +91,24 @@ def steps(seconds: float) -> float:
     freeze_stages(model.backbone, params.model.frozen_stages)
     learner = Learner(model, params.train, 1000, best_device())
     padding = padding_color(model.backbone.mean)
-    times: list[float] = []
+    turns = cpu_turns(best_device()) if take_turns else Turns(Path(), enabled=False)
     with tempfile.TemporaryDirectory() as folder:
         augmentation = Augmentation(params.train.augment, params.model.short_side, params.model.long_side, padding)
         images = TrainingImages(_dataset(Path(folder)), Path(folder), augmentation, 0)
         batches = EpochBatches(len(images), params.train.batch_size, 0, [params.model.short_side])
         loader = loader_of(images, 1, padding, batch_sampler=batches, persistent_workers=True)
-        end = time.monotonic() + seconds
+        ended: list[float] = []
         for batches.epoch in count():
             for batch in batches_of(loader):
-                begin = time.monotonic()
-                train_step(learner, [batch])
-                times.append(time.monotonic() - begin)
-                if time.monotonic() > end and len(times) > WARM_UP:
-                    return 1000 * statistics.median(times[WARM_UP:])
+                with turns.take():
+                    train_step(learner, [batch])
+                ended.append(time.monotonic())
+                if len(ended) > WARM_UP and ended[-1] - ended[WARM_UP] > seconds:
+                    return 1000 * (ended[-1] - ended[WARM_UP]) / (len(ended) - 1 - WARM_UP)
     raise AssertionError
 
 
-def _dataset(folder: Path):
-    from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
-
+def _dataset(folder: Path) -> CocoDataset:
     rng = np.random.default_rng(0)
     infos, objects = [], {}
     for number in range(1, IMAGES + 1):
@@ -100,14 +120,17 @@ def _dataset(folder: Path):
     return CocoDataset(tuple(infos), ("object",), (1,), objects)
 
 
-def _measure(spin: str, trainings: int, busy: int, seconds: float) -> list[float]:
-    environment = os.environ | ({"GOMP_SPINCOUNT": spin} if spin else {})
-    command = [sys.executable, "-m", "benchmarks.contention", "--train", str(seconds)]
-    others = [multiprocessing.Process(target=_keep_busy, daemon=True) for _ in range(busy)]
+def _measure(setting: Setting, case: Case, seconds: float) -> list[float]:
+    mode = "turns" if setting.turns else "no-turns"
+    command = [sys.executable, "-m", "benchmarks.contention", "--seconds", str(seconds), "--train", mode]
+    environment = os.environ | setting.environment
+    others = [multiprocessing.Process(target=_keep_busy, daemon=True) for _ in range(case.busy_cores)]
     for other in others:
         other.start()
-    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(trainings)]
-    times = [json.loads(process.communicate()[0]) for process in running]
+    trainings = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(case.trainings)
+    ]
+    times = [json.loads(training.communicate()[0]) for training in trainings]
     for other in others:
         other.kill()
     return times

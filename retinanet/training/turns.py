@@ -1,0 +1,72 @@
+"""Trainings on the CPU of one machine take turns: one step with all cores, then one of the other's.
+
+Threads of two trainings that share the cores wait for each other at every operation, so that both together are slower
+than one after the other. A training that uses only a part of the cores takes no turns, nor does one of several
+processes, whose steps wait for each other already.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from retinanet import distributed
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+POLL_S = 0.002
+# A training that is suspended in the middle of a step must not hold up the others for ever.
+MAX_WAIT_S = 10.0
+NOTICED_S = 0.05
+
+
+class Turns:
+    """Call `with turns.take():` around what uses all cores. Does nothing where `enabled` is false."""
+
+    def __init__(self, folder: Path, enabled: bool = True):
+        self.enabled = enabled and fcntl is not None
+        self.has_waited = False
+        # Who waits holds `next`: so nobody takes two turns in a row while another waits.
+        self.next, self.now = folder / "next.lock", folder / "now.lock"
+        if self.enabled:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        if not self.enabled:
+            yield
+            return
+        began = time.monotonic()
+        with ExitStack() as turn:
+            with ExitStack() as queue:
+                _lock(queue.enter_context(self.next.open("w")), began + MAX_WAIT_S)
+                _lock(turn.enter_context(self.now.open("w")), began + MAX_WAIT_S)
+            if not self.has_waited and time.monotonic() - began > NOTICED_S:
+                self.has_waited = True
+                print("train: another training uses the cores of this machine; their steps take turns", flush=True)
+            yield
+
+
+def cpu_turns(device: torch.device) -> Turns:
+    """The turns of this machine and user, for a training that uses all its cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    all_cores = device.type == "cpu" and torch.get_num_threads() >= cores and distributed.world().size == 1
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Turns(Path(tempfile.gettempdir()) / f"retinanet-turns-{user}", enabled=all_cores)
+
+
+def _lock(file: IO[str], until: float) -> None:
+    """Lock an open file, which closing it undoes, also when the process is killed; not after `until`."""
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(POLL_S)
