@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from retinanet.annotations.formats import read_source
+from retinanet.annotations.formats import AUTO, FORMATS, read_source
 from retinanet.annotations.records import SPLITS, TRAIN, SourceDataset, rename_classes
+from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
 from retinanet.config.prepare import Prepare
 from retinanet.dataset.coco import CocoDataset, write_coco
@@ -28,6 +29,7 @@ CLASSES_LISTED = 8  # of each split
 @exit_on_error
 def main() -> None:
     params = load_params(paths.PARAMS)
+    check_choice(paths.PARAMS, "prepare.format", params.prepare.format, [AUTO, *FORMATS])
     print(f"prepare: {paths.RAW} checked and divided into train, val and test", flush=True)
     source, checked, renamed = _read(params.prepare)
     copies, parts, remarks = _divide(params.prepare, checked)

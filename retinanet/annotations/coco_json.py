@@ -19,11 +19,12 @@ def find_coco_files(root: Path) -> list[Path]:
     return instances or [path for path in files if _looks_like_coco(path)]
 
 
-def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
-    """Read the annotation files; group_column is a key of an image's row.
+def read_coco_source(root: Path, group_column: str = "") -> SourceDataset:
+    """Read the COCO files under `root`; group_column is a key of an image's row.
 
-    Raises AnnotationError on what cannot be understood or contradicts itself.
+    Raises AnnotationError on invalid or contradictory content.
     """
+    files = find_coco_files(root)
     found = SourceDataset("coco")
     listed_in: dict[Path, str] = {}
     for path in files:

@@ -44,12 +44,13 @@ def find_csv_files(root: Path) -> list[Path]:
     return [path for path in sorted(root.rglob("*.csv")) if path.is_file() and _columns(_first_row(path))]
 
 
-def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
-    """Read the tables. A row with a path alone is an image without objects.
+def read_csv_source(root: Path, group_column: str = "") -> SourceDataset:
+    """Read the tables of boxes under `root`. A row with only a path is an image without objects.
 
-    The split is in a column, or in the tables' names where there are several. A `classes.csv` of `name,id` says which
-    classes there are. Raises AnnotationError.
+    The split is read from a column or, if there are several tables, from their names. A `classes.csv` with rows of
+    `name,id` declares the classes. Raises AnnotationError.
     """
+    files = find_csv_files(root)
     found = SourceDataset("csv", class_names=_class_list(root))
     images: dict[Path, SourceImage] = {}
     boxes: dict[Path, list[Box]] = {}

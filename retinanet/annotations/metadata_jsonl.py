@@ -15,14 +15,15 @@ def find_metadata_files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("metadata.jsonl") if path.is_file())
 
 
-def read_metadata_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
-    """Read the lines. objects has bbox (a list of [x, y, width, height]) and categories, a name or number for each.
+def read_metadata_source(root: Path, group_column: str = "") -> SourceDataset:
+    """Read every metadata.jsonl under `root`.
 
-    The split is the folder that is called like one. Raises AnnotationError.
+    objects has bbox, a list of [x, y, width, height] in pixels, and categories, a name or number for each. The split
+    is the name of the innermost folder called like one. Raises AnnotationError.
     """
     found = SourceDataset("metadata")
     listed_in: dict[Path, str] = {}
-    for path in files:
+    for path in find_metadata_files(root):
         for number, line in enumerate(read_lines(path), start=1):
             if not line.strip():
                 continue

@@ -1,8 +1,10 @@
 """Pascal VOC: one XML file an image, official splits as lists of names."""
 
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from retinanet.annotations.paths import read_lines
 from retinanet.annotations.records import SPLITS, Box, Finding, SourceDataset, SourceImage
@@ -11,12 +13,18 @@ from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
+MAX_XML_INSPECTED = 100
+
+
+def find_voc_files(root: Path) -> list[Path]:
+    """The annotations among the first 100 XML files under `root`, which may have many XML files of another kind."""
+    return [path for path in islice(root.rglob("*.xml"), MAX_XML_INSPECTED) if looks_like_voc(path)]
 
 
 def looks_like_voc(xml: Path) -> bool:
-    """Whether the file's beginning is that of an annotation."""
+    """Whether the start of the file has an <annotation> element."""
     with open(xml, "rb") as file:
-        return b"<annotation" in file.read(2048)
+        return b"<annotation" in file.read(4096).replace(b"\0", b"")  # UTF-16 has zeros between the letters
 
 
 def read_voc(root: Path, group_column: str = "") -> SourceDataset:
@@ -98,13 +106,24 @@ def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str
 
 
 def _parse(xml: Path) -> ElementTree.Element:
-    content = xml.read_bytes()
-    if b"<!ENTITY" in content:
-        raise AnnotationError(f"{xml}: defines XML entities, which no annotation needs; remove them")
+    """The root element. Entity declarations are refused in any encoding: nested ones expand to gigabytes."""
+
+    def refuse_entity(*_: object) -> None:
+        raise AnnotationError(f"{xml}: has XML entities, which no annotation needs; remove them")
+
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.EntityDeclHandler = refuse_entity
+    parser.SkippedEntityHandler = refuse_entity
     try:
-        return ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise AnnotationError(f"{xml}: broken XML ({error}); fetch or write the file again") from error
+        parser.Parse(xml.read_bytes(), True)
+        return builder.close()
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise AnnotationError(f"{xml}: broken XML ({error}); download or write the file again") from error
 
 
 def _text_at(annotation: ElementTree.Element, element: str) -> str | None:

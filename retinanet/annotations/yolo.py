@@ -33,11 +33,12 @@ def find_class_file(root: Path) -> Path | None:
     return found[0] if found else None
 
 
-def read_yolo(root: Path) -> SourceDataset:
-    """Read the images with the labels beside them, or in `labels` where they are in `images`.
+def read_yolo(root: Path, group_column: str = "") -> SourceDataset:
+    """Read the images with their label files, beside them or in `labels` if the images are in `images`.
 
-    An image without a label file has no object. An outline counts as the box around it. Coordinates that are a whole
-    pixel but for the digits they were written with are that pixel. Raises AnnotationError.
+    An image without a label file has no objects. A polygon becomes its bounding box. Coordinates within the rounding
+    error of a whole pixel are rounded to it. group_column is unused: label files have no columns to name a group by.
+    Raises AnnotationError.
     """
     class_file = find_class_file(root)
     if class_file is None:

@@ -13,7 +13,7 @@ def read(root, files: dict[str, dict], column: str = ""):
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(json.dumps(content), encoding="utf-8")
-    return read_coco_source(root, find_coco_files(root), column)
+    return read_coco_source(root, column)
 
 
 def test_boxes_become_corners_and_ids_are_kept(tmp_path):

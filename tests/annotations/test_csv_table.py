@@ -10,12 +10,12 @@ OBJECTS = {"a.png": [("cat", (1, 2, 30, 40)), ("dog", (0, 0, 64, 48))], "b.png":
 def read(root, text: str, name: str = "boxes.csv", column: str = ""):
     save_images(root, {"a.png": [], "b.png": []})
     (root / name).write_text(text, encoding="utf-8")
-    return read_csv_source(root, find_csv_files(root), column)
+    return read_csv_source(root, column)
 
 
 def test_rows_without_a_header(tmp_path):
     write_csv(tmp_path, OBJECTS)
-    found = read_csv_source(tmp_path, find_csv_files(tmp_path))
+    found = read_csv_source(tmp_path)
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
     assert found.skipped == []
 
@@ -23,7 +23,7 @@ def test_rows_without_a_header(tmp_path):
 @pytest.mark.parametrize("header", ["path,x1,y1,x2,y2,class", "image_path,xmin,ymin,xmax,ymax,label"])
 def test_columns_may_have_names(tmp_path, header):
     write_csv(tmp_path, OBJECTS, header)
-    found = read_csv_source(tmp_path, find_csv_files(tmp_path))
+    found = read_csv_source(tmp_path)
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
 
 
@@ -37,7 +37,7 @@ def test_several_tables_are_splits(tmp_path):
     save_images(tmp_path, {"a.png": [], "b.png": []})
     (tmp_path / "my_train.csv").write_text("a.png,1,2,3,4,cat\n")
     (tmp_path / "my-val.csv").write_text("b.png,1,2,3,4,cat\n")
-    found = read_csv_source(tmp_path, find_csv_files(tmp_path))
+    found = read_csv_source(tmp_path)
     assert [image.split for image in found.images] == ["train", "val"]
 
 
@@ -76,23 +76,24 @@ def test_paths_may_have_commas_quotes_and_newlines(tmp_path):
         ("/a.png,1,2,3,4,cat\n", "must be relative and stay inside"),
         ('a.png,1,2,3,4,cat\n"a.png,1\n', "broken CSV"),
         ("path,x1,y1,x2,y2,class,split\na.png,1,2,3,4,cat,evening\n", "has split 'evening'"),
-        (f"a.png,1,2,3,4,{'c' * 200_000}\n", "broken CSV"),
+        (f"a.png,1,2,3,4,cat\na.png,1,2,3,4,{'c' * 200_000}\n", "broken CSV"),
     ],
 )
 def test_rows_that_cannot_be_understood_are_named(tmp_path, text, said):
     save_images(tmp_path, {"a.png": []})
     (tmp_path / "boxes.csv").write_text(text)
     with pytest.raises(AnnotationError, match=rf"boxes\.csv: .*{said}"):
-        read_csv_source(tmp_path, [tmp_path / "boxes.csv"])
+        read_csv_source(tmp_path)
 
 
 def test_another_encoding_is_said(tmp_path):
     (tmp_path / "boxes.csv").write_bytes("ä.png,1,2,3,4,cat\n".encode("latin-1"))
     with pytest.raises(AnnotationError, match=r"boxes\.csv: is no UTF-8"):
-        read_csv_source(tmp_path, find_csv_files(tmp_path))
+        read_csv_source(tmp_path)
 
 
 def test_other_tables_are_not_looked_at(tmp_path):
     (tmp_path / "results.csv").write_text("epoch,loss\n1,2\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "cell_too_long.csv").write_text(f"a.png,1,2,3,4,{'c' * 200_000}\n")
     assert find_csv_files(tmp_path) == []

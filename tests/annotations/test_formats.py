@@ -1,5 +1,6 @@
 import pytest
 from support.prepare_workspace import (
+    ROOT,
     save_images,
     some_objects,
     write_coco,
@@ -9,7 +10,7 @@ from support.prepare_workspace import (
     write_yolo,
 )
 
-from retinanet.annotations.formats import read_source
+from retinanet.annotations.formats import FORMATS, read_source
 from retinanet.errors import AnnotationError
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "yolo": write_yolo, "csv": write_csv, "metadata": write_metadata}
@@ -45,6 +46,11 @@ def test_an_empty_xml_is_broken_voc_where_there_is_nothing_else(tmp_path):
         read_source(tmp_path)
 
 
+def test_docs_name_each_format():
+    docs = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert [name for name in FORMATS if f"| `{name}` |" not in docs] == []
+
+
 @pytest.mark.parametrize(("name", "said"), [("auto", "no Pascal VOC.*no COCO.*no YOLO"), ("csv", "no table of boxes")])
 def test_nothing_found_is_said(tmp_path, name, said):
     save_images(tmp_path, {"a.png": []})
@@ -74,9 +80,9 @@ def test_a_pattern_names_the_group(tmp_path):
 
 def test_a_pattern_or_column_that_fits_nothing_is_said(tmp_path):
     write_coco(tmp_path, some_objects(2))
-    with pytest.raises(AnnotationError, match=r"group_pattern .* fits no path, as 'images/p"):
+    with pytest.raises(AnnotationError, match=r"group_pattern .* matches no path, for example 'images/p"):
         read_source(tmp_path, group_pattern=r"(patient \d)")
-    with pytest.raises(AnnotationError, match=r"no image has 'patient', which prepare\.group_column names"):
+    with pytest.raises(AnnotationError, match=r"no image has 'patient'; correct prepare\.group_column"):
         read_source(tmp_path, group_column="patient")
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from support.prepare_workspace import save_images, write_metadata
 
-from retinanet.annotations.metadata_jsonl import find_metadata_files, read_metadata_source
+from retinanet.annotations.metadata_jsonl import read_metadata_source
 from retinanet.errors import AnnotationError
 
 OBJECTS = {"a.png": [("cat", (1, 2, 30, 40)), ("dog", (0, 0, 64, 48))], "b.png": []}
@@ -13,12 +13,12 @@ def read(root, *rows: object, column: str = ""):
     save_images(root, {"a.png": [], "b.png": []})
     text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
     (root / "metadata.jsonl").write_text(text, encoding="utf-8")
-    return read_metadata_source(root, find_metadata_files(root), column)
+    return read_metadata_source(root, column)
 
 
 def test_a_line_for_each_image(tmp_path):
     write_metadata(tmp_path, OBJECTS)
-    found = read_metadata_source(tmp_path, find_metadata_files(tmp_path))
+    found = read_metadata_source(tmp_path)
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
 
 
@@ -35,7 +35,7 @@ def test_no_objects_at_all(tmp_path):
 def test_folders_are_splits_and_a_key_may_name_the_group(tmp_path):
     for split in ("train", "validation"):
         read(tmp_path / split, {"file_name": "a.png", "patient": 3})
-    found = read_metadata_source(tmp_path, find_metadata_files(tmp_path), "patient")
+    found = read_metadata_source(tmp_path, "patient")
     assert [(image.split, image.group) for image in found.images] == [("train", "3"), ("val", "3")]
 
 

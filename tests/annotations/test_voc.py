@@ -1,7 +1,7 @@
 import pytest
 from support.prepare_workspace import save_images, voc_xml
 
-from retinanet.annotations.voc import looks_like_voc, read_voc
+from retinanet.annotations.voc import find_voc_files, looks_like_voc, read_voc
 from retinanet.errors import AnnotationError
 
 BOX = [("cat", (1, 2, 30, 40))]
@@ -104,7 +104,8 @@ def test_an_element_may_name_the_group(tmp_path):
         ("<annotation>", "broken XML"),
         ("", "broken XML"),
         ("<?xml version='1.0' encoding='nonsense'?><annotation/>", "broken XML"),
-        ("<!DOCTYPE a [<!ENTITY b 'c'>]><annotation/>", "defines XML entities"),
+        ("<annotation>&undeclared;</annotation>", "broken XML"),
+        ("<!DOCTYPE a SYSTEM 'a.dtd'><annotation>&from_the_dtd;</annotation>", "has XML entities"),
         (voc_xml("a.png", [("", (1, 2, 3, 4))]), "object 1 has no name"),
         (voc_xml("a.png", [("cat", (1, 2, "x", 4))]), "object 1 has bndbox"),
         (voc_xml("a.png", [("cat", ("", 2, 3, 4))]), "it needs four numbers"),
@@ -113,6 +114,21 @@ def test_an_element_may_name_the_group(tmp_path):
 def test_what_cannot_be_understood_is_named(tmp_path, xml, said):
     with pytest.raises(AnnotationError, match=rf"a\.xml: .*{said}"):
         beside(tmp_path, xml)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_encodings_are_read_and_entities_refused_in_each(tmp_path, encoding):
+    save_images(tmp_path, {"a.png": []})
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""  # utf-8-sig and utf-16 write their own
+    header = "<?xml version='1.0' encoding='latin-1'?>" if encoding == "latin-1" else ""
+    xml = tmp_path / "a.xml"
+    xml.write_bytes((mark + header + voc_xml("a.png", [("dög", (1, 2, 3, 4))])).encode(encoding))
+    assert find_voc_files(tmp_path) == [xml]
+    assert read_voc(tmp_path).images[0].boxes[0].class_name == "dög"
+    for declared in ("<!ENTITY b 'c'>", "<!ENTITY % b 'c'>", "<!ENTITY b SYSTEM 'file:///etc/passwd'>"):
+        xml.write_bytes(f"{mark}{header}<!DOCTYPE a [{declared}]><annotation/>".encode(encoding))
+        with pytest.raises(AnnotationError, match=r"a\.xml: has XML entities"):
+            read_voc(tmp_path)
 
 
 def test_a_path_that_leads_out_is_refused(tmp_path):

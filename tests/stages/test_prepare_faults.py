@@ -165,11 +165,14 @@ def test_broken_xml_and_its_contradictions_are_errors(workspace):
         ({"val_share": "much"}, "prepare.val_share is 'much'"),
         ({"val_share": 0.9}, "train needs a share too"),
         ({"tile_size": -1}, "prepare.tile_size is -1"),
-        ({"format": "yolov8"}, "prepare.format is 'yolov8'"),
+        (
+            {"format": "yolov8"},
+            "prepare.format is 'yolov8'; it must be one of auto, voc, metadata, coco, yolo, csv; did",
+        ),
         ({"group_pattern": "("}, "is no regular expression"),
         ({"group_pattern": "a+"}, "has no (group)"),
         ({"group_column": "patient"}, "no image has 'patient'"),
-        ({"format": "voc"}, "holds no Pascal VOC"),
+        ({"format": "voc"}, "data/raw: no Pascal VOC"),
     ],
 )
 def test_settings_that_cannot_be_are_errors(coco, change, said):
