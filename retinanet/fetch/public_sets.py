@@ -93,11 +93,11 @@ PUBLIC_SETS = {
 }
 
 
-def fetch_public_set(name: str, mirror: str, cache: Path, target: Path) -> list[Path]:
-    """Fetch a set and unpack what detection needs of it under `target`; return the files' paths.
+def fetch_public_set(name: str, mirror: str, cache: Path, target: Path, root: Path) -> list[Path]:
+    """Fetch a set and unpack the files that detection needs into `target`; return their paths.
 
-    mirror: an http(s) URL or a folder that has the parts under their own names; empty for where they were published.
-    Raises DownloadError.
+    mirror: an http(s) URL, or a folder, relative to `root`, that has copies of the archives under their published
+    names; empty for the published addresses. Raises DownloadError.
     """
     declared = PUBLIC_SETS[name]
     print(f"{name}: {_gigabytes(declared.size)} to fetch once, as much again to unpack; license: {declared.license}")
@@ -106,7 +106,7 @@ def fetch_public_set(name: str, mirror: str, cache: Path, target: Path) -> list[
     def is_member(member: str) -> bool:
         return any(fnmatchcase(member, pattern) for pattern in declared.members)
 
-    archives = fetch_archives(parts, cache)
+    archives = fetch_archives(parts, cache, root)
     return unpack_archives(archives, target, declared.limits, is_member, checked=True)
 
 

@@ -50,8 +50,7 @@ def theirs(tmp_path_factory):
 
 
 @pytest.fixture
-def target(tmp_path, monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+def target(tmp_path):
     (tmp_path / "out").mkdir()
     return tmp_path / "out"
 
@@ -67,19 +66,18 @@ def target(tmp_path, monkeypatch):
     ],
 )
 def test_what_is_tracked_comes(theirs, target, path, rev, files):
-    written = fetch_tracked(str(theirs), path, rev, target, Limits())
+    written = fetch_tracked(str(theirs), path, rev, target, Limits(), target.parent)
     assert files_in(target) == files
     assert sorted(written) == sorted(target / name for name in files)
 
 
 def test_a_url_will_do(theirs, target):
-    fetch_tracked(f"file://{theirs}", "set", "second", target, Limits())
+    fetch_tracked(f"file://{theirs}", "set", "second", target, Limits(), target.parent)
     assert files_in(target) == SET
 
 
-def test_a_relative_path_starts_at_the_repository(theirs, target, monkeypatch):
-    monkeypatch.chdir(theirs.parent)
-    fetch_tracked(theirs.name, "set", "", target, Limits())
+def test_a_relative_path_starts_at_the_root(theirs, target):
+    fetch_tracked(theirs.name, "set", "", target, Limits(), theirs.parent)
     assert files_in(target) == SET
 
 
@@ -89,28 +87,28 @@ def test_a_relative_path_starts_at_the_repository(theirs, target, monkeypatch):
 )
 def test_what_cannot_be_had_is_named(theirs, target, path, rev, says):
     with pytest.raises(DownloadError, match=says):
-        fetch_tracked(str(theirs), path, rev, target, Limits())
+        fetch_tracked(str(theirs), path, rev, target, Limits(), target.parent)
 
 
 def test_no_repository(target, tmp_path):
-    with pytest.raises(DownloadError, match=r"set of .*nowhere: .*see download\.dvc"):
-        fetch_tracked(str(tmp_path / "nowhere"), "set", "", target, Limits())
+    with pytest.raises(DownloadError, match=r"set of .*nowhere: .*check download\.dvc"):
+        fetch_tracked(str(tmp_path / "nowhere"), "set", "", target, Limits(), target.parent)
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DownloadError, match=r"bare: neither git nor DVC tracks 'set' in it; see download\.dvc"):
-        fetch_tracked(str(tmp_path / "bare"), "set", "", target, Limits())
+    with pytest.raises(DownloadError, match=r"bare: neither git nor DVC tracks 'set' in it; correct download\.dvc"):
+        fetch_tracked(str(tmp_path / "bare"), "set", "", target, Limits(), target.parent)
 
 
 def test_data_that_was_never_pushed(theirs, target, tmp_path):
     """The repository is there, what it tracks is not."""
     subprocess.run(["git", "clone", "-q", str(theirs), "clone"], cwd=tmp_path, check=True)
     write(tmp_path / "clone", {".dvc/config": b""})
-    with pytest.raises(DownloadError, match=r"set of .*clone: .*see download\.dvc"):
-        fetch_tracked(str(tmp_path / "clone"), "set", "", target, Limits())
+    with pytest.raises(DownloadError, match=r"set of .*clone: .*check download\.dvc"):
+        fetch_tracked(str(tmp_path / "clone"), "set", "", target, Limits(), target.parent)
 
 
 def test_the_limits_hold(theirs, target):
     with pytest.raises(DownloadError, match="more than 2 files"):
-        fetch_tracked(str(theirs), "set.zip", "", target, Limits(2))
+        fetch_tracked(str(theirs), "set.zip", "", target, Limits(2), target.parent)
 
 
 @pytest.fixture

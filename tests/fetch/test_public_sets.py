@@ -13,7 +13,6 @@ from support.packed import files_in, tar_bytes, zip_bytes
 from support.repository import EARLIER, Repository, sha256
 from support.served import serving
 
-from retinanet.config.download import Download
 from retinanet.fetch import downloads
 from retinanet.fetch.public_sets import PUBLIC_SETS, public_sets_text
 from stages import download, prepare
@@ -165,10 +164,6 @@ def test_more_than_a_set_can_be_is_refused(repository, server, tiny_set, monkeyp
     assert run(download) == 1
     assert "holds more than 4 files" in capsys.readouterr().err
     assert repository.data() == EARLIER
-
-
-def test_params_know_the_sets():
-    assert set(PUBLIC_SETS) < set(Download.model_fields["source"].annotation.__args__)
 
 
 @pytest.mark.parametrize("name", PUBLIC_SETS)

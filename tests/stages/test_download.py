@@ -1,5 +1,7 @@
 """The stage as it is run: what it leaves in a repository's folder, and what it says when it cannot go on."""
 
+from pathlib import Path
+
 import pytest
 from support.packed import FILES, files_in, tar_bytes, zip_bytes
 from support.repository import EARLIER, fails, from_file, from_server, succeeds
@@ -32,6 +34,25 @@ def test_a_folder(repository, run):
     repository.write("my images/a\nb/ü.jpg", b"image")
     repository.take("folder", path="my images")
     succeeds(repository, run, {"a\nb/ü.jpg": b"image"})
+
+
+def test_relative_paths_start_at_dvc_root(repository, run, monkeypatch):
+    """`dvc exp run --temp` runs the stage in a copy that lacks the files that git does not track."""
+    repository.write("my images/a.jpg", b"image")
+    repository.write("set.zip", zip_bytes())
+    root = Path.cwd()
+    for source, settings, files in (
+        ("folder", {"path": "my images"}, {"a.jpg": b"image"}),
+        ("archive", {"url": "set.zip"}, FILES),
+    ):
+        repository.take(source, **settings)
+        copy = root.parent / f"copy {source}"
+        copy.mkdir()
+        (copy / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        monkeypatch.chdir(copy)
+        assert run() == (0, "")
+        assert files_in(copy / "data/raw") == files
 
 
 def test_in_a_process_of_its_own(repository, server):
@@ -80,11 +101,13 @@ def test_an_output_that_cannot_be_written(repository, run):
 @pytest.mark.parametrize(
     ("source", "values", "says"),
     [
-        ("archive", {"url": ""}, "archive.url must say"),
-        ("dvc", {"repo": "."}, "dvc.repo and dvc.path must say what"),
+        ("archive", {"url": ""}, "archive.url must be set"),
+        ("dvc", {"repo": "."}, "dvc.repo and dvc.path must be set"),
         ("archive", {"more": [{"url": "a.zip"}]}, "download.archive.more.0.sha256 is missing"),
         ("archive", {"more": [{"ulr": "a.zip", "url": "b", "sha256": ""}]}, "did you mean url?"),
-        ("torrent", {}, "download.source is 'torrent'"),
+        ("torrent", {}, "download.source is 'torrent'; it must be one of package, archive, folder, dvc, coco2017"),
+        ("voc2102", {}, "download.source is 'voc2102'"),
+        ("folders", {}, "did you mean folder?"),
     ],
 )
 def test_params_that_cannot_be(repository, run, source, values, says):
@@ -96,8 +119,6 @@ def test_an_error_in_a_process_of_its_own(repository):
     repository.take("archive", url="nowhere.zip")
     said, errors = (process := repository.start()).communicate(timeout=60)
     assert process.returncode == 1
-    assert (
-        errors == f"error: {repository.folder}/nowhere.zip: there is no such file; check the address in params.yaml\n"
-    )
+    assert errors == f"error: {repository.folder}/nowhere.zip: no such file; check the address in params.yaml\n"
     assert "Traceback" not in said
     assert repository.data() == EARLIER
