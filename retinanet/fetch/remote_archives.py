@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from retinanet.errors import DownloadError
-from retinanet.fetch.downloads import Pinned, download_file, find_fault, shown
+from retinanet.fetch.downloads import Pinned, download_file, find_fault, without_secrets
 from retinanet.files import megabytes, sha256_of
 
 MAX_PARALLEL = 4
@@ -55,7 +55,7 @@ def _fetch(part: Pinned, cache: Path, root: Path, stop: Event) -> Path:
     if scheme in ("http", "https"):
         return _fetch_http(part, Path(unquote(url_path)).name, cache, stop)
     if scheme not in ("", "file") and "://" in part.url:
-        raise DownloadError(f"{shown(part.url)}: only paths and file:, http: or https: URLs can be fetched")
+        raise DownloadError(f"{without_secrets(part.url)}: only paths and file:, http: or https: URLs can be fetched")
     archive = root / (Path(unquote(url_path)) if scheme == "file" else Path(part.url).expanduser())
     if not archive.is_file():
         raise DownloadError(f"{archive}: no such file; check the address in params.yaml")
@@ -69,9 +69,9 @@ def _fetch_http(part: Pinned, name: str, cache: Path, stop: Event) -> Path:
     folder = cache / (part.sha256 or "url-" + hashlib.sha256(part.url.encode()).hexdigest()[:16])
     archive = folder / (name[-100:] or "archive")
     if part.sha256 and archive.is_file() and not find_fault(part, archive):
-        print(f"{shown(part.url)}: in the cache, {megabytes(archive.stat().st_size)}, sha256 as pinned")
+        print(f"{without_secrets(part.url)}: in the cache, {megabytes(archive.stat().st_size)}, sha256 as pinned")
         return archive
-    print(f"{shown(part.url)}: downloading", flush=True)
+    print(f"{without_secrets(part.url)}: downloading", flush=True)
     download_file(part, archive, stop)
     _print_fetched(part, archive)
     return archive
@@ -79,7 +79,7 @@ def _fetch_http(part: Pinned, name: str, cache: Path, stop: Event) -> Path:
 
 def _print_fetched(part: Pinned, archive: Path) -> None:
     sha256 = "sha256 as pinned" if part.sha256 else f"sha256 {sha256_of(archive)}, not pinned"
-    print(f"{shown(part.url)}: {megabytes(archive.stat().st_size)}, {sha256}", flush=True)
+    print(f"{without_secrets(part.url)}: {megabytes(archive.stat().st_size)}, {sha256}", flush=True)
 
 
 def _make_folder(cache: Path) -> None:

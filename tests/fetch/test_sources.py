@@ -18,7 +18,7 @@ def test_docs_name_each_source():
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_each_source_has_a_name_for_tracked_runs(name):
-    """A source with a section has the section's, a public set its own."""
+    """From its settings if it has a section, else its own name."""
     settings = load_params().download.model_copy(update={"source": name})
     known = {"package": "deepforest 2.1.0", "archive": "", "folder": "data/my_images", "dvc": " "}
     assert settings.source_name() == known.get(name, name)
