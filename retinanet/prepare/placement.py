@@ -1,5 +1,6 @@
 """Assignment of images, and of the tiles of large ones, to splits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -64,33 +65,47 @@ def assign_splits(
 ) -> list[Part]:
     """Assign each image, or each tile of an image larger than tile_size px, to a split. 0: no tiles.
 
-    A large image without an official split is divided among the three. Tiles overlap in train only, so that
-    evaluation sees each pixel once. together: images that must share a split, unless their splits are official.
+    A large image without an official split is divided among the three, unless others share its group or look like it.
+    Tiles overlap in train only, so that evaluation sees each pixel once. together: images that must share a split,
+    unless their splits are official.
     """
     tiling = Tiling(tile_size, tile_overlap)
-    large = {_name(p): tiling.cuts(p.facts.height, p.facts.width) for p in images}
-    cut: dict[str, list[Part]] = {}
-    for image in images:
-        if large[_name(image)]:
-            width, height = image.facts.width, image.facts.height
-            official = image.source.split
-            whole = Region(0, 0, width, height)
-            areas = {official: whole} if official else bands(width, height, val_share, test_share)
-            cut[_name(image)] = [
-                Part(image, split, boxes_inside(image.boxes, tile, min_visible), tile)
-                for split, area in areas.items()
-                for tile in tiles(area, tile_size, tile_overlap if split == TRAIN else 0)
-            ]
+
+    def parts_of(image: CheckedImage, areas: dict[str, Region]) -> list[Part]:
+        if not tiling.cuts(image.facts.height, image.facts.width):
+            return [Part(image, split, image.boxes) for split in areas]
+        return [
+            Part(image, split, boxes_inside(image.boxes, tile, min_visible), tile)
+            for split, area in areas.items()
+            for tile in tiles(area, tile_size, tile_overlap if split == TRAIN else 0)
+        ]
+
+    ours = [image for image in images if image.source.split is None]
+    related = _related(ours, together)
+    divided = {
+        _name(image): parts_of(image, bands(image.facts.width, image.facts.height, val_share, test_share))
+        for image in ours
+        if tiling.cuts(image.facts.height, image.facts.width) and _name(image) not in related
+    }
     covered: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for part in (part for parts in cut.values() for part in parts):
+    for part in (part for parts in divided.values() for part in parts):
         covered[part.split].update(box.class_name for box in part.boxes if not box.iscrowd)
-    ours = [p for p in images if p.source.split is None and not large[_name(p)]]
-    chosen = _draw(ours, together, val_share, test_share, seed, covered)
+    drawn = [image for image in ours if _name(image) not in divided]
+    chosen = _draw(drawn, together, val_share, test_share, seed, covered)
     parts: list[Part] = []
     for image in images:
-        uncut = Part(image, image.source.split or chosen.get(_name(image), TRAIN), image.boxes)
-        parts += cut.get(_name(image), [uncut])
+        split = image.source.split or chosen.get(_name(image), TRAIN)
+        whole = Region(0, 0, image.facts.width, image.facts.height)
+        parts += divided.get(_name(image)) or parts_of(image, {split: whole})
     return parts
+
+
+def _related(images: list[CheckedImage], together: Together) -> set[str]:
+    """Names of the images that must share a split with another one."""
+    groups = Counter(_group(image) for image in images)
+    names = {_name(image) for image in images}
+    linked = {_name(image) for group in together for image in group if len(group) > 1}
+    return {_name(image) for image in images if groups[_group(image)] > 1} | linked & names
 
 
 def _draw(

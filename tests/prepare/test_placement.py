@@ -96,6 +96,23 @@ def test_a_large_image_stays_in_its_official_split():
     assert sum(part.region.width for part in parts) == 1000
 
 
+def test_large_images_of_one_group_share_a_split():
+    images = [image(f"{n}", size=(800, 800), group=f"scene {n // 3}") for n in range(18)]
+    parts = assign(images, tile_size=400)
+    splits_of = {f"scene {n}": {p.split for p in parts if p.image.source.group == f"scene {n}"} for n in range(6)}
+    assert all(len(found) == 1 for found in splits_of.values())
+    assert set.union(*splits_of.values()) == {"train", "val", "test"}
+    assert len(parts) > 18 * 3 and all(part.region.width <= 400 for part in parts)
+
+
+def test_large_images_that_look_alike_share_a_split():
+    images = [image(f"{n}", size=(800, 800)) for n in range(10)]
+    parts = assign(images, [images[:2], images[2:4]], tile_size=400)
+    for pair in (("0", "1"), ("2", "3")):
+        assert len({part.split for part in parts if part.image.source.file.name in pair}) == 1
+    assert {part.split for part in parts if part.image is images[9]} == {"train", "val", "test"}
+
+
 def test_classes_of_a_divided_image_are_covered_in_val_and_test():
     """With this seed, the hash position of the small image is in train, and no split lacks its class."""
     seed = next(seed for seed in range(99) if hash_position("small", seed) > 0.5)
