@@ -59,11 +59,11 @@ def _split(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[
     """The duplicates, the images or tiles with their splits, and remarks on the splits."""
     copies = find_copies(checked.images)
     refuse_leaks(copies.same)
-    together = copies.together(with_near=params.near_duplicates == "together")
-    images, remarks = complete_official_splits(checked.images, together, params.val_share, params.split_seed)
+    linked = copies.linked(with_near=params.near_duplicates == "together")
+    images, remarks = complete_official_splits(checked.images, linked, params.val_share, params.split_seed)
     parts = assign_splits(
         images,
-        together,
+        linked,
         params.val_share,
         params.test_share,
         params.split_seed,

@@ -29,11 +29,11 @@ def find_class_file(root: Path) -> Path | None:
     Raises AnnotationError if two at the same depth declare different classes.
     """
     settings = [path for suffix in ("yaml", "yml") for path in root.rglob(f"*.{suffix}") if _has_names(path)]
-    found = settings or [path for name in CLASS_LISTS for path in root.rglob(name)]
-    found = sorted(found, key=lambda path: (len(path.parts), path))
-    if len(found) > 1 and len(found[0].parts) == len(found[1].parts) and _names(found[0]) != _names(found[1]):
-        raise AnnotationError(f"{found[0]} and {found[1]} declare different classes; keep one")
-    return found[0] if found else None
+    files = settings or [path for name in CLASS_LISTS for path in root.rglob(name)]
+    files = sorted(files, key=lambda path: (len(path.parts), path))
+    if len(files) > 1 and len(files[0].parts) == len(files[1].parts) and _names(files[0]) != _names(files[1]):
+        raise AnnotationError(f"{files[0]} and {files[1]} declare different classes; keep one")
+    return files[0] if files else None
 
 
 def read_yolo(root: Path, group_column: str = "") -> SourceDataset:

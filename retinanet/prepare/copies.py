@@ -22,7 +22,7 @@ class Copies(NamedTuple):
     same: list[list[CheckedImage]]
     near: list[Pair]
 
-    def together(self, with_near: bool) -> list[list[CheckedImage]]:
+    def linked(self, with_near: bool) -> list[list[CheckedImage]]:
         """Groups of images that must share a split."""
         return self.same + [[pair.first, pair.second] for pair in self.near if with_near]
 

@@ -55,7 +55,7 @@ def collect_findings(
         skipped_boxes=checked.skipped_boxes,
         clipped_boxes=checked.clipped_boxes,
         traits=dict(sorted(Counter(trait for image in checked.images for trait in image.facts.traits).items())),
-        splits_of={file: " and ".join(s for s in SPLITS if s in of_file) for file, of_file in splits.items()},
+        splits_of={file: " and ".join(s for s in SPLITS if s in file_splits) for file, file_splits in splits.items()},
         same_bytes=[[str(image.source.file) for image in group] for group in copies.same],
         look_alikes=[(str(pair.first.source.file), str(pair.second.source.file)) for pair in copies.near],
     )

@@ -10,7 +10,8 @@ from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.cut import bands, boxes_inside
 from retinanet.prepare.splits import Candidate, draw_splits
 
-Together = Sequence[Sequence[CheckedImage]]
+# Groups of images that must share a split.
+Linked = Sequence[Sequence[CheckedImage]]
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Part:
 
 
 def complete_official_splits(
-    images: list[CheckedImage], together: Together, val_share: float, seed: int
+    images: list[CheckedImage], linked: Linked, val_share: float, seed: int
 ) -> tuple[list[CheckedImage], list[str]]:
     """Complete the official splits; also returns remarks that explain the changes.
 
     Without a test split, val becomes test. Without val, a share of train becomes val. Splits without train, or with
-    nothing else, are ignored. together: images that must share a split, unless their splits are official.
+    nothing else, are ignored. linked: images that must share a split, unless their splits are official.
     """
     present = {image.source.split for image in images if image.source.split is not None}
     if not present:
@@ -46,8 +47,8 @@ def complete_official_splits(
         images = [_moved(image, TEST) if image.source.split == VAL else image for image in images]
         remarks.append("no official test split: val is used as test")
     if present != {TRAIN, VAL, TEST}:
-        ours = [image for image in images if image.source.split == TRAIN]
-        chosen = _draw(ours, together, val_share, 0, seed, {})
+        train = [image for image in images if image.source.split == TRAIN]
+        chosen = _draw(train, linked, val_share, 0, seed, {})
         images = [_moved(image, chosen.get(_name(image), image.source.split)) for image in images]
         remarks.append(f"no official val split: {val_share:.0%} of train is held out as val")
     return images, remarks
@@ -55,7 +56,7 @@ def complete_official_splits(
 
 def assign_splits(
     images: list[CheckedImage],
-    together: Together,
+    linked: Linked,
     val_share: float,
     test_share: float,
     seed: int,
@@ -66,7 +67,7 @@ def assign_splits(
     """Assign each image, or each tile of an image larger than tile_size px, to a split. 0: no tiles.
 
     A large image without an official split is divided among the three, unless others share its group or look like it.
-    Tiles overlap in train only, so that evaluation sees each pixel once. together: images that must share a split,
+    Tiles overlap in train only, so that evaluation sees each pixel once. linked: images that must share a split,
     unless their splits are official.
     """
     tiling = Tiling(tile_size, tile_overlap)
@@ -80,18 +81,18 @@ def assign_splits(
             for tile in tiles(area, tile_size, tile_overlap if split == TRAIN else 0)
         ]
 
-    ours = [image for image in images if image.source.split is None]
-    related = _related(ours, together)
+    unassigned = [image for image in images if image.source.split is None]
+    related = _related(unassigned, linked)
     divided = {
         _name(image): parts_of(image, bands(image.facts.width, image.facts.height, val_share, test_share))
-        for image in ours
+        for image in unassigned
         if tiling.cuts(image.facts.height, image.facts.width) and _name(image) not in related
     }
     covered: dict[str, set[str]] = {split: set() for split in SPLITS}
     for part in (part for parts in divided.values() for part in parts):
         covered[part.split].update(box.class_name for box in part.boxes if not box.iscrowd)
-    drawn = [image for image in ours if _name(image) not in divided]
-    chosen = _draw(drawn, together, val_share, test_share, seed, covered)
+    drawn = [image for image in unassigned if _name(image) not in divided]
+    chosen = _draw(drawn, linked, val_share, test_share, seed, covered)
     parts: list[Part] = []
     for image in images:
         split = image.source.split or chosen.get(_name(image), TRAIN)
@@ -100,17 +101,17 @@ def assign_splits(
     return parts
 
 
-def _related(images: list[CheckedImage], together: Together) -> set[str]:
+def _related(images: list[CheckedImage], linked: Linked) -> set[str]:
     """Names of the images that must share a split with another one."""
     groups = Counter(_group(image) for image in images)
     names = {_name(image) for image in images}
-    linked = {_name(image) for group in together for image in group if len(group) > 1}
-    return {_name(image) for image in images if groups[_group(image)] > 1} | linked & names
+    linked_names = {_name(image) for group in linked for image in group if len(group) > 1}
+    return {_name(image) for image in images if groups[_group(image)] > 1} | linked_names & names
 
 
 def _draw(
     images: list[CheckedImage],
-    together: Together,
+    linked: Linked,
     val_share: float,
     test_share: float,
     seed: int,
@@ -120,8 +121,9 @@ def _draw(
         Candidate(_name(p), _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images
     ]
     names = {candidate.name for candidate in candidates}
-    linked = [[name for name in map(_name, group) if name in names] for group in together]
-    return draw_splits(candidates, val_share, test_share, seed, [group for group in linked if len(group) > 1], covered)
+    linked_names = [[name for name in map(_name, group) if name in names] for group in linked]
+    linked_names = [group for group in linked_names if len(group) > 1]
+    return draw_splits(candidates, val_share, test_share, seed, linked_names, covered)
 
 
 def _divided_groups(images: list[CheckedImage]) -> list[str]:

@@ -25,8 +25,8 @@ def test_find_copies_separates_same_bytes_and_same_look():
     copies = find_copies(images)
     assert names(copies.same) == [["a", "c"]]
     assert names([pair[:2] for pair in copies.near]) == [["a", "d"]]
-    assert names(copies.together(with_near=True)) == [["a", "c"], ["a", "d"]]
-    assert names(copies.together(with_near=False)) == [["a", "c"]]
+    assert names(copies.linked(with_near=True)) == [["a", "c"], ["a", "d"]]
+    assert names(copies.linked(with_near=False)) == [["a", "c"]]
 
 
 def test_a_series_of_similar_images_is_one_group():

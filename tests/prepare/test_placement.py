@@ -26,9 +26,9 @@ def complete(images):
     return complete_official_splits(images, [], 0.15, 0)
 
 
-def assign(images, together=(), tile_size=0, **changed):
+def assign(images, linked=(), tile_size=0, **changed):
     settings = {"val_share": 0.15, "test_share": 0.2, "seed": 0, "tile_overlap": 0.25, "min_visible": 0.4} | changed
-    return assign_splits(images, together, tile_size=tile_size, **settings)
+    return assign_splits(images, linked, tile_size=tile_size, **settings)
 
 
 def test_complete_official_splits_are_unchanged():
