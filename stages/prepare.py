@@ -1,9 +1,10 @@
-"""Check data/raw, divide it into splits and tile large images: data/prepared, and what was found in reports/prepare."""
+"""Check data/raw, split it and tile large images: writes data/prepared and reports/prepare."""
 
 from collections.abc import Mapping
 
-from retinanet.annotations.formats import read_source
+from retinanet.annotations.formats import AUTO, FORMATS, read_source
 from retinanet.annotations.records import SPLITS, TRAIN, SourceDataset, rename_classes
+from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
 from retinanet.config.prepare import Prepare
 from retinanet.dataset.coco import CocoDataset, write_coco
@@ -18,32 +19,33 @@ from retinanet.prepare.findings import (
     missing_classes,
     write_findings,
 )
-from retinanet.prepare.placement import Part, assign_splits, settle_official_splits
+from retinanet.prepare.placement import Part, assign_splits, complete_official_splits
 from retinanet.prepare.store import numbered_categories, split_datasets, split_statistics, store_tiles
 from stages import paths
 
-CLASSES_LISTED = 8  # of each split
+MAX_CLASSES_LISTED = 8  # for each split
 
 
 @exit_on_error
 def main() -> None:
     params = load_params(paths.PARAMS)
-    print(f"prepare: {paths.RAW} checked and divided into train, val and test", flush=True)
-    source, checked, renamed = _read(params.prepare)
-    copies, parts, remarks = _divide(params.prepare, checked)
+    check_choice(paths.PARAMS, "prepare.format", params.prepare.format, [AUTO, *FORMATS])
+    print(f"prepare: checking {paths.RAW} and splitting it into train, val and test", flush=True)
+    source, checked, renamed = _read_and_check(params.prepare)
+    copies, parts, remarks = _split(params.prepare, checked)
     with new_folder(paths.PREPARE_REPORT) as report, new_folder(paths.PREPARED) as folder:
         stored = store_tiles(parts, folder / "tiles", paths.PREPARED / "tiles")
         datasets = split_datasets(stored, numbered_categories(source, parts))
         for split, dataset in datasets.items():
             write_coco(dataset, folder / paths.split_json(split).name)
-        write_json(folder / paths.IMAGE_INDEX.name, dict(sorted((one.file_name, one.sha256) for one in stored)))
+        write_json(folder / paths.IMAGE_INDEX.name, dict(sorted((tile.file_name, tile.sha256) for tile in stored)))
         findings = collect_findings(source, checked, copies, stored, remarks, renamed)
         write_findings(findings, report / paths.FINDINGS.name)
     _print_summary(findings, datasets)
 
 
-def _read(params: Prepare) -> tuple[SourceDataset, Checked, dict[str, str]]:
-    """What the source says, what of it can be used, and the new class names by the old ones."""
+def _read_and_check(params: Prepare) -> tuple[SourceDataset, Checked, dict[str, str]]:
+    """The source with renamed classes, its usable images and boxes, and {old: new name} of the renamed classes."""
     source = read_source(paths.RAW, params.format, params.group_column, params.group_pattern)
     renamed = {old: new for old, new in params.rename_classes.items() if old in source.all_class_names()}
     source = rename_classes(source, params.rename_classes)
@@ -53,15 +55,15 @@ def _read(params: Prepare) -> tuple[SourceDataset, Checked, dict[str, str]]:
     return source, checked, renamed
 
 
-def _divide(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[str]]:
-    """Images that are there twice, the parts of all images in their splits, and what to say about the splits."""
+def _split(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[str]]:
+    """The duplicates, the images or tiles with their splits, and remarks on the splits."""
     copies = find_copies(checked.images)
     refuse_leaks(copies.same)
-    together = copies.together(with_near=params.near_duplicates == "together")
-    images, remarks = settle_official_splits(checked.images, together, params.val_share, params.split_seed)
+    linked = copies.linked(with_near=params.near_duplicates == "together")
+    images, remarks = complete_official_splits(checked.images, linked, params.val_share, params.split_seed)
     parts = assign_splits(
         images,
-        together,
+        linked,
         params.val_share,
         params.test_share,
         params.split_seed,
@@ -69,27 +71,28 @@ def _divide(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list
         params.tile_overlap,
         params.min_visible,
     )
-    _refuse_nothing(parts)
-    return copies, parts, remarks + _said_of(copies, params.near_duplicates)
+    _refuse_empty_splits(parts)
+    return copies, parts, remarks + _copies_remark(copies, params.near_duplicates)
 
 
-def _said_of(copies: Copies, near_duplicates: str) -> list[str]:
+def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
     alike = len(look_alikes(copies.near)) if near_duplicates == "together" else 0
     if not copies.same and not alike:
         return []
     return [
-        f"images under several names: {len(copies.same)}; groups of others that look the same: {alike}; each group "
-        "shares a split where the split is ours"
+        f"{len(copies.same)} images have several files and {alike} groups of images look the same; each of them shares "
+        "a split, unless its splits are official"
     ]
 
 
-def _refuse_nothing(parts: list[Part]) -> None:
+def _refuse_empty_splits(parts: list[Part]) -> None:
     for split in SPLITS:
-        own = [part for part in parts if part.split == split]
-        if all(box.iscrowd for part in own for box in part.boxes):
+        split_parts = [part for part in parts if part.split == split]
+        if all(box.iscrowd for part in split_parts for box in part.boxes):
             raise AnnotationError(
-                f"{paths.RAW}: {split} gets {len(own)} images and no object; add data, or change prepare.val_share, "
-                "test_share, split_seed or near_duplicates (`together` keeps look-alikes in one split)"
+                f"{paths.RAW}: {split} has {len(split_parts)} images and no objects; add data, or change "
+                "prepare.val_share, test_share, split_seed or near_duplicates "
+                "(`together` keeps images that look the same in one split)"
             )
 
 
@@ -97,17 +100,15 @@ def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset]) -> N
     for remark in findings.remarks:
         print(f"prepare: {remark}")
     statistics = {split: split_statistics(dataset) for split, dataset in datasets.items()}
-    counts = {split: of_split["boxes"] for split, of_split in statistics.items()}
+    counts = {split: values["boxes"] for split, values in statistics.items()}
     for warning in [*missing_classes(counts, TRAIN), *look_alikes_across_splits(findings)]:
         print(f"prepare: warning: {warning}")
-    for split, of_split in statistics.items():
-        largest = sorted(of_split["boxes"].items(), key=lambda row: -row[1])[:CLASSES_LISTED]
-        more = " …" * (len(of_split["boxes"]) > len(largest))
+    for split, values in statistics.items():
+        largest = sorted(values["boxes"].items(), key=lambda row: -row[1])[:MAX_CLASSES_LISTED]
+        more = " …" * (len(values["boxes"]) > len(largest))
         boxes = ", ".join(f"{count} {name}" for name, count in largest) + more
-        crowds = f"; {of_split['crowds']} ignored regions" if of_split["crowds"] else ""
-        print(
-            f"prepare: {split:5} {of_split['images']} images ({of_split['negatives']} without objects): {boxes}{crowds}"
-        )
+        crowds = f"; {values['crowds']} ignored regions" if values["crowds"] else ""
+        print(f"prepare: {split:5} {values['images']} images ({values['negatives']} without objects): {boxes}{crowds}")
     print(
         f"prepare: {paths.PREPARED} made from {findings.format}: {len(findings.skipped_images)} images and "
         f"{len(findings.skipped_boxes)} boxes skipped, {len(findings.clipped_boxes)} boxes clipped"

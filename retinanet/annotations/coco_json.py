@@ -1,46 +1,47 @@
-"""COCO JSON as published: any number of files, images somewhere near them, splits in the files' names."""
+"""Reader of COCO JSON: any number of files, images near them, splits in the names of files or folders."""
 
 from math import isfinite
 from pathlib import Path
 
 from retinanet.annotations.paths import find_file
-from retinanet.annotations.records import TEST, TRAIN, VAL, Box, SourceDataset, SourceImage, take_listed
+from retinanet.annotations.records import TEST, TRAIN, VAL, Box, SourceDataset, SourceImage, listed_image
 from retinanet.dataset.coco_file import is_number, read_coco_content, read_json
 from retinanet.errors import AnnotationError
 
 
 def find_coco_files(root: Path) -> list[Path]:
-    """The JSON files under `root` that hold objects: instances_*.json where there are some, else all that look so.
+    """The annotation files under `root`: instances_*.json if there are any, else all JSON with COCO's sections.
 
-    Raises AnnotationError on JSON that is broken.
+    Raises AnnotationError on broken JSON.
     """
     files = sorted(path for path in root.rglob("*.json") if path.is_file())
     instances = [path for path in files if path.name.startswith("instances_")]
     return instances or [path for path in files if _looks_like_coco(path)]
 
 
-def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
-    """Read the annotation files; group_column is a key of an image's row.
+def read_coco_source(root: Path, group_column: str = "") -> SourceDataset:
+    """Read the COCO files under `root`; group_column is a key of an image's row.
 
-    Raises AnnotationError on what cannot be understood or contradicts itself.
+    Raises AnnotationError on invalid or contradictory content.
     """
-    found = SourceDataset("coco")
+    files = find_coco_files(root)
+    source = SourceDataset("coco")
     listed_in: dict[Path, str] = {}
     for path in files:
         content = read_coco_content(path)
         split = _split_named_by(path, root) if len(files) > 1 else None
-        _merge_categories(found.category_ids, content, path)
+        _merge_categories(source.category_ids, content, path)
         names = {category["id"]: category["name"] for category in content["categories"]}
         boxes: dict[int, list[Box]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:
             boxes[annotation["image_id"]].append(_box(annotation, names))
         for image in content["images"]:
-            there = _locate(image["file_name"], path, root)
-            file = take_listed(found, listed_in, there, image["file_name"], str(path))
+            located = _locate(image["file_name"], path, root)
+            file = listed_image(source, listed_in, located, image["file_name"], str(path))
             if file is None:
                 continue
             group = image.get(group_column)
-            found.images.append(
+            source.images.append(
                 SourceImage(
                     file,
                     tuple(boxes[image["id"]]),
@@ -50,7 +51,7 @@ def read_coco_source(root: Path, files: list[Path], group_column: str = "") -> S
                     None if group is None else str(group),
                 )
             )
-    return found
+    return source
 
 
 def _looks_like_coco(path: Path) -> bool:
@@ -73,7 +74,7 @@ def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -
         name, category_id = category["name"], category["id"]
         if name in own:
             raise AnnotationError(
-                f"{path}: categories {own[name]} and {category_id} are both called {name!r}; rename one"
+                f"{path}: categories {own[name]} and {category_id} have the same name {name!r}; rename one"
             )
         own[name] = category_id
         if names.get(category_id, name) != name or category_ids.get(name, category_id) != category_id:
@@ -95,14 +96,14 @@ def _box(annotation: dict, names: dict[int, str]) -> Box:
     x, y, width, height = (float(side) for side in annotation["bbox"])
     area = annotation.get("area")
     if not is_number(area) or not isfinite(area) or area <= 0:
-        area = None  # the box's own serves
+        area = None  # use the area of the box
     return Box(
         names[annotation["category_id"]], (x, y, x + width, y + height), bool(annotation.get("iscrowd", 0)), area
     )
 
 
 def _locate(file_name: str, path: Path, root: Path) -> Path | None:
-    """Beside the file, as exports have it, or in the folder of the split's name, as cocodataset.org has it."""
+    """Beside the file, like exports of labeling tools, or in a folder named like the split, like cocodataset.org."""
     folder, above = path.parent, path.parent.parent
     split = path.stem.removeprefix("instances_")
     bases = [folder, folder / "images", folder / split]

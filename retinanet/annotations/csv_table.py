@@ -1,8 +1,9 @@
-"""Boxes as CSV: keras-retinanet's `path,x1,y1,x2,y2,class` without a header, or columns named in one."""
+"""Reader of CSV tables: keras-retinanet's `path,x1,y1,x2,y2,class` without a header, or named columns."""
 
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ from retinanet.annotations.records import (
 from retinanet.dataset.coco_file import check_class_name, check_file_name
 from retinanet.errors import AnnotationError
 
-PLAIN = ("path", "x1", "y1", "x2", "y2", "class")
-# What else the columns are called.
+COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
+# Other names of the columns.
 ALIASES = {
     "path": ("file_name", "filename", "file", "image_path", "image", "img_path"),
     "x1": ("xmin", "left", "x_min"),
@@ -29,28 +30,29 @@ ALIASES = {
     "class": ("label", "class_name", "category", "name"),
     "split": ("set", "subset"),
 }
-OURS = {word: name for name, aliases in ALIASES.items() for word in (name, *aliases)}
+COLUMN_OF_ALIAS = {word: name for name, aliases in ALIASES.items() for word in (name, *aliases)}
 
 
 class Row(NamedTuple):
-    """A line of a table: cells by column, and where it stands."""
+    """A row of a table: cells by column, and its location, `file: line N`."""
 
     cells: dict[str, str]
-    who: str
+    location: str
 
 
 def find_csv_files(root: Path) -> list[Path]:
-    """The CSV files under `root` with a box in a row."""
+    """The CSV files under `root` whose first row is a box or a header with all columns of one."""
     return [path for path in sorted(root.rglob("*.csv")) if path.is_file() and _columns(_first_row(path))]
 
 
-def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> SourceDataset:
-    """Read the tables. A row with a path alone is an image without objects.
+def read_csv_source(root: Path, group_column: str = "") -> SourceDataset:
+    """Read the tables of boxes under `root`. A row with only a path is an image without objects.
 
-    The split is in a column, or in the tables' names where there are several. A `classes.csv` of `name,id` says which
-    classes there are. Raises AnnotationError.
+    The split is read from a column or, if there are several tables, from their names. A `classes.csv` with rows of
+    `name,id` declares the classes. Raises AnnotationError.
     """
-    found = SourceDataset("csv", class_names=_class_list(root))
+    files = find_csv_files(root)
+    source = SourceDataset("csv", class_names=_class_list(root))
     images: dict[Path, SourceImage] = {}
     boxes: dict[Path, list[Box]] = {}
     missing: set[str] = set()
@@ -58,11 +60,11 @@ def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> So
         split_of_file = _split_named_by(path, root) if len(files) > 1 else None
         for row in _rows(path):
             name = row.cells["path"]
-            check_file_name(name, row.who)
+            check_file_name(name, row.location)
             file = find_file(dict.fromkeys((path.parent, path.parent / "images", root, root / "images")), name)
             if file is None:
                 if name not in missing:
-                    found.skipped.append(Finding(name, f"named by {row.who}, but the image is missing"))
+                    source.skipped.append(Finding(name, f"listed in {row.location}, but the image is missing"))
                 missing.add(name)
                 continue
             split = _split_of(row) or split_of_file
@@ -70,39 +72,37 @@ def read_csv_source(root: Path, files: list[Path], group_column: str = "") -> So
             image = images.setdefault(file, SourceImage(file, (), split=split, group=group))
             if (image.split, image.group) != (split, group):
                 raise AnnotationError(
-                    f"{row.who} has {name!r} in split {split} and group {group}, a row before in "
+                    f"{row.location} has {name!r} in split {split} and group {group}, but an earlier row in "
                     f"{image.split} and {image.group}; make them agree"
                 )
-            box = _box(row, found.class_names)
+            box = _box(row, source.class_names)
             boxes.setdefault(file, []).extend([box] if box else [])
-    found.images = [
-        SourceImage(file, tuple(boxes[file]), split=one.split, group=one.group) for file, one in sorted(images.items())
-    ]
-    return found
+    source.images = [replace(image, boxes=tuple(boxes[file])) for file, image in sorted(images.items())]
+    return source
 
 
 def _first_row(path: Path) -> list[str]:
     try:
-        # What is no UTF-8 is said when the rows are read.
+        # Reading the rows reports invalid UTF-8.
         with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
             return next(csv.reader(file), [])
     except csv.Error:
-        return []  # no table of boxes, as far as can be seen
+        return []
 
 
 def _columns(first: list[str]) -> list[str] | None:
-    """The columns' names, ours where we have one; None where the file holds no boxes."""
-    is_plain = len(first) == len(PLAIN) and all(_is_number(cell) or not cell.strip() for cell in first[1:5])
-    return list(PLAIN) if is_plain else _header(first)
+    """The canonical names of the columns, given the first row; None if the file is not a table of boxes."""
+    is_plain = len(first) == len(COLUMNS) and all(_is_number(cell) or not cell.strip() for cell in first[1:5])
+    return list(COLUMNS) if is_plain else _header(first)
 
 
 def _header(cells: list[str]) -> list[str] | None:
-    names = [OURS.get(cell.strip().lower(), cell.strip()) for cell in cells]
-    return names if set(PLAIN) <= set(names) else None
+    names = [COLUMN_OF_ALIAS.get(cell.strip().lower(), cell.strip()) for cell in cells]
+    return names if set(COLUMNS) <= set(names) else None
 
 
 def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """(where, cells) of each line that has some."""
+    """(location, cells) of each row that is not empty."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     while True:
         try:
@@ -117,25 +117,29 @@ def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _rows(path: Path) -> Iterator[Row]:
     columns: list[str] = []
-    for who, cells in _cells(path):
+    for location, cells in _cells(path):
         if not columns:
-            columns = _columns(cells) or list(PLAIN)
+            columns = _columns(cells) or list(COLUMNS)
             if _header(cells):
                 continue
         if len(cells) != len(columns):
-            raise AnnotationError(f"{who} has {len(cells)} cells; the table has {len(columns)}: {','.join(columns)}")
-        yield Row({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}, who)
+            raise AnnotationError(
+                f"{location} has {len(cells)} cells; the table has {len(columns)}: {','.join(columns)}"
+            )
+        yield Row({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}, location)
 
 
 def _box(row: Row, class_names: list[str]) -> Box | None:
-    sides, name = [row.cells[side] for side in PLAIN[1:5]], row.cells["class"]
+    sides, name = [row.cells[side] for side in COLUMNS[1:5]], row.cells["class"]
     if not any(sides):
         return None
     if not all(_is_number(side) for side in sides):
-        raise AnnotationError(f"{row.who} has the box {','.join(sides)}; it needs four numbers, or none")
-    check_class_name(name, row.who)
+        raise AnnotationError(
+            f"{row.location} has the box {','.join(sides)}; it needs four numbers or four empty cells"
+        )
+    check_class_name(name, row.location)
     if class_names and name not in class_names:
-        raise AnnotationError(f"{row.who} has class {name!r}; classes.csv knows {', '.join(class_names)}")
+        raise AnnotationError(f"{row.location} has class {name!r}; classes.csv declares {', '.join(class_names)}")
     left, top, right, bottom = (float(side) for side in sides)
     return Box(name, (left, top, right, bottom))
 
@@ -149,10 +153,10 @@ def _is_number(text: str) -> bool:
 
 
 def _split_of(row: Row) -> str | None:
-    named = row.cells.get("split", "").lower()
-    if named and named not in SPLIT_NAMES:
-        raise AnnotationError(f"{row.who} has split {named!r}; it must be one of {', '.join(SPLIT_NAMES)}")
-    return SPLIT_NAMES.get(named)
+    split = row.cells.get("split", "").lower()
+    if split and split not in SPLIT_NAMES:
+        raise AnnotationError(f"{row.location} has split {split!r}; it must be one of {', '.join(SPLIT_NAMES)}")
+    return SPLIT_NAMES.get(split)
 
 
 def _split_named_by(path: Path, root: Path) -> str | None:
@@ -161,7 +165,7 @@ def _split_named_by(path: Path, root: Path) -> str | None:
 
 
 def _class_list(root: Path) -> list[str]:
-    """The names of a classes.csv (class_list.csv, class_map.csv …): rows of a name and a number."""
+    """Class names of a classes.csv (class_list.csv, class_map.csv …), whose rows are a name and a number."""
     for path in sorted(root.rglob("*class*.csv")):
         rows = [cells for _, cells in _cells(path)]
         if rows and all(len(row) == 2 and row[1].strip().isdecimal() for row in rows):

@@ -1,87 +1,84 @@
-"""Which annotation format a folder holds, and what it says."""
+"""The annotation formats, and the reader that finds out which of them a folder has."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from retinanet.annotations.coco_json import find_coco_files, read_coco_source
 from retinanet.annotations.csv_table import find_csv_files, read_csv_source
 from retinanet.annotations.metadata_jsonl import find_metadata_files, read_metadata_source
 from retinanet.annotations.records import SourceDataset
-from retinanet.annotations.voc import looks_like_voc, read_voc
+from retinanet.annotations.voc import find_voc_files, read_voc
 from retinanet.annotations.yolo import find_class_file, read_yolo
 from retinanet.errors import AnnotationError
 
-WHAT = {
-    "voc": "Pascal VOC annotations (.xml)",
-    "metadata": "image folder (metadata.jsonl with file_name and objects)",
-    "coco": "COCO annotations (.json with images, annotations and categories)",
-    "yolo": "YOLO labels (.txt, their class names in a data.yaml or classes.txt)",
-    "csv": "table of boxes (.csv with path,x1,y1,x2,y2,class)",
+AUTO = "auto"
+
+
+class Format(NamedTuple):
+    """An annotation format.
+
+    find(root) is truthy if files under root look like this format. read(root, group_column) reads them. Files that
+    match fallback_pattern are read as this format if no format is recognized, so that the error names the bad file.
+    """
+
+    title: str
+    find: Callable[[Path], object]
+    read: Callable[[Path, str], SourceDataset]
+    fallback_pattern: str = ""
+
+
+# By the names that prepare.format accepts. If several are recognized, the first is read.
+FORMATS = {
+    "voc": Format("Pascal VOC annotations (.xml)", find_voc_files, read_voc, fallback_pattern="*.xml"),
+    "metadata": Format(
+        "image folder (metadata.jsonl with file_name and objects)", find_metadata_files, read_metadata_source
+    ),
+    "coco": Format(
+        "COCO annotations (.json with images, annotations and categories)", find_coco_files, read_coco_source
+    ),
+    "yolo": Format("YOLO labels (.txt, with class names in a data.yaml or classes.txt)", find_class_file, read_yolo),
+    "csv": Format("table of boxes (.csv with path,x1,y1,x2,y2,class)", find_csv_files, read_csv_source),
 }
-# A folder of images can hold a thousand .xml of another kind; one that is an annotation comes soon if any does.
-XML_LOOKED_AT = 100
 
 
-def read_source(root: Path, name: str = "auto", group_column: str = "", group_pattern: str = "") -> SourceDataset:
-    """Read the images' annotations under `root`; name is a key of WHAT, or auto to look.
+def read_source(root: Path, name: str = AUTO, group_column: str = "", group_pattern: str = "") -> SourceDataset:
+    """Read the annotations under `root`; name is a key of FORMATS, or auto to recognize the format.
 
-    Groups, which stay in one split, are what group_column says (a column or key of the annotations), or the first
-    group of the pattern in the image's path under `root`, or each image alone. Raises AnnotationError.
+    The images of a group stay in one split. An image's group is its value of group_column (a column or key of the
+    annotations), else the first group of the regular expression group_pattern in its path under `root`, else the
+    image alone. Raises AnnotationError.
     """
     if not root.is_dir():
-        raise AnnotationError(f"{root}: there is no such folder; run the download stage first")
-    name = _recognized(root) if name == "auto" else name
-    match name:
-        case "voc":
-            source = read_voc(root, group_column)
-        case "metadata":
-            source = read_metadata_source(root, find_metadata_files(root), group_column)
-        case "coco":
-            source = read_coco_source(root, find_coco_files(root), group_column)
-        case "yolo":
-            source = read_yolo(root)
-        case "csv":
-            source = read_csv_source(root, find_csv_files(root), group_column)
-        case _:
-            raise AnnotationError(
-                f"{root}: holds no {', no '.join(WHAT.values())}; check download.* and prepare.format in params.yaml"
-            )
-    if not source.images and not source.skipped:
-        raise AnnotationError(f"{root}: holds no {WHAT[name]}; check download.* and prepare.format in params.yaml")
+        raise AnnotationError(f"{root}: no such folder; run the download stage first")
+    name = _recognized(root) if name == AUTO else name
+    source = FORMATS[name].read(root, group_column) if name else None
+    if source is None or not (source.images or source.skipped):
+        titles = [FORMATS[name].title] if name else [known.title for known in FORMATS.values()]
+        raise AnnotationError(f"{root}: no {', no '.join(titles)}; check download.* and prepare.format in params.yaml")
     return _grouped(source, root, group_column, group_pattern)
 
 
 def _recognized(root: Path) -> str:
-    """A key of WHAT, or an empty text."""
-    xml_files = sorted(islice(root.rglob("*.xml"), XML_LOOKED_AT))
-    if any(looks_like_voc(path) for path in xml_files):
-        return "voc"
-    return next(_other_formats(root), "voc" if xml_files else "")
-
-
-def _other_formats(root: Path) -> Iterator[str]:
-    if find_metadata_files(root):
-        yield "metadata"
-    if find_coco_files(root):
-        yield "coco"
-    if find_class_file(root):
-        yield "yolo"
-    if find_csv_files(root):
-        yield "csv"
+    """A key of FORMATS, or an empty string."""
+    for name, known in FORMATS.items():
+        if known.find(root):
+            return name
+    fallbacks = {name: known.fallback_pattern for name, known in FORMATS.items() if known.fallback_pattern}
+    return next((name for name, pattern in fallbacks.items() if any(root.rglob(pattern))), "")
 
 
 def _grouped(source: SourceDataset, root: Path, column: str, pattern: str) -> SourceDataset:
     if column and source.images and all(image.group is None for image in source.images):
-        raise AnnotationError(f"{root}: no image has {column!r}, which prepare.group_column names")
+        raise AnnotationError(f"{root}: no image has {column!r}; correct prepare.group_column")
     paths = [image.file.relative_to(root).as_posix() for image in source.images]
     images = []
     for image, path in zip(source.images, paths, strict=True):
         match = re.search(pattern, path) if pattern and image.group is None else None
         images.append(replace(image, group=image.group or (match and match[1]) or path))
-    # A source may name none but missing images, which is for the stage to say.
+    # Without any image the pattern is not to blame: prepare reports the missing images.
     if pattern and paths and all(image.group == path for image, path in zip(images, paths, strict=True)):
-        raise AnnotationError(f"{root}: prepare.group_pattern {pattern!r} fits no path, as {paths[-1]!r}")
+        raise AnnotationError(f"{root}: prepare.group_pattern {pattern!r} matches no path, for example {paths[-1]!r}")
     return replace(source, images=images)

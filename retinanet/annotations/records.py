@@ -1,4 +1,4 @@
-"""What a source says, whatever its format: images with named objects, unchecked against the images' pixels."""
+"""Annotations in memory, the same for every format: images with boxes, not yet checked against the image files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,9 @@ from typing import NamedTuple
 from retinanet.errors import AnnotationError
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
-# A thinner box would be none once it is float32 and rounded to 1/1000 px.
+# A thinner box could have no width after rounding to float32 and 1/1000 px. Pixels.
 MIN_BOX_SIDE = 0.01
-# What folders and columns call the splits.
+# Names of the splits in folders and columns.
 SPLIT_NAMES = {"train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "dev": VAL}
 SPLIT_NAMES |= {"test": TEST, "testing": TEST}
 
@@ -19,7 +19,7 @@ Xyxy = tuple[float, float, float, float]
 
 
 class Box(NamedTuple):
-    """One object: xyxy in pixels as written (edges, the right one may equal the width); area None: the box's own."""
+    """An object. xyxy are edges in pixels: the right one may equal the image width. area None: the area of the box."""
 
     class_name: str
     xyxy: Xyxy
@@ -28,7 +28,7 @@ class Box(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something left out or changed, and why; xyxy is the box as written where it is about one."""
+    """An image or box that was skipped or changed, and why; xyxy is the box as annotated, None for an image."""
 
     file: str
     reason: str
@@ -37,9 +37,9 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image's file, its size where the source says it, its official split and id where it has them.
+    """An image file with its boxes, and the size, official split and id that the annotations state, if any.
 
-    Images of one group (a scene, a patient, a video; by default the image alone) are never divided between splits.
+    Images of one group (a scene, a patient, a video; by default the image alone) stay in one split.
     """
 
     file: Path
@@ -54,8 +54,7 @@ class SourceImage:
 class SourceDataset:
     """Everything under one source folder.
 
-    category_ids is empty where the format has only names; class_names are those that the source declares without ids,
-    whether or not there is an object of them.
+    category_ids is empty if the format has no ids; then class_names has the declared classes, with or without objects.
     """
 
     format: str
@@ -66,31 +65,31 @@ class SourceDataset:
     remarks: list[str] = field(default_factory=list)
 
     def all_class_names(self) -> set[str]:
-        """Declared or used."""
+        """Declared classes and those of boxes."""
         used = {box.class_name for image in self.images for box in image.boxes}
         return used | self.category_ids.keys() | set(self.class_names)
 
 
-def take_listed(
-    found: SourceDataset, listed_in: dict[Path, str], file: Path | None, name: str, who: str
+def listed_image(
+    source: SourceDataset, listed_in: dict[Path, str], file: Path | None, name: str, location: str
 ) -> Path | None:
-    """The image that an annotation file names, if it is there; a missing one goes to what was skipped.
+    """Return the image file that an annotation file lists, or None after adding a missing one to source.skipped.
 
-    listed_in says where each image was named, and is filled. Raises AnnotationError for one that was named before.
+    listed_in, which is updated, is where each image is listed. Raises AnnotationError if it is listed already.
     """
     if file is None:
-        found.skipped.append(Finding(name, f"named by {who}, but the image is missing"))
+        source.skipped.append(Finding(name, f"listed in {location}, but the image is missing"))
         return None
     if file in listed_in:
-        raise AnnotationError(f"{who}: {name!r} is listed twice, first in {listed_in[file]}")
-    listed_in[file] = who
+        raise AnnotationError(f"{location}: {name!r} is listed twice, first in {listed_in[file]}")
+    listed_in[file] = location
     return file
 
 
 def rename_classes(source: SourceDataset, names: dict[str, str]) -> SourceDataset:
-    """The set with classes renamed, those of one new name merged; a merged class keeps its lowest category id."""
+    """Rename classes and merge those with the same new name; a merged class keeps its lowest category id."""
     known = source.all_class_names()
-    remarks = [f"rename_classes: no class is called {name}" for name in names if name not in known]
+    remarks = [f"prepare.rename_classes: there is no class {name}" for name in names if name not in known]
     category_ids: dict[str, int] = {}
     for name, category_id in source.category_ids.items():
         new = names.get(name, name)
@@ -112,5 +111,5 @@ def rename_classes(source: SourceDataset, names: dict[str, str]) -> SourceDatase
 
 
 def split_of_folders(parts: Iterable[str]) -> str | None:
-    """The split that the innermost folder called like one names."""
+    """The split named by the innermost folder that is called like one; None if there is none."""
     return next((SPLIT_NAMES[part.lower()] for part in reversed(tuple(parts)) if part.lower() in SPLIT_NAMES), None)

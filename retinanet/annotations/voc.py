@@ -1,8 +1,10 @@
-"""Pascal VOC: one XML file an image, official splits as lists of names."""
+"""Reader of Pascal VOC: an XML file for each image, official splits as lists of names."""
 
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from retinanet.annotations.paths import read_lines
 from retinanet.annotations.records import SPLITS, Box, Finding, SourceDataset, SourceImage
@@ -11,24 +13,28 @@ from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
+MAX_XML_INSPECTED = 100
+
+
+def find_voc_files(root: Path) -> list[Path]:
+    """The annotations among the first 100 XML files under `root`, which may have many XML files of another kind."""
+    return [path for path in islice(root.rglob("*.xml"), MAX_XML_INSPECTED) if looks_like_voc(path)]
 
 
 def looks_like_voc(xml: Path) -> bool:
-    """Whether the file's beginning is that of an annotation."""
+    """Whether the start of the file has an <annotation> element."""
     with open(xml, "rb") as file:
-        return b"<annotation" in file.read(2048)
+        return b"<annotation" in file.read(4096).replace(b"\0", b"")  # UTF-16 has zeros between the letters
 
 
 def read_voc(root: Path, group_column: str = "") -> SourceDataset:
-    """Read every VOC annotation under `root`. Raises AnnotationError on one that cannot be understood.
+    """Read every VOC annotation under `root`. Raises AnnotationError on invalid content.
 
-    group_column is an element of the annotation, as "source/database".
-
-    An image is found by its XML's name first and by <filename> after that, for sets in the wild copy the latter
-    wrongly. Coordinates are kept as written, as edges counted from 0. `difficult` objects count as crowds: neither
-    learned nor asked for.
+    group_column is the path of an element of the annotation, for example source/database. An image is searched by the
+    name of its XML file, then by <filename>, which is often wrong in copied annotations. Coordinates are kept as
+    written and taken as edges counted from 0. `difficult` objects become ignored regions (iscrowd).
     """
-    found = SourceDataset("voc")
+    source = SourceDataset("voc")
     files = _files_by_folder(root)
     split_of = _official_splits(files)
     used: set[Path] = set()
@@ -39,28 +45,27 @@ def read_voc(root: Path, group_column: str = "") -> SourceDataset:
         image = _locate(xml, annotation, files)
         split = split_of.get((xml.parent, xml.stem))
         if image is None:
-            wanted = annotation.findtext("filename") or "unnamed"
-            found.skipped.append(Finding(str(xml), f"its image is missing: neither {xml.stem}.* nor {wanted}"))
+            file_name = annotation.findtext("filename") or "a <filename>"
+            source.skipped.append(Finding(str(xml), f"its image is missing: neither {xml.stem}.* nor {file_name}"))
         else:
             if image in used:
                 raise AnnotationError(f"{xml}: {image} has two annotations; remove one")
             used.add(image)
             group = _text_at(annotation, group_column)
-            found.images.append(SourceImage(image, _boxes(annotation, xml), _size(annotation), split, group=group))
-    read = {(xml_folder, stem) for xml_folder, stem in split_of if f"{stem}.xml" in files.get(xml_folder, {})}
-    found.skipped += [
-        Finding(str(folder / f"{stem}.xml"), f"named by the official {split} split, but missing")
+            source.images.append(SourceImage(image, _boxes(annotation, xml), _size(annotation), split, group=group))
+    source.skipped += [
+        Finding(str(folder / f"{stem}.xml"), f"listed in the official {split} split, but missing")
         for (folder, stem), split in split_of.items()
-        if (folder, stem) not in read
+        if f"{stem}.xml" not in files.get(folder, {})
     ]
-    bare = sum(
+    unannotated = sum(
         path.suffix.lower() in IMAGE_SUFFIXES and path not in used
         for names in files.values()
         for path in names.values()
     )
-    if bare:
-        found.remarks.append(f"{bare} images have no XML of their own and are left out")
-    return found
+    if unannotated:
+        source.remarks.append(f"{unannotated} images have no XML file and are left out")
+    return source
 
 
 def _files_by_folder(root: Path) -> dict[Path, dict[str, Path]]:
@@ -72,7 +77,7 @@ def _files_by_folder(root: Path) -> dict[Path, dict[str, Path]]:
 
 
 def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str], str]:
-    """(folder of the XML, stem) -> split, from ImageSets/Main/*.txt beside Annotations."""
+    """{(folder of the XML file, stem): split}, from ImageSets/Main/*.txt beside Annotations."""
     splits: dict[tuple[Path, str], str] = {}
     for folder, names in files.items():
         if folder.parts[-2:] != ("ImageSets", "Main"):
@@ -87,8 +92,8 @@ def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str
                     continue
                 key = (annotations, line.strip())
                 if key not in splits and f"{key[1]}.xml" not in files.get(annotations, {}):
-                    key = (annotations, line.split()[0])  # class lists add a 1 or -1
-                # trainval leaves it to us what is validated on, as an official train without val does.
+                    key = (annotations, line.split()[0])  # lists of a class have a 1 or -1 after the name
+                # Of trainval, prepare holds out val, like of an official train split without val.
                 name = "train" if split == "trainval" else split
                 if splits.setdefault(key, name) != name:
                     raise AnnotationError(
@@ -98,21 +103,32 @@ def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str
 
 
 def _parse(xml: Path) -> ElementTree.Element:
-    content = xml.read_bytes()
-    if b"<!ENTITY" in content:
-        raise AnnotationError(f"{xml}: defines XML entities, which no annotation needs; remove them")
+    """The root element. Entity declarations are refused in any encoding: nested ones expand to gigabytes."""
+
+    def refuse_entity(*_: object) -> None:
+        raise AnnotationError(f"{xml}: has XML entities, which no annotation needs; remove them")
+
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.EntityDeclHandler = refuse_entity
+    parser.SkippedEntityHandler = refuse_entity
     try:
-        return ElementTree.fromstring(content)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise AnnotationError(f"{xml}: broken XML ({error}); fetch or write the file again") from error
+        parser.Parse(xml.read_bytes(), True)
+        return builder.close()
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        raise AnnotationError(f"{xml}: broken XML ({error}); download or write the file again") from error
 
 
 def _text_at(annotation: ElementTree.Element, element: str) -> str | None:
-    """The text of the element that a path of names leads to."""
-    here: ElementTree.Element | None = annotation
-    for name in element.split("/"):
-        here = next((child for child in here if child.tag == name), None) if here is not None else None
-    return here.text if here is not None else None
+    """The text of the element at a path of tags; unlike findtext, any path is valid."""
+    node: ElementTree.Element | None = annotation
+    for tag in element.split("/"):
+        node = next((child for child in node if child.tag == tag), None) if node is not None else None
+    return node.text if node is not None else None
 
 
 def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[str, Path]]) -> Path | None:
@@ -136,7 +152,7 @@ def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[s
 
 
 def _suffixes(file_name: str) -> list[str]:
-    """Endings to try, the one that the annotation names first."""
+    """Suffixes to try: first that of <filename>."""
     known = sorted(IMAGE_SUFFIXES)
     return [Path(file_name).suffix, *known, *(suffix.upper() for suffix in known)]
 
@@ -151,15 +167,15 @@ def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:
 
 def _boxes(annotation: ElementTree.Element, xml: Path) -> tuple[Box, ...]:
     boxes = []
-    for number, thing in enumerate(annotation.iter("object"), start=1):
-        name = (thing.findtext("name") or "").strip()
+    for number, element in enumerate(annotation.iter("object"), start=1):
+        name = (element.findtext("name") or "").strip()
         if not name:
             raise AnnotationError(f"{xml}: object {number} has no name; give it its class")
-        sides = [thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        sides = [element.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
         try:
             left, top, right, bottom = (float(side or "") for side in sides)
         except ValueError as error:
             raise AnnotationError(f"{xml}: object {number} has bndbox {sides}; it needs four numbers") from error
-        difficult = (thing.findtext("difficult") or "0").strip() == "1"
+        difficult = (element.findtext("difficult") or "0").strip() == "1"
         boxes.append(Box(name, (left, top, right, bottom), difficult))
     return tuple(boxes)

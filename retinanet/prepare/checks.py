@@ -1,4 +1,4 @@
-"""Whether images and boxes can be used: what cannot is left out and named, never in silence."""
+"""Checks of images and boxes; every unusable one is skipped and reported."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from retinanet.images.reading import ImageFacts, inspect_image
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """An image that reads well, with boxes that lie inside it and have a size."""
+    """A readable image with boxes that lie inside it and have a positive size."""
 
     source: SourceImage
     facts: ImageFacts
@@ -31,9 +31,9 @@ class Checked(NamedTuple):
 
 
 def check_all(images: list[SourceImage], max_pixels: int) -> Checked:
-    """Decode every image and check its boxes. Order is kept."""
+    """Decode every image and check its boxes. The order of the images is kept."""
     checked = Checked([], [], [], [])
-    # Decoding and hashing leave Python's lock, so threads do.
+    # Decoding and hashing release the GIL.
     with ThreadPoolExecutor(cpu_count()) as pool:
         outcomes = pool.map(lambda image: _inspect(image, max_pixels), images)
         for image, outcome in zip(images, tqdm(outcomes, "checking", len(images), disable=None), strict=True):
@@ -48,7 +48,7 @@ def check_all(images: list[SourceImage], max_pixels: int) -> Checked:
 
 
 def check_boxes(image: SourceImage, width: int, height: int) -> tuple[tuple[Box, ...], list[Finding], list[Finding]]:
-    """The usable boxes, clipped to the image; those left out; and those that were clipped."""
+    """The usable boxes, clipped to the image of width x height px; findings about skipped and about clipped boxes."""
     kept, skipped, clipped = [], [], []
     for box in image.boxes:
         left, top, right, bottom = box.xyxy
@@ -71,9 +71,9 @@ def check_boxes(image: SourceImage, width: int, height: int) -> tuple[tuple[Box,
 
 
 def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) -> None:
-    """Raise AnnotationError when more than max_share of `total` images were left out."""
+    """Raise AnnotationError if more than max_share of `total` images were skipped."""
     if total and len(skipped) / total > max_share:
-        examples = "; ".join(f"{one.file}: {one.reason}" for one in skipped[:3])
+        examples = "; ".join(f"{finding.file}: {finding.reason}" for finding in skipped[:3])
         raise AnnotationError(
             f"{len(skipped)} of {total} images cannot be used, more than prepare.max_skipped = {max_share:g} allows: "
             f"{examples}{' …' if len(skipped) > 3 else ''}"
@@ -82,14 +82,14 @@ def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) ->
 
 def _inspect(image: SourceImage, max_pixels: int) -> ImageFacts | str:
     if not is_text(str(image.file)):
-        return "has a name that is no UTF-8; rename it"
+        return "has a name that is not UTF-8; rename it"
     try:
         facts = inspect_image(image.file, max_pixels)
     except ImageError as error:
         return str(error).removeprefix(f"{image.file}: ")
     if image.size not in (None, (facts.width, facts.height)):
         annotated = f"{image.size[0]} x {image.size[1]}"
-        turned = ", turned as its EXIF says," if "EXIF-rotated" in facts.traits else ""
+        turned = ", rotated by its EXIF orientation," if "EXIF-rotated" in facts.traits else ""
         return f"is {facts.width} x {facts.height}{turned} but annotated as {annotated}"
     return facts
 

@@ -1,4 +1,4 @@
-"""Images that are in the data more than once, byte for byte or to the eye."""
+"""Duplicates: files with the same bytes, and images that look the same."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from retinanet.prepare.near_duplicates import clusters, near_duplicates
 
 
 class Pair(NamedTuple):
-    """Two images that look the same; likeness is the correlation of their thumbnails."""
+    """Two images that look the same; likeness is the correlation of their thumbnails, at most 1."""
 
     first: CheckedImage
     second: CheckedImage
@@ -17,18 +17,18 @@ class Pair(NamedTuple):
 
 
 class Copies(NamedTuple):
-    """Groups of two or more files of the same bytes, and pairs of differing files that look the same."""
+    """Groups of two or more files with the same bytes, and pairs of different files that look the same."""
 
     same: list[list[CheckedImage]]
     near: list[Pair]
 
-    def together(self, with_near: bool) -> list[list[CheckedImage]]:
-        """What may not be divided between splits."""
+    def linked(self, with_near: bool) -> list[list[CheckedImage]]:
+        """Groups of images that must share a split."""
         return self.same + [[pair.first, pair.second] for pair in self.near if with_near]
 
 
 def find_copies(images: Sequence[CheckedImage]) -> Copies:
-    """Look at every image's bytes and thumbnail. Of files of the same bytes, one stands for all among the pairs."""
+    """Compare bytes and thumbnails. Of the files with the same bytes, only the first is compared by its look."""
     groups: dict[str, list[CheckedImage]] = {}
     for image in images:
         groups.setdefault(image.facts.sha256, []).append(image)
@@ -39,13 +39,13 @@ def find_copies(images: Sequence[CheckedImage]) -> Copies:
 
 
 def look_alikes(pairs: Sequence[Pair]) -> list[list[CheckedImage]]:
-    """The images of the pairs as groups: a series of frames is one."""
-    at = {id(image): image for pair in pairs for image in (pair.first, pair.second)}
-    return [[at[key] for key in group] for group in clusters([(id(p.first), id(p.second)) for p in pairs])]
+    """The groups of images that pairs connect: a series of similar frames is one group."""
+    by_id = {id(image): image for pair in pairs for image in (pair.first, pair.second)}
+    return [[by_id[key] for key in group] for group in clusters([(id(p.first), id(p.second)) for p in pairs])]
 
 
 def refuse_leaks(same: Iterable[Sequence[CheckedImage]]) -> None:
-    """Raise AnnotationError naming the images that lie in two official splits under whatever name."""
+    """Raise AnnotationError, with the files, if files with the same bytes are in different official splits."""
     leaks = [group for group in same if len({image.source.split for image in group} - {None}) > 1]
     if leaks:
         pairs = "; ".join(" = ".join(f"{p.source.file} ({p.source.split})" for p in group) for group in leaks[:5])

@@ -1,4 +1,4 @@
-"""What prepare found, as a file: reports/prepare/findings.json, from which the data report is made."""
+"""Findings of prepare: reports/prepare/findings.json, from which the data report is made."""
 
 import json
 from collections import Counter
@@ -19,9 +19,9 @@ from retinanet.prepare.store import Stored
 class Findings:
     """What prepare found in the source.
 
-    renamed_classes: {old: new name}. traits: how many images were not plain 8-bit RGB, by what they were. splits_of:
-    {image file: its split, or the splits of its tiles}. same_bytes: groups of files of the same bytes. look_alikes:
-    pairs of different files that look the same.
+    renamed_classes: {old name: new name}. traits: {trait: number of images}, for images that are not plain 8-bit RGB.
+    splits_of: {image file: its split, or the splits of its tiles}. same_bytes: groups of files with the same bytes.
+    look_alikes: pairs of different files that look the same.
     """
 
     format: str
@@ -45,8 +45,8 @@ def collect_findings(
     renamed_classes: Mapping[str, str],
 ) -> Findings:
     splits: dict[str, set[str]] = {}
-    for one in stored:
-        splits.setdefault(str(one.part.image.source.file), set()).add(one.part.split)
+    for tile in stored:
+        splits.setdefault(str(tile.part.image.source.file), set()).add(tile.part.split)
     return Findings(
         format=source.format,
         renamed_classes=dict(renamed_classes),
@@ -55,7 +55,7 @@ def collect_findings(
         skipped_boxes=checked.skipped_boxes,
         clipped_boxes=checked.clipped_boxes,
         traits=dict(sorted(Counter(trait for image in checked.images for trait in image.facts.traits).items())),
-        splits_of={file: " and ".join(s for s in SPLITS if s in of_file) for file, of_file in splits.items()},
+        splits_of={file: " and ".join(s for s in SPLITS if s in file_splits) for file, file_splits in splits.items()},
         same_bytes=[[str(image.source.file) for image in group] for group in copies.same],
         look_alikes=[(str(pair.first.source.file), str(pair.second.source.file)) for pair in copies.near],
     )
@@ -65,7 +65,7 @@ def write_findings(findings: Findings, path: Path) -> None:
     content = asdict(findings)
     for key in ("skipped_images", "skipped_boxes", "clipped_boxes"):
         content[key] = [_as_row(finding) for finding in getattr(findings, key)]
-    # Escaped, so that file names of any bytes come back as they are.
+    # Escaped, so that file names that are not UTF-8 survive.
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -74,14 +74,14 @@ def read_findings(path: Path) -> Findings:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise AnnotationError(f"{path}: {error.strerror}; `dvc repro prepare` makes it") from error
+        raise AnnotationError(f"{path}: {error.strerror}; run `dvc repro prepare`") from error
     for key in ("skipped_images", "skipped_boxes", "clipped_boxes"):
         content[key] = [Finding(row["file"], row["reason"], _as_box(row.get("xyxy"))) for row in content[key]]
     return Findings(**content | {"look_alikes": [(a, b) for a, b in content["look_alikes"]]})
 
 
 def missing_classes(splits: Mapping[str, Mapping[str, int]], train: str, listed: int = 8) -> list[str]:
-    """A warning for each split that has no object of some classes; splits are {split: {class: objects}}."""
+    """A warning for each split that lacks objects of some classes; splits is {split: {class: number of objects}}."""
     warnings = []
     for split, counts in splits.items():
         missing = [name for name, count in counts.items() if not count]
@@ -95,9 +95,9 @@ def missing_classes(splits: Mapping[str, Mapping[str, int]], train: str, listed:
 def look_alikes_across_splits(findings: Findings, listed: int = 8) -> list[str]:
     """A warning if images that look the same are in different splits."""
     pairs = [
-        f"{first} ({one}) and {second} ({other})"
+        f"{first} ({split}) and {second} ({other})"
         for first, second in findings.look_alikes
-        if (one := findings.splits_of.get(first)) and (other := findings.splits_of.get(second)) and one != other
+        if (split := findings.splits_of.get(first)) and (other := findings.splits_of.get(second)) and split != other
     ]
     if not pairs:
         return []

@@ -1,5 +1,6 @@
-"""Which image, or which part of a large one, goes into which split."""
+"""Assignment of images, and of the tiles of large ones, to splits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -7,9 +8,10 @@ from retinanet.annotations.records import SPLITS, TEST, TRAIN, VAL, Box
 from retinanet.images.tiles import Region, Tiling, tiles
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.cut import bands, boxes_inside
-from retinanet.prepare.splits import Drawn, draw_splits
+from retinanet.prepare.splits import Candidate, draw_splits
 
-Together = Sequence[Sequence[CheckedImage]]
+# Groups of images that must share a split.
+Linked = Sequence[Sequence[CheckedImage]]
 
 
 @dataclass(frozen=True)
@@ -19,42 +21,42 @@ class Part:
     image: CheckedImage
     split: str
     boxes: tuple[Box, ...]
-    region: Region | None = None  # None: whole
+    region: Region | None = None  # None: the whole image
 
 
-def settle_official_splits(
-    images: list[CheckedImage], together: Together, val_share: float, seed: int
+def complete_official_splits(
+    images: list[CheckedImage], linked: Linked, val_share: float, seed: int
 ) -> tuple[list[CheckedImage], list[str]]:
-    """Make what the source says about splits complete, and say how.
+    """Complete the official splits; also returns remarks that explain the changes.
 
-    Without a test split val serves as test, without val a share of train does; splits that leave one without training
-    or evaluation data are forgotten. together: images that are not divided where the split is ours.
+    Without a test split, val becomes test. Without val, a share of train becomes val. Splits without train, or with
+    nothing else, are ignored. linked: images that must share a split, unless their splits are official.
     """
     present = {image.source.split for image in images if image.source.split is not None}
     if not present:
         return images, []
     if TRAIN not in present or len(present) == 1:
-        remark = f"the source has no split but {', '.join(sorted(present))}: divided anew"
+        remark = f"the only official split is {', '.join(sorted(present))}: it is ignored"
         return [_moved(image, None) for image in images], [remark]
     remarks = _divided_groups(images)
     without = sum(image.source.split is None for image in images)
     if without:
         images = [image for image in images if image.source.split]
-        remarks.append(f"{without} images are in none of the official splits and are left out")
+        remarks.append(f"{without} images are in no official split and are left out")
     if TEST not in present:
         images = [_moved(image, TEST) if image.source.split == VAL else image for image in images]
-        remarks.append("no official test split: the official val split is the test split")
+        remarks.append("no official test split: val is used as test")
     if present != {TRAIN, VAL, TEST}:
-        ours = [image for image in images if image.source.split == TRAIN]
-        chosen = _draw(ours, together, val_share, 0, seed, {})
+        train = [image for image in images if image.source.split == TRAIN]
+        chosen = _draw(train, linked, val_share, 0, seed, {})
         images = [_moved(image, chosen.get(_name(image), image.source.split)) for image in images]
-        remarks.append(f"no official val split is left: {val_share:.0%} of train are held out as val")
+        remarks.append(f"no official val split: {val_share:.0%} of train is held out as val")
     return images, remarks
 
 
 def assign_splits(
     images: list[CheckedImage],
-    together: Together,
+    linked: Linked,
     val_share: float,
     test_share: float,
     seed: int,
@@ -62,60 +64,77 @@ def assign_splits(
     tile_overlap: float,
     min_visible: float,
 ) -> list[Part]:
-    """Give every image, or every tile of an image larger than tile_size (0: none is), its split.
+    """Assign each image, or each tile of an image larger than tile_size px, to a split. 0: no tiles.
 
-    A large image without an official split is divided among the three. Tiles overlap in train only, so that
-    evaluation sees each pixel once. together: images that are not divided where the split is ours.
+    A large image without an official split is divided among the three, unless others share its group or look like it.
+    Tiles overlap in train only, so that evaluation sees each pixel once. linked: images that must share a split,
+    unless their splits are official.
     """
     tiling = Tiling(tile_size, tile_overlap)
-    large = {_name(p): tiling.cuts(p.facts.height, p.facts.width) for p in images}
-    cut: dict[str, list[Part]] = {}
-    for image in images:
-        if large[_name(image)]:
-            width, height = image.facts.width, image.facts.height
-            official = image.source.split
-            whole = Region(0, 0, width, height)
-            areas = {official: whole} if official else bands(width, height, val_share, test_share)
-            cut[_name(image)] = [
-                Part(image, split, boxes_inside(image.boxes, tile, min_visible), tile)
-                for split, area in areas.items()
-                for tile in tiles(area, tile_size, tile_overlap if split == TRAIN else 0)
-            ]
-    served: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for part in (part for parts in cut.values() for part in parts):
-        served[part.split].update(box.class_name for box in part.boxes if not box.iscrowd)
-    ours = [p for p in images if p.source.split is None and not large[_name(p)]]
-    chosen = _draw(ours, together, val_share, test_share, seed, served)
+
+    def parts_of(image: CheckedImage, areas: dict[str, Region]) -> list[Part]:
+        if not tiling.cuts(image.facts.height, image.facts.width):
+            return [Part(image, split, image.boxes) for split in areas]
+        return [
+            Part(image, split, boxes_inside(image.boxes, tile, min_visible), tile)
+            for split, area in areas.items()
+            for tile in tiles(area, tile_size, tile_overlap if split == TRAIN else 0)
+        ]
+
+    unassigned = [image for image in images if image.source.split is None]
+    related = _related(unassigned, linked)
+    divided = {
+        _name(image): parts_of(image, bands(image.facts.width, image.facts.height, val_share, test_share))
+        for image in unassigned
+        if tiling.cuts(image.facts.height, image.facts.width) and _name(image) not in related
+    }
+    covered: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for part in (part for parts in divided.values() for part in parts):
+        covered[part.split].update(box.class_name for box in part.boxes if not box.iscrowd)
+    drawn = [image for image in unassigned if _name(image) not in divided]
+    chosen = _draw(drawn, linked, val_share, test_share, seed, covered)
     parts: list[Part] = []
     for image in images:
-        uncut = Part(image, image.source.split or chosen.get(_name(image), TRAIN), image.boxes)
-        parts += cut.get(_name(image), [uncut])
+        split = image.source.split or chosen.get(_name(image), TRAIN)
+        whole = Region(0, 0, image.facts.width, image.facts.height)
+        parts += divided.get(_name(image)) or parts_of(image, {split: whole})
     return parts
+
+
+def _related(images: list[CheckedImage], linked: Linked) -> set[str]:
+    """Names of the images that must share a split with another one."""
+    groups = Counter(_group(image) for image in images)
+    names = {_name(image) for image in images}
+    linked_names = {_name(image) for group in linked for image in group if len(group) > 1}
+    return {_name(image) for image in images if groups[_group(image)] > 1} | linked_names & names
 
 
 def _draw(
     images: list[CheckedImage],
-    together: Together,
+    linked: Linked,
     val_share: float,
     test_share: float,
     seed: int,
-    served: dict[str, set[str]],
+    covered: dict[str, set[str]],
 ) -> dict[str, str]:
-    drawn = [Drawn(_name(p), _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images]
-    names = {one.name for one in drawn}
-    here = [[name for name in map(_name, alike) if name in names] for alike in together]
-    return draw_splits(drawn, val_share, test_share, seed, [alike for alike in here if len(alike) > 1], served)
+    candidates = [
+        Candidate(_name(p), _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images
+    ]
+    names = {candidate.name for candidate in candidates}
+    linked_names = [[name for name in map(_name, group) if name in names] for group in linked]
+    linked_names = [group for group in linked_names if len(group) > 1]
+    return draw_splits(candidates, val_share, test_share, seed, linked_names, covered)
 
 
 def _divided_groups(images: list[CheckedImage]) -> list[str]:
     splits: dict[str, set[str]] = {}
     for image in images:
         splits.setdefault(_group(image), set()).add(image.source.split or TRAIN)
-    divided = sorted(group for group, of_group in splits.items() if len(of_group) > 1)
+    divided = sorted(group for group, its_splits in splits.items() if len(its_splits) > 1)
     if not divided:
         return []
     names = ", ".join(divided[:5]) + (" …" if len(divided) > 5 else "")
-    return [f"the official splits divide {len(divided)} groups, which makes test figures too good: {names}"]
+    return [f"the official splits divide {len(divided)} groups, so test metrics are too optimistic: {names}"]
 
 
 def _group(image: CheckedImage) -> str:

@@ -1,9 +1,8 @@
-"""Which split an image belongs to, where the source does not say.
+"""Random splits of images without an official one.
 
-A group's split follows from the seed and its name alone: by a hash, it has a place in 0..1. Lowest are test, then val,
-the rest is train. Where that leaves a class out of test or val, the group of the lowest place that has it is drawn,
-too, so that every class is measured where it can be. So whatever groups are added, none of the old ones moves from
-train to val or test, and none from val to test.
+A hash of the seed and a group's name is the group's position in 0..1: the lowest are test, then val, all others train.
+If test or val then lacks a class, the group with that class at the lowest position is moved there, so that every class
+is measured if possible. Adding groups never moves another group from train to val or test, or from val to test.
 """
 
 import hashlib
@@ -12,15 +11,15 @@ from typing import NamedTuple
 
 from retinanet.annotations.records import TEST, TRAIN, VAL
 
-# Stands for any class: val and test need an object, whichever it is.
-ANY = ""
-# A class is given to a split only by groups below this many times the split's share, lest a set of many rare classes
-# went to val and test nearly whole.
-REACH = 2
+# Stands for any class: val and test need at least one object.
+ANY_CLASS = ""
+# Times the share of a split. Groups at higher positions are not moved there for a missing class: otherwise most images
+# of a dataset with many rare classes would go to val and test.
+MAX_SHARE_FACTOR = 2
 
 
-class Drawn(NamedTuple):
-    """An image to be given a split, with the group that is never divided and the classes on it."""
+class Candidate(NamedTuple):
+    """An image to assign to a split, with its group, which stays in one split, and the classes of its objects."""
 
     name: str
     group: str
@@ -28,75 +27,79 @@ class Drawn(NamedTuple):
 
 
 def draw_splits(
-    images: Sequence[Drawn],
+    images: Sequence[Candidate],
     val_share: float,
     test_share: float,
     seed: int,
-    together: Iterable[Sequence[str]] = (),
-    served: Mapping[str, Collection[str]] | None = None,
+    linked: Iterable[Sequence[str]] = (),
+    covered: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, str]:
-    """A split for each image's name.
+    """The split of each image, by its name.
 
-    together: names that show the same and so may not be divided; of their groups' splits they get train before val
-    before test. served: the classes that a split has from elsewhere.
+    linked: names of images that must share a split; if their groups' splits differ, train wins over val over test.
+    covered: the classes that a split has already, from other images.
     """
     classes: dict[str, set[str]] = {}
     for image in images:
-        classes.setdefault(image.group, set()).update({*image.classes, ANY} if image.classes else ())
-    places = {group: place(group, seed) for group in classes}
-    order = sorted(classes, key=lambda group: (places[group], group))
-    chosen = {group: _by_place(places[group], val_share, test_share) for group in classes}
-    served = served or {}
+        classes.setdefault(image.group, set()).update({*image.classes, ANY_CLASS} if image.classes else ())
+    positions = {group: hash_position(group, seed) for group in classes}
+    order = sorted(classes, key=lambda group: (positions[group], group))
+    chosen = {group: _split_at(positions[group], val_share, test_share) for group in classes}
+    covered = covered or {}
     for split, share, start in ((TEST, test_share, 0.0), (VAL, val_share, test_share)):
         if share:
             free = [group for group in order if chosen[group] not in (TEST, split)]
-            has = set(served.get(split, ())).union(*(classes[group] for group in order if chosen[group] == split))
-            if has:
-                has.add(ANY)
-            for group in _first_of_each(free, classes, has, places, start + REACH * share):
+            present = set(covered.get(split, ())).union(*(classes[group] for group in order if chosen[group] == split))
+            if present:
+                present.add(ANY_CLASS)
+            for group in _first_of_each(free, classes, present, positions, start + MAX_SHARE_FACTOR * share):
                 chosen[group] = split
-    _join(chosen, {image.name: image.group for image in images}, together)
+    _unite_linked(chosen, {image.name: image.group for image in images}, linked)
     return {image.name: chosen[image.group] for image in images}
 
 
-def place(name: str, seed: int) -> float:
-    """A place in 0..1 that a name has for a seed."""
+def hash_position(name: str, seed: int) -> float:
+    """A position in 0..1 that depends only on the name and the seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _by_place(place: float, val_share: float, test_share: float) -> str:
-    if place < test_share:
+def _split_at(position: float, val_share: float, test_share: float) -> str:
+    if position < test_share:
         return TEST
-    return VAL if place < test_share + val_share else TRAIN
+    return VAL if position < test_share + val_share else TRAIN
 
 
 def _first_of_each(
-    order: Sequence[str], classes: Mapping[str, set[str]], has: set[str], places: Mapping[str, float], reach: float
+    order: Sequence[str],
+    classes: Mapping[str, set[str]],
+    present: set[str],
+    positions: Mapping[str, float],
+    max_position: float,
 ) -> set[str]:
-    """For each class that is not in `has`, the first group with it, if its place is within reach."""
+    """For each class that is not present, the first group that has it, if its position is below max_position."""
     first: dict[str, str] = {}
     for group in order:
-        for name in classes[group] - has:
-            if name == ANY or places[group] < reach:
+        for name in classes[group] - present:
+            if name == ANY_CLASS or positions[group] < max_position:
                 first.setdefault(name, group)
     return set(first.values())
 
 
-def _join(chosen: dict[str, str], group_of: Mapping[str, str], together: Iterable[Sequence[str]]) -> None:
+def _unite_linked(chosen: dict[str, str], group_of: Mapping[str, str], linked: Iterable[Sequence[str]]) -> None:
     leader = {group: group for group in chosen}
 
-    def led_by(group: str) -> str:
+    def find_leader(group: str) -> str:
         while leader[group] != group:
             leader[group] = group = leader[leader[group]]
         return group
 
-    for names in together:
+    for names in linked:
         for name in names[1:]:
-            leader[led_by(group_of[name])] = led_by(group_of[names[0]])
-    to_train = (TEST, VAL, TRAIN)
+            leader[find_leader(group_of[name])] = find_leader(group_of[names[0]])
+    priority = (TEST, VAL, TRAIN)
     for group in chosen:
-        head = led_by(group)
-        chosen[head] = max(chosen[head], chosen[group], key=to_train.index)
+        head = find_leader(group)
+        chosen[head] = max(chosen[head], chosen[group], key=priority.index)
     for group in chosen:
-        chosen[group] = chosen[led_by(group)]
+        chosen[group] = chosen[find_leader(group)]

@@ -13,7 +13,7 @@ def read(root, files: dict[str, dict], column: str = ""):
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(json.dumps(content), encoding="utf-8")
-    return read_coco_source(root, find_coco_files(root), column)
+    return read_coco_source(root, column)
 
 
 def test_boxes_become_corners_and_ids_are_kept(tmp_path):
@@ -33,7 +33,7 @@ def test_boxes_become_corners_and_ids_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("area", "kept"), [(7.5, 7.5), (0, None), (-3, None), ("7", None), (None, None), (float("nan"), None)]
 )
-def test_an_area_that_is_none_is_the_boxes_own(tmp_path, area, kept):
+def test_an_invalid_area_is_ignored(tmp_path, area, kept):
     save_images(tmp_path, OBJECTS)
     content = coco_content(OBJECTS)
     content["annotations"][0] |= {"area": area, "iscrowd": 1, "segmentation": [[1, 2, 3, 4, 5, 6]]}
@@ -41,7 +41,7 @@ def test_an_area_that_is_none_is_the_boxes_own(tmp_path, area, kept):
     assert (box.area, box.iscrowd) == (kept, True)
 
 
-def test_splits_lie_in_the_names_of_several_files(tmp_path):
+def test_file_names_give_the_splits(tmp_path):
     """cocodataset.org's layout."""
     for split, names in (("train2017", "ab"), ("val2017", "c")):
         save_images(tmp_path / split, {f"{name}.png": [] for name in names})
@@ -57,7 +57,7 @@ def test_splits_lie_in_the_names_of_several_files(tmp_path):
     assert [image.split for image in found.images] == ["train", "train", "val"]
 
 
-def test_files_in_folders_called_like_splits(tmp_path):
+def test_folder_names_give_the_splits(tmp_path):
     for split, name in (("train", "a.png"), ("valid", "b.png")):
         save_images(tmp_path / split, {name: []})
     files = {f"{s}/_annotations.coco.json": coco_content({n: []}) for s, n in (("train", "a.png"), ("valid", "b.png"))}
@@ -71,7 +71,7 @@ def test_a_missing_image_is_skipped(tmp_path):
     assert found.skipped[0].file == "b.png" and "missing" in found.skipped[0].reason
 
 
-def test_a_image_in_two_files_is_refused(tmp_path):
+def test_an_image_in_two_files_is_refused(tmp_path):
     save_images(tmp_path, OBJECTS)
     files = {"train.json": coco_content(OBJECTS), "val.json": coco_content({"a.png": []})}
     with pytest.raises(AnnotationError, match=r"val\.json: 'a\.png' is listed twice, first in .*train\.json"):
@@ -79,20 +79,20 @@ def test_a_image_in_two_files_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("categories", "said"),
+    ("categories", "message"),
     [
-        ([{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}], "categories 1 and 2 are both called 'cat'"),
+        ([{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}], "categories 1 and 2 have the same name 'cat'"),
         ([{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}], "make them agree"),
     ],
 )
-def test_categories_that_contradict_each_other_are_refused(tmp_path, categories, said):
+def test_contradictory_categories_are_refused(tmp_path, categories, message):
     save_images(tmp_path, OBJECTS)
     second = {"images": [], "annotations": [], "categories": categories}
-    with pytest.raises(AnnotationError, match=said):
+    with pytest.raises(AnnotationError, match=message):
         read(tmp_path, {"train.json": coco_content(OBJECTS), "val.json": second})
 
 
-def test_other_json_is_not_looked_at_but_broken_json_is_named(tmp_path):
+def test_other_json_is_ignored_but_broken_json_is_an_error(tmp_path):
     (tmp_path / "settings.json").write_text("[1]")
     assert find_coco_files(tmp_path) == []
     (tmp_path / "half.json").write_text('{"images": [')
@@ -100,7 +100,7 @@ def test_other_json_is_not_looked_at_but_broken_json_is_named(tmp_path):
         find_coco_files(tmp_path)
 
 
-def test_a_key_of_the_image_may_name_the_group(tmp_path):
+def test_group_column_is_a_key_of_the_image(tmp_path):
     save_images(tmp_path, OBJECTS)
     content = coco_content(OBJECTS)
     content["images"][0]["video_id"] = 7

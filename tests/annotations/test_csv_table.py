@@ -10,20 +10,20 @@ OBJECTS = {"a.png": [("cat", (1, 2, 30, 40)), ("dog", (0, 0, 64, 48))], "b.png":
 def read(root, text: str, name: str = "boxes.csv", column: str = ""):
     save_images(root, {"a.png": [], "b.png": []})
     (root / name).write_text(text, encoding="utf-8")
-    return read_csv_source(root, find_csv_files(root), column)
+    return read_csv_source(root, column)
 
 
 def test_rows_without_a_header(tmp_path):
     write_csv(tmp_path, OBJECTS)
-    found = read_csv_source(tmp_path, find_csv_files(tmp_path))
+    found = read_csv_source(tmp_path)
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
     assert found.skipped == []
 
 
 @pytest.mark.parametrize("header", ["path,x1,y1,x2,y2,class", "image_path,xmin,ymin,xmax,ymax,label"])
-def test_columns_may_have_names(tmp_path, header):
+def test_header_names_are_recognized(tmp_path, header):
     write_csv(tmp_path, OBJECTS, header)
-    found = read_csv_source(tmp_path, find_csv_files(tmp_path))
+    found = read_csv_source(tmp_path)
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
 
 
@@ -33,24 +33,24 @@ def test_columns_in_another_order_with_split_and_group(tmp_path):
     assert (image.split, image.group, image.boxes[0].xyxy) == ("val", "p7", (1, 2, 3, 4))
 
 
-def test_several_tables_are_splits(tmp_path):
+def test_names_of_several_tables_give_the_splits(tmp_path):
     save_images(tmp_path, {"a.png": [], "b.png": []})
     (tmp_path / "my_train.csv").write_text("a.png,1,2,3,4,cat\n")
     (tmp_path / "my-val.csv").write_text("b.png,1,2,3,4,cat\n")
-    found = read_csv_source(tmp_path, find_csv_files(tmp_path))
+    found = read_csv_source(tmp_path)
     assert [image.split for image in found.images] == ["train", "val"]
 
 
-def test_a_image_in_two_splits_is_refused(tmp_path):
+def test_an_image_in_two_splits_is_refused(tmp_path):
     (tmp_path / "train.csv").write_text("a.png,1,2,3,4,cat\n")
-    with pytest.raises(AnnotationError, match=r"val\.csv: line 1 has 'a\.png' in split val .*a row before in train"):
+    with pytest.raises(AnnotationError, match=r"val\.csv: line 1 has 'a\.png' in split val .*an earlier row in train"):
         read(tmp_path, "a.png,1,2,3,4,cat\n", "val.csv")
 
 
-def test_a_list_of_classes_is_held_against_the_rows(tmp_path):
+def test_classes_csv_declares_the_allowed_classes(tmp_path):
     (tmp_path / "classes.csv").write_text("dog,1\ncat,0\n")
     assert read(tmp_path, "a.png,1,2,3,4,cat\n").class_names == ["cat", "dog"]
-    with pytest.raises(AnnotationError, match=r"boxes\.csv: line 1 has class 'cow'; classes\.csv knows cat, dog"):
+    with pytest.raises(AnnotationError, match=r"boxes\.csv: line 1 has class 'cow'; classes\.csv declares cat, dog"):
         read(tmp_path, "a.png,1,2,3,4,cow\n")
 
 
@@ -59,40 +59,41 @@ def test_a_missing_image_is_skipped_once(tmp_path):
     assert [one.file for one in found.skipped] == ["gone.png"]
 
 
-def test_paths_may_have_commas_quotes_and_newlines(tmp_path):
+def test_paths_with_commas_quotes_and_newlines_are_read(tmp_path):
     save_images(tmp_path, {'x, "y"\nz\u2028.png': []})
     (image,) = read(tmp_path, '"x, ""y""\nz\u2028.png",1,2,3,4,cat\n').images
     assert image.file.name == 'x, "y"\nz\u2028.png'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a.png,1,2,3,4,cat\na.png,1,2,3,cat\n", "line 2 has 5 cells; the table has 6"),
         ("a.png,1,2,3,4,cat\na.png,1,2,3,x,cat\n", "line 2 has the box 1,2,3,x"),
-        ("a.png,1,2,3,4,cat\na.png,1,,3,4,cat\n", "needs four numbers, or none"),
+        ("a.png,1,2,3,4,cat\na.png,1,,3,4,cat\n", "needs four numbers or four empty cells"),
         ("a.png,1,2,3,4,\n", "line 1 has class name ''"),
         ("../a.png,1,2,3,4,cat\n", "must be relative and stay inside"),
         ("/a.png,1,2,3,4,cat\n", "must be relative and stay inside"),
         ('a.png,1,2,3,4,cat\n"a.png,1\n', "broken CSV"),
         ("path,x1,y1,x2,y2,class,split\na.png,1,2,3,4,cat,evening\n", "has split 'evening'"),
-        (f"a.png,1,2,3,4,{'c' * 200_000}\n", "broken CSV"),
+        (f"a.png,1,2,3,4,cat\na.png,1,2,3,4,{'c' * 200_000}\n", "broken CSV"),
     ],
 )
-def test_rows_that_cannot_be_understood_are_named(tmp_path, text, said):
+def test_invalid_rows_are_errors(tmp_path, text, message):
     save_images(tmp_path, {"a.png": []})
     (tmp_path / "boxes.csv").write_text(text)
-    with pytest.raises(AnnotationError, match=rf"boxes\.csv: .*{said}"):
-        read_csv_source(tmp_path, [tmp_path / "boxes.csv"])
+    with pytest.raises(AnnotationError, match=rf"boxes\.csv: .*{message}"):
+        read_csv_source(tmp_path)
 
 
-def test_another_encoding_is_said(tmp_path):
+def test_a_table_that_is_not_utf8_is_an_error(tmp_path):
     (tmp_path / "boxes.csv").write_bytes("ä.png,1,2,3,4,cat\n".encode("latin-1"))
-    with pytest.raises(AnnotationError, match=r"boxes\.csv: is no UTF-8"):
-        read_csv_source(tmp_path, find_csv_files(tmp_path))
+    with pytest.raises(AnnotationError, match=r"boxes\.csv: not UTF-8"):
+        read_csv_source(tmp_path)
 
 
-def test_other_tables_are_not_looked_at(tmp_path):
+def test_other_tables_are_ignored(tmp_path):
     (tmp_path / "results.csv").write_text("epoch,loss\n1,2\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "cell_too_long.csv").write_text(f"a.png,1,2,3,4,{'c' * 200_000}\n")
     assert find_csv_files(tmp_path) == []

@@ -1,7 +1,8 @@
 import pytest
 from support.prepare_workspace import (
+    ROOT,
+    sample_objects,
     save_images,
-    some_objects,
     write_coco,
     write_csv,
     write_metadata,
@@ -9,15 +10,15 @@ from support.prepare_workspace import (
     write_yolo,
 )
 
-from retinanet.annotations.formats import read_source
+from retinanet.annotations.formats import FORMATS, read_source
 from retinanet.errors import AnnotationError
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "yolo": write_yolo, "csv": write_csv, "metadata": write_metadata}
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_each_format_is_recognized_and_may_be_named(tmp_path, name):
-    WRITERS[name](tmp_path, some_objects(3))
+def test_each_format_is_read_with_auto_and_with_its_name(tmp_path, name):
+    WRITERS[name](tmp_path, sample_objects(3))
     for asked in ("auto", name):
         source = read_source(tmp_path, asked)
         assert source.format == name
@@ -25,40 +26,47 @@ def test_each_format_is_recognized_and_may_be_named(tmp_path, name):
         assert sum(len(image.boxes) for image in source.images) == 4
 
 
-def test_voc_goes_before_the_others_and_a_name_before_that(tmp_path):
-    write_voc(tmp_path, some_objects(3))
+def test_auto_prefers_voc_and_a_name_overrides_it(tmp_path):
+    write_voc(tmp_path, sample_objects(3))
     (tmp_path / "boxes.csv").write_text("images/p000.png,1,2,3,4,bird\n")
     assert read_source(tmp_path).format == "voc"
     assert len(read_source(tmp_path, "csv").images) == 1
 
 
-def test_xml_of_another_kind_hides_no_format(tmp_path):
-    write_yolo(tmp_path, some_objects(3))
+def test_other_xml_does_not_hide_a_format(tmp_path):
+    write_yolo(tmp_path, sample_objects(3))
     (tmp_path / "a.xml").write_text("<project/>")
     assert read_source(tmp_path).format == "yolo"
 
 
-def test_an_empty_xml_is_broken_voc_where_there_is_nothing_else(tmp_path):
+def test_an_empty_xml_is_reported_as_broken_voc_if_no_format_is_recognized(tmp_path):
     save_images(tmp_path, {"a.png": []})
     (tmp_path / "a.xml").touch()
     with pytest.raises(AnnotationError, match=r"a\.xml: broken XML"):
         read_source(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "said"), [("auto", "no Pascal VOC.*no COCO.*no YOLO"), ("csv", "no table of boxes")])
-def test_nothing_found_is_said(tmp_path, name, said):
+def test_docs_name_each_format():
+    docs = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert [name for name in FORMATS if f"| `{name}` |" not in docs] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("auto", "no Pascal VOC.*no COCO.*no YOLO"), ("csv", "no table of boxes")]
+)
+def test_a_folder_without_annotations_is_an_error(tmp_path, name, message):
     save_images(tmp_path, {"a.png": []})
-    with pytest.raises(AnnotationError, match=f"{said}.*prepare.format"):
+    with pytest.raises(AnnotationError, match=f"{message}.*prepare.format"):
         read_source(tmp_path, name)
 
 
-def test_no_folder_is_said(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(AnnotationError, match="run the download stage first"):
         read_source(tmp_path / "none")
 
 
-def test_each_image_is_a_group_of_its_own(tmp_path):
-    write_coco(tmp_path, some_objects(2))
+def test_without_group_settings_each_image_is_its_own_group(tmp_path):
+    write_coco(tmp_path, sample_objects(2))
     assert [p.group for p in read_source(tmp_path).images] == [
         "images/p000.png",
         "images/p001.png",
@@ -66,21 +74,21 @@ def test_each_image_is_a_group_of_its_own(tmp_path):
     ]
 
 
-def test_a_pattern_names_the_group(tmp_path):
+def test_group_pattern_gives_the_group(tmp_path):
     write_coco(tmp_path, {"v1_f1.png": [], "v1_f2.png": [], "v2_f1.png": [], "other.png": []})
     groups = [p.group for p in read_source(tmp_path, group_pattern=r"(v\d+)_f").images]
     assert groups == ["v1", "v1", "v2", "images/other.png"]
 
 
-def test_a_pattern_or_column_that_fits_nothing_is_said(tmp_path):
-    write_coco(tmp_path, some_objects(2))
-    with pytest.raises(AnnotationError, match=r"group_pattern .* fits no path, as 'images/p"):
+def test_a_group_pattern_or_column_without_a_match_is_an_error(tmp_path):
+    write_coco(tmp_path, sample_objects(2))
+    with pytest.raises(AnnotationError, match=r"group_pattern .* matches no path, for example 'images/p"):
         read_source(tmp_path, group_pattern=r"(patient \d)")
-    with pytest.raises(AnnotationError, match=r"no image has 'patient', which prepare\.group_column names"):
+    with pytest.raises(AnnotationError, match=r"no image has 'patient'; correct prepare\.group_column"):
         read_source(tmp_path, group_column="patient")
 
 
-def test_a_pattern_is_no_mistake_where_every_image_is_missing(tmp_path):
+def test_a_group_pattern_is_not_an_error_if_every_image_is_missing(tmp_path):
     (tmp_path / "boxes.csv").write_text("gone.png,1,2,3,4,bird\n")
     source = read_source(tmp_path, group_pattern=r"(v\d+)_f")
     assert (source.images, [one.file for one in source.skipped]) == ([], ["gone.png"])

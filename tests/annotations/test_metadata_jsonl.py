@@ -3,7 +3,7 @@ import json
 import pytest
 from support.prepare_workspace import save_images, write_metadata
 
-from retinanet.annotations.metadata_jsonl import find_metadata_files, read_metadata_source
+from retinanet.annotations.metadata_jsonl import read_metadata_source
 from retinanet.errors import AnnotationError
 
 OBJECTS = {"a.png": [("cat", (1, 2, 30, 40)), ("dog", (0, 0, 64, 48))], "b.png": []}
@@ -13,12 +13,12 @@ def read(root, *rows: object, column: str = ""):
     save_images(root, {"a.png": [], "b.png": []})
     text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
     (root / "metadata.jsonl").write_text(text, encoding="utf-8")
-    return read_metadata_source(root, find_metadata_files(root), column)
+    return read_metadata_source(root, column)
 
 
-def test_a_line_for_each_image(tmp_path):
+def test_each_line_is_an_image(tmp_path):
     write_metadata(tmp_path, OBJECTS)
-    found = read_metadata_source(tmp_path, find_metadata_files(tmp_path))
+    found = read_metadata_source(tmp_path)
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
 
 
@@ -27,15 +27,15 @@ def test_objects_may_be_a_list_and_categories_numbers(tmp_path):
     assert [(box.class_name, box.xyxy) for box in found.images[0].boxes] == [("5", (1, 2, 4, 6))]
 
 
-def test_no_objects_at_all(tmp_path):
+def test_lines_without_objects_are_images_without_boxes(tmp_path):
     rows = [{"file_name": "a.png"}, {"file_name": "b.png", "objects": {"bbox": [], "categories": []}}]
     assert [image.boxes for image in read(tmp_path, *rows).images] == [(), ()]
 
 
-def test_folders_are_splits_and_a_key_may_name_the_group(tmp_path):
+def test_splits_are_folders_and_group_column_is_a_key(tmp_path):
     for split in ("train", "validation"):
         read(tmp_path / split, {"file_name": "a.png", "patient": 3})
-    found = read_metadata_source(tmp_path, find_metadata_files(tmp_path), "patient")
+    found = read_metadata_source(tmp_path, "patient")
     assert [(image.split, image.group) for image in found.images] == [("train", "3"), ("val", "3")]
 
 
@@ -44,7 +44,7 @@ def test_a_missing_image_is_skipped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("{", "broken JSON"),
         ("[1]", "must be an object"),
@@ -56,11 +56,11 @@ def test_a_missing_image_is_skipped(tmp_path):
         ({"file_name": "a.png", "objects": {"bbox": [[1, 2, 3, 4]], "categories": [None]}}, "class name None"),
     ],
 )
-def test_lines_that_cannot_be_understood_are_named(tmp_path, row, said):
-    with pytest.raises(AnnotationError, match=rf"metadata\.jsonl: line 2.*{said}"):
+def test_invalid_lines_are_errors(tmp_path, row, message):
+    with pytest.raises(AnnotationError, match=rf"metadata\.jsonl: line 2.*{message}"):
         read(tmp_path, {"file_name": "b.png"}, row)
 
 
-def test_a_image_listed_twice_is_refused(tmp_path):
+def test_an_image_listed_twice_is_refused(tmp_path):
     with pytest.raises(AnnotationError, match=r"line 2: 'a\.png' is listed twice"):
         read(tmp_path, {"file_name": "a.png"}, {"file_name": "a.png"})

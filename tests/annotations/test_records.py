@@ -14,12 +14,12 @@ def test_renaming_merges_classes_and_keeps_the_lowest_id():
     assert renamed.remarks == []
 
 
-def test_renaming_a_class_that_is_not_there_is_said():
+def test_renaming_an_unknown_class_adds_a_remark():
     renamed = rename_classes(SourceDataset("yolo", class_names=["cat"]), {"cat": "pet", "dgo": "pet"})
     assert renamed.class_names == ["pet"]
-    assert renamed.remarks == ["rename_classes: no class is called dgo"]
+    assert renamed.remarks == ["prepare.rename_classes: there is no class dgo"]
 
 
-def test_the_innermost_folder_names_the_split():
+def test_split_of_folders_takes_the_innermost_folder():
     assert split_of_folders(("train", "set2", "Valid")) == "val"
     assert split_of_folders(("images", "training_day")) is None

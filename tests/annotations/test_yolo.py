@@ -17,35 +17,35 @@ def one_line(root, line: str, names: str = NAMES):
     return read_yolo(root)
 
 
-def test_shares_become_pixels(tmp_path):
+def test_relative_coordinates_become_pixels(tmp_path):
     found = one_line(tmp_path, "1 0.5 0.25 0.5 0.5\n\n")
     (box,) = found.images[0].boxes
     assert (box.class_name, box.xyxy) == ("dog", (16, 0, 48, 24))
     assert found.class_names == ["cat", "dog"]
 
 
-def test_whole_pixels_come_back_from_rounded_shares(tmp_path):
+def test_rounded_coordinates_become_whole_pixels(tmp_path):
     """7 px of 64 is 0.109375, and 0.1094 with four digits, which would be 7.0016 px."""
     objects = {"a.png": [("cat", (7, 11, 20, 35))], "b.png": [("cat", (0, 0, 64, 48))]}
     write_yolo(tmp_path, objects, digits=4)
     assert [p.boxes[0].xyxy for p in read_yolo(tmp_path).images] == [(7, 11, 20, 35), (0, 0, 64, 48)]
 
 
-def test_what_is_no_whole_pixel_stays(tmp_path):
+def test_fractions_of_a_pixel_are_kept(tmp_path):
     (box,) = one_line(tmp_path, "0 0.503906 0.5 0.5 0.5").images[0].boxes  # a quarter pixel of 64 right
     assert box.xyxy == pytest.approx((16.25, 12, 48.25, 36), abs=1e-4)
     assert box.xyxy[0] != 16.0
 
 
-def test_an_outline_is_the_box_around_it(tmp_path):
+def test_a_polygon_becomes_its_bounding_box(tmp_path):
     (box,) = one_line(tmp_path, "0 0.25 0.25 0.75 0.25 0.5 0.75").images[0].boxes
     assert box.xyxy == (16, 12, 48, 36)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
-        ("2 .5 .5 .1 .1", "has class 2; the data's names go from 0 to 1"),
+        ("2 .5 .5 .1 .1", "has class 2; 2 classes are declared, from 0"),
         ("-1 .5 .5 .1 .1", "has class -1"),
         ("0.5 .5 .5 .1 .1", "has class 0.5"),
         ("cat .5 .5 .1 .1", "needs a class and four numbers"),
@@ -53,35 +53,35 @@ def test_an_outline_is_the_box_around_it(tmp_path):
         ("0 .5 .5 .1 .1 .9", "has 5 numbers"),
     ],
 )
-def test_lines_that_cannot_be_understood_are_named(tmp_path, line, said):
-    with pytest.raises(AnnotationError, match=rf"a\.txt: line 1 .*{said}"):
+def test_invalid_lines_are_errors(tmp_path, line, message):
+    with pytest.raises(AnnotationError, match=rf"a\.txt: line 1 .*{message}"):
         one_line(tmp_path, line)
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ("names: []", r"names is \[\]"),
-        ("names: {1: cat, 2: dog}", "a name for each of 0, 1, 2"),
+        ("names: {1: cat, 2: dog}", "map 0, 1, 2 .* to names"),
         ("names: [cat, cat]", "classes 0 and 1 are both 'cat'"),
         ("names: [cat, '']", "class 1 has class name ''"),
         ("names: [cat\n", "broken YAML"),
         ("names: [2020-13-45]", "broken YAML"),
-        ("names: [cat]\ntrain: 3", "3 is no folder"),
-        ("names: [cat]\ntrain: nowhere", "'nowhere' is not there"),
-        (f"names: [cat]\ntrain: {'a' * 5000}", "is not there"),
+        ("names: [cat]\ntrain: 3", "3 is not a folder"),
+        ("names: [cat]\ntrain: nowhere", "'nowhere' does not exist"),
+        (f"names: [cat]\ntrain: {'a' * 5000}", "does not exist"),
     ],
 )
-def test_settings_that_cannot_be_understood_are_named(tmp_path, names, said):
-    with pytest.raises(AnnotationError, match=rf"data\.yaml: .*{said}"):
+def test_invalid_settings_are_errors(tmp_path, names, message):
+    with pytest.raises(AnnotationError, match=rf"data\.yaml: .*{message}"):
         one_line(tmp_path, "0 .5 .5 .1 .1", names)
 
 
-def test_names_may_be_numbered(tmp_path):
+def test_names_may_be_a_mapping_of_numbers(tmp_path):
     assert one_line(tmp_path, "", "names: {0: cat, 1: dog, 2: 7}").class_names == ["cat", "dog", "7"]
 
 
-def test_a_list_of_names_serves_without_yaml(tmp_path):
+def test_classes_txt_is_read_without_a_yaml_file(tmp_path):
     save_images(tmp_path, {"a.png": []})
     (tmp_path / "a.txt").write_text("1 .5 .5 .5 .5")
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
@@ -89,29 +89,29 @@ def test_a_list_of_names_serves_without_yaml(tmp_path):
     assert image.boxes[0].class_name == "dog"
 
 
-def test_no_names_are_an_error(tmp_path):
+def test_missing_class_names_are_an_error(tmp_path):
     save_images(tmp_path, {"a.png": []})
     with pytest.raises(AnnotationError, match="with the names of the YOLO classes"):
         read_yolo(tmp_path)
 
 
-def test_two_files_of_names_must_agree(tmp_path):
+def test_two_class_files_must_agree(tmp_path):
     (tmp_path / "a.yaml").write_text("names: [cat]")
     (tmp_path / "b.yaml").write_text("names: [cat]")
     assert find_class_file(tmp_path) == tmp_path / "a.yaml"
     (tmp_path / "b.yaml").write_text("names: [dog]")
-    with pytest.raises(AnnotationError, match="name different classes"):
+    with pytest.raises(AnnotationError, match="declare different classes"):
         find_class_file(tmp_path)
 
 
-def test_a_image_without_labels_has_no_objects(tmp_path):
+def test_an_image_without_a_label_file_has_no_objects(tmp_path):
     save_images(tmp_path / "images", {"b.png": []})
     found = one_line(tmp_path, "0 .5 .5 .1 .1")
     assert [len(image.boxes) for image in found.images] == [1, 0]
     assert found.remarks == ["1 images have no label file and count as images without objects"]
 
 
-def test_labels_without_a_image_are_skipped(tmp_path):
+def test_a_label_file_without_an_image_is_skipped(tmp_path):
     (tmp_path / "labels").mkdir(parents=True)
     (tmp_path / "labels/ghost.txt").write_text("0 .5 .5 .1 .1")
     save_images(tmp_path / "images", {"a.png": []})
@@ -129,8 +129,8 @@ def test_labels_without_a_image_are_skipped(tmp_path):
         ("images/{split}", {}),
     ],
 )
-def test_official_splits(tmp_path, layout, settings):
-    """As Roboflow and Ultralytics write them, with their authors' own paths; or by the folders' names alone."""
+def test_official_splits_are_read(tmp_path, layout, settings):
+    """Like Roboflow and Ultralytics, with paths on the author's machine; or by the names of the folders alone."""
     for split in ("train", "valid", "test"):
         folder = tmp_path / layout.format(split=split)
         save_images(folder, {f"{split}.png": []})
@@ -144,7 +144,7 @@ def test_official_splits(tmp_path, layout, settings):
     assert found.get("test", ("test", 1)) == ("test", 1)
 
 
-def test_splits_may_be_lists_of_images(tmp_path):
+def test_splits_may_be_image_lists(tmp_path):
     save_images(tmp_path / "images", {"a.png": [], "b.png": []})
     (tmp_path / "train.txt").write_text("./images/a.png\nimages/gone.png\n")
     (tmp_path / "val.txt").write_text("images/b.png\n")
@@ -154,7 +154,7 @@ def test_splits_may_be_lists_of_images(tmp_path):
     assert found.skipped[0].file.endswith("gone.png")
 
 
-def test_a_list_may_not_lead_out(tmp_path):
+def test_a_list_with_paths_outside_of_the_folder_is_refused(tmp_path):
     save_images(tmp_path / "images", {"a.png": []})
     (tmp_path / "train.txt").write_text("../../a.png\n")
     (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
@@ -162,14 +162,14 @@ def test_a_list_may_not_lead_out(tmp_path):
         read_yolo(tmp_path)
 
 
-def test_one_folder_for_two_splits_is_refused(tmp_path):
+def test_one_folder_in_two_splits_is_refused(tmp_path):
     save_images(tmp_path / "images", {"a.png": []})
     (tmp_path / "data.yaml").write_text(NAMES + "train: images\nval: images\n")
     with pytest.raises(AnnotationError, match="is in train and in val"):
         read_yolo(tmp_path)
 
 
-def test_a_damaged_image_is_left_to_its_check(tmp_path):
+def test_a_damaged_image_is_not_an_error_of_its_label(tmp_path):
     one_line(tmp_path, "0 .5 .5 .5 .5")
     (tmp_path / "images/a.png").write_bytes(b"")
     assert len(read_yolo(tmp_path).images) == 1

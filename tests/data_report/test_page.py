@@ -24,7 +24,7 @@ def objects(count: int = 20, names=("cat",)) -> dict:
 
 def test_the_page_needs_nothing_else(workspace):
     write_coco(workspace.raw, objects())
-    workspace.works()
+    workspace.succeeds()
     text = page(workspace)
     assert set(re.findall(r'(?:src|href)="([^":]*)', text)) == {"data"}
     assert text.count("data:image/jpeg") == len(list((workspace.folder / "reports/data/images").iterdir()))
@@ -32,7 +32,7 @@ def test_the_page_needs_nothing_else(workspace):
 
 def test_names_from_the_data_are_text_not_markup(workspace):
     write_coco(workspace.raw, {f"<b>{n}.png": [("<script>alert(1)</script>", (2, 3, 30, 40))] for n in range(20)})
-    workspace.works()
+    workspace.succeeds()
     text = page(workspace)
     assert "<script>" not in text and "<b>0.png" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
@@ -46,7 +46,7 @@ def test_findings_are_shown_with_their_images_and_no_more_than_fit(workspace):
         content["annotations"] += [row | {"bbox": [5, 5, 0, 5]}, row | {"id": 900 + number, "bbox": [-5, 5, 20, 5]}]
     (workspace.raw / "annotations.json").write_text(json.dumps(content))
     (workspace.raw / "images/p039.png").write_bytes(b"")
-    workspace.works()
+    workspace.succeeds()
     text = page(workspace)
     assert "Skipped boxes: 30" in text and "Clipped boxes: 30" in text and "Skipped images: 1" in text
     assert text.count("The first 24; all are in") == 2
@@ -57,11 +57,11 @@ def test_findings_are_shown_with_their_images_and_no_more_than_fit(workspace):
 def test_ids_and_new_names_are_kept(workspace):
     write_coco(workspace.raw, objects(20, ("cat", "dog")))
     workspace.change(rename_classes={"dog": "pet", "cow": "pet"})
-    workspace.works()
+    workspace.succeeds()
     statistics = workspace.statistics()
     assert statistics["category_ids"] == {"cat": 1, "pet": 2}
     assert statistics["renamed_classes"] == {"dog": "pet"}
-    assert statistics["remarks"] == ["rename_classes: no class is called cow"]
+    assert statistics["remarks"] == ["prepare.rename_classes: there is no class cow"]
     assert "class dog is now pet" in page(workspace)
 
 
@@ -70,7 +70,7 @@ def test_eighty_classes(workspace):
     write_coco(
         workspace.raw, {f"p{n:03}.png": [(names[(n + k) % 80], (2, 3, 30, 40)) for k in range(9)] for n in range(80)}
     )
-    out = workspace.works()
+    out = workspace.succeeds()
     assert all(f">{name}<" in page(workspace) for name in names)
     assert max(len(line) for line in out.splitlines()) < 1500
 
@@ -83,7 +83,7 @@ def test_tiles_are_shown_as_they_were_cut(workspace):
     content = coco_content({"p000.png": [("cat", (x, 10, x + 40, 60)) for x in range(0, 760, 50)]})
     content["images"][0] |= {"width": 800, "height": 90}
     (workspace.raw / "annotations.json").write_text(json.dumps(content))
-    workspace.works()
+    workspace.succeeds()
     assert "p000_train_00000_00000.png" in page(workspace)
 
 
@@ -95,4 +95,4 @@ def test_groups_divided_by_official_splits_are_said(workspace):
                 workspace.raw / split / f"images/{split}{n}_s1.png"
             )
     workspace.change(group_pattern=r"(s\d)")
-    assert "the official splits divide 1 groups" in workspace.works()
+    assert "the official splits divide 1 groups" in workspace.succeeds()

@@ -1,4 +1,4 @@
-"""Against a repository made here, with git and DVC."""
+"""With a real repository, made with git and DVC."""
 
 import subprocess
 
@@ -12,7 +12,7 @@ from retinanet.fetch.archives import Limits
 from retinanet.fetch.dvc_tracked import fetch_tracked
 from stages import download
 
-# DVC's own, when it adds a file.
+# Raised inside DVC when it adds a file.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")
 
 SET = {"a.jpg": b"a", "labels/a.xml": b"<annotation/>"}
@@ -26,9 +26,9 @@ def write(folder, files: dict[str, bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory):
-    """A repository that tracks a folder, archives and a file; at the tag `first` the folder held less."""
-    folder, store = tmp_path_factory.mktemp("theirs"), tmp_path_factory.mktemp("store")
+def remote(tmp_path_factory):
+    """A repository that tracks a folder, archives and a file; at the tag `first` the folder has fewer files."""
+    folder, store = tmp_path_factory.mktemp("remote"), tmp_path_factory.mktemp("store")
 
     def git(*arguments: str) -> None:
         subprocess.run([*GIT, *arguments], cwd=folder, check=True, capture_output=True)
@@ -50,8 +50,7 @@ def theirs(tmp_path_factory):
 
 
 @pytest.fixture
-def target(tmp_path, monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+def target(tmp_path):
     (tmp_path / "out").mkdir()
     return tmp_path / "out"
 
@@ -66,73 +65,72 @@ def target(tmp_path, monkeypatch):
         ("labels.csv", "main", {"labels.csv": b"a,b"}),
     ],
 )
-def test_what_is_tracked_comes(theirs, target, path, rev, files):
-    written = fetch_tracked(str(theirs), path, rev, target, Limits())
+def test_fetches_tracked_folders_archives_and_files(remote, target, path, rev, files):
+    written = fetch_tracked(str(remote), path, rev, target, Limits(), target.parent)
     assert files_in(target) == files
     assert sorted(written) == sorted(target / name for name in files)
 
 
-def test_a_url_will_do(theirs, target):
-    fetch_tracked(f"file://{theirs}", "set", "second", target, Limits())
+def test_the_repository_may_be_a_url(remote, target):
+    fetch_tracked(f"file://{remote}", "set", "second", target, Limits(), target.parent)
     assert files_in(target) == SET
 
 
-def test_a_relative_path_starts_at_the_repository(theirs, target, monkeypatch):
-    monkeypatch.chdir(theirs.parent)
-    fetch_tracked(theirs.name, "set", "", target, Limits())
+def test_a_relative_path_starts_at_the_root(remote, target):
+    fetch_tracked(remote.name, "set", "", target, Limits(), remote.parent)
     assert files_in(target) == SET
 
 
 @pytest.mark.parametrize(
-    ("path", "rev", "says"),
-    [("none", "", "none"), ("set", "third", "third"), ("evil.tar", "", "leads out of the folder")],
+    ("path", "rev", "message"),
+    [("none", "", "none"), ("set", "third", "third"), ("evil.tar", "", "is outside of the target folder")],
 )
-def test_what_cannot_be_had_is_named(theirs, target, path, rev, says):
-    with pytest.raises(DownloadError, match=says):
-        fetch_tracked(str(theirs), path, rev, target, Limits())
+def test_missing_paths_and_revisions_are_errors(remote, target, path, rev, message):
+    with pytest.raises(DownloadError, match=message):
+        fetch_tracked(str(remote), path, rev, target, Limits(), target.parent)
 
 
-def test_no_repository(target, tmp_path):
-    with pytest.raises(DownloadError, match=r"set of .*nowhere: .*see download\.dvc"):
-        fetch_tracked(str(tmp_path / "nowhere"), "set", "", target, Limits())
+def test_a_missing_repository_is_an_error(target, tmp_path):
+    with pytest.raises(DownloadError, match=r"set of .*nowhere: .*check download\.dvc"):
+        fetch_tracked(str(tmp_path / "nowhere"), "set", "", target, Limits(), target.parent)
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DownloadError, match=r"bare: neither git nor DVC tracks 'set' in it; see download\.dvc"):
-        fetch_tracked(str(tmp_path / "bare"), "set", "", target, Limits())
+    with pytest.raises(DownloadError, match=r"bare: neither git nor DVC tracks 'set' in it; correct download\.dvc"):
+        fetch_tracked(str(tmp_path / "bare"), "set", "", target, Limits(), target.parent)
 
 
-def test_data_that_was_never_pushed(theirs, target, tmp_path):
-    """The repository is there, what it tracks is not."""
-    subprocess.run(["git", "clone", "-q", str(theirs), "clone"], cwd=tmp_path, check=True)
+def test_data_that_was_never_pushed_is_an_error(remote, target, tmp_path):
+    """The repository exists, but its remote storage does not."""
+    subprocess.run(["git", "clone", "-q", str(remote), "clone"], cwd=tmp_path, check=True)
     write(tmp_path / "clone", {".dvc/config": b""})
-    with pytest.raises(DownloadError, match=r"set of .*clone: .*see download\.dvc"):
-        fetch_tracked(str(tmp_path / "clone"), "set", "", target, Limits())
+    with pytest.raises(DownloadError, match=r"set of .*clone: .*check download\.dvc"):
+        fetch_tracked(str(tmp_path / "clone"), "set", "", target, Limits(), target.parent)
 
 
-def test_the_limits_hold(theirs, target):
+def test_limits_apply_to_tracked_archives(remote, target):
     with pytest.raises(DownloadError, match="more than 2 files"):
-        fetch_tracked(str(theirs), "set.zip", "", target, Limits(2))
+        fetch_tracked(str(remote), "set.zip", "", target, Limits(2), target.parent)
 
 
 @pytest.fixture
-def ours(tmp_path, monkeypatch):
-    (tmp_path / "ours").mkdir()
+def repository(tmp_path, monkeypatch):
+    (tmp_path / "repository").mkdir()
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path / "ours")
-    return Repository(tmp_path / "ours")
+    monkeypatch.chdir(tmp_path / "repository")
+    return Repository(tmp_path / "repository")
 
 
-def test_the_stage(theirs, ours, capsys):
-    ours.take("dvc", repo=str(theirs), path="set", rev="second")
+def test_the_stage_fetches_tracked_data(remote, repository, capsys):
+    repository.set_source("dvc", repo=str(remote), path="set", rev="second")
     with pytest.raises(SystemExit) as end:
         download.main()
     assert (end.value.code, capsys.readouterr().err) == (None, "")
-    assert ours.data() == {f"raw/{name}": content for name, content in SET.items()} | WEIGHTS
+    assert repository.data() == {f"raw/{name}": content for name, content in SET.items()} | WEIGHTS
 
 
-def test_the_stage_ends_in_one_line(theirs, ours, capsys):
-    ours.take("dvc", repo=str(theirs), path="none")
+def test_the_stage_reports_an_error_in_one_line(remote, repository, capsys):
+    repository.set_source("dvc", repo=str(remote), path="none")
     with pytest.raises(SystemExit) as end:
         download.main()
-    said = capsys.readouterr().err
-    assert (end.value.code, said.count("\n"), said[:7]) == (1, 1, "error: ")
-    assert ours.data() == EARLIER
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n"), err[:7]) == (1, 1, "error: ")
+    assert repository.data() == EARLIER

@@ -1,4 +1,4 @@
-"""The sets by name: tiny archives laid out as the published ones, served from 127.0.0.1, read by the prepare stage."""
+"""The public sets: tiny archives with the layout of the published ones, served from 127.0.0.1."""
 
 import io
 import json
@@ -13,7 +13,6 @@ from support.packed import files_in, tar_bytes, zip_bytes
 from support.repository import EARLIER, Repository, sha256
 from support.served import serving
 
-from retinanet.config.download import Download
 from retinanet.fetch import downloads
 from retinanet.fetch.public_sets import PUBLIC_SETS, public_sets_text
 from stages import download, prepare
@@ -37,7 +36,7 @@ def server():
 
 
 def image(number: int) -> bytes:
-    """Noise, so that no two look alike; 40 x 30."""
+    """A JPEG of 40 x 30 px of noise, so that no two look alike."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer, "JPEG")
@@ -45,7 +44,7 @@ def image(number: int) -> bytes:
 
 
 def voc_parts(year: int, splits: dict[str, range]) -> dict[str, bytes]:
-    """The members of a tar of VOC, segmentation and all."""
+    """The members of a VOC tar, including segmentation."""
     root = f"VOCdevkit/VOC{year}"
     files = {}
     for split, numbers in splits.items():
@@ -101,7 +100,7 @@ PARTS = {
 
 @pytest.fixture(params=PARTS)
 def tiny_set(request, monkeypatch):
-    """A set's name, with what is pinned for its parts made that of the tiny ones."""
+    """The name of a set, whose pinned sizes and sha256 are replaced by those of the tiny archives."""
     name = request.param
     declared = PUBLIC_SETS[name]
     tiny = tuple(
@@ -124,9 +123,9 @@ def images_of(repository: Repository, split: str) -> set[int]:
     return {int(image["file_name"].split("/")[-1].removesuffix(".jpg")) for image in content["images"]}
 
 
-def test_a_set_comes_from_a_mirror_and_is_understood(repository, server, tiny_set):
+def test_download_and_prepare_read_each_set_from_a_mirror(repository, server, tiny_set):
     server.files = {f"sets/{name}": content for name, content in PARTS[tiny_set].items()}
-    repository.take(tiny_set, mirror=server.url("sets/"))
+    repository.set_source(tiny_set, mirror=server.url("sets/"))
     assert run(download) == 0
     raw = files_in(repository.folder / "data" / "raw")
     assert not any("Segmentation" in name or "captions" in name for name in raw)
@@ -140,10 +139,10 @@ def test_a_set_comes_from_a_mirror_and_is_understood(repository, server, tiny_se
         assert splits["train"] | splits["val"] == set(range(1, 9))
 
 
-def test_a_mirror_can_be_a_folder(repository, tiny_set):
+def test_a_mirror_may_be_a_folder(repository, tiny_set):
     for name, content in PARTS[tiny_set].items():
         repository.write(f"sets/{name}", content)
-    repository.take(tiny_set, mirror="sets")
+    repository.set_source(tiny_set, mirror="sets")
     assert run(download) == 0
     assert sum(name.endswith(".jpg") for name in files_in(repository.folder / "data" / "raw")) == 11
 
@@ -151,38 +150,34 @@ def test_a_mirror_can_be_a_folder(repository, tiny_set):
 @pytest.mark.parametrize("name", PARTS)
 def test_a_mirror_with_other_files_is_refused(repository, server, name, capsys):
     server.files = PARTS[name]
-    repository.take(name, mirror=server.url())
+    repository.set_source(name, mirror=server.url())
     assert run(download) == 1
-    assert "another version?" in capsys.readouterr().err
+    assert "is it another version?" in capsys.readouterr().err
     assert repository.data() == EARLIER
 
 
-def test_more_than_a_set_can_be_is_refused(repository, server, tiny_set, monkeypatch, capsys):
+def test_more_files_than_the_limit_of_a_set_are_refused(repository, server, tiny_set, monkeypatch, capsys):
     declared = PUBLIC_SETS[tiny_set]
     monkeypatch.setitem(PUBLIC_SETS, tiny_set, replace(declared, limits=declared.limits._replace(files=4)))
     server.files = PARTS[tiny_set]
-    repository.take(tiny_set, mirror=server.url())
+    repository.set_source(tiny_set, mirror=server.url())
     assert run(download) == 1
-    assert "holds more than 4 files" in capsys.readouterr().err
+    assert "more than 4 files" in capsys.readouterr().err
     assert repository.data() == EARLIER
 
 
-def test_params_know_the_sets():
-    assert set(PUBLIC_SETS) < set(Download.model_fields["source"].annotation.__args__)
-
-
 @pytest.mark.parametrize("name", PUBLIC_SETS)
-def test_each_set_says_all_there_is_to_know(name):
+def test_each_set_declares_license_citation_and_checksums(name):
     declared = PUBLIC_SETS[name]
     assert declared.license and declared.citation and declared.content
     assert declared.limits.bytes > declared.size
     assert all(part.url.startswith("http") and part.size and len(part.sha256) == 64 for part in declared.parts)
     assert len({part.url.rpartition("/")[2] for part in declared.parts}) == len(declared.parts)
-    for said in (name, declared.license, declared.citation, *(part.sha256 for part in declared.parts)):
-        assert said in public_sets_text()
+    for text in (name, declared.license, declared.citation, *(part.sha256 for part in declared.parts)):
+        assert text in public_sets_text()
 
 
-def test_the_command_lists_them_at_once():
+def test_the_datasets_command_imports_no_heavy_library():
     code = (
         "import sys; sys.argv = ['retinanet', 'datasets']; import retinanet.cli.main\n"
         "try: retinanet.cli.main.main()\n"

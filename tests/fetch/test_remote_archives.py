@@ -1,12 +1,15 @@
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
+from filelock import FileLock
 from support.packed import files_in, tree
 from support.served import Fault, serving
 
 from retinanet.errors import DownloadError
-from retinanet.fetch import downloads
+from retinanet.fetch import downloads, remote_archives
 from retinanet.fetch.downloads import Pinned
 from retinanet.fetch.remote_archives import fetch_archives
 
@@ -15,11 +18,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture(autouse=True)
-def in_the_repository(tmp_path, monkeypatch):
+def no_pauses_between_attempts(monkeypatch):
     monkeypatch.setattr(downloads, "PAUSE_S", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -34,101 +35,120 @@ def server():
         yield served
 
 
+@pytest.fixture
+def fetch(tmp_path, cache):
+    """Fetch archives into the cache; relative paths start at tmp_path."""
+    return partial(fetch_archives, cache=cache, root=tmp_path)
+
+
 def archives_in(cache) -> dict[str, bytes]:
     return {name: content for name, content in files_in(cache).items() if name != ".lock"}
 
 
-def test_a_path_is_used_where_it_lies(tmp_path, cache, monkeypatch):
+def test_a_local_archive_is_used_in_place(fetch, tmp_path, cache, monkeypatch):
     (tmp_path / "my set.tar").write_bytes(CONTENT)
     monkeypatch.setenv("HOME", str(tmp_path))
     urls = ["my set.tar", str(tmp_path / "my set.tar"), f"file://{tmp_path}/my%20set.tar", "~/my set.tar"]
-    assert fetch_archives([Pinned(url, SHA256) for url in urls], cache) == [tmp_path / "my set.tar"] * 4
+    assert fetch([Pinned(url, SHA256) for url in urls]) == [tmp_path / "my set.tar"] * 4
     assert archives_in(cache) == {}
 
 
-def test_a_relative_path_starts_at_the_repository(tmp_path, cache, monkeypatch):
+def test_a_relative_path_starts_at_the_root_not_at_the_working_directory(tmp_path, fetch, monkeypatch):
     (tmp_path / "set.tar").write_bytes(CONTENT)
     (tmp_path / "copy").mkdir()
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path / "copy")
-    assert fetch_archives([Pinned("set.tar")], cache) == [tmp_path / "set.tar"]
+    assert fetch([Pinned("set.tar")]) == [tmp_path / "set.tar"]
 
 
-def test_a_path_to_nowhere_or_to_another_file(tmp_path, cache):
+def test_a_missing_or_different_local_archive_is_an_error(fetch, tmp_path):
     (tmp_path / "set.tar").write_bytes(CONTENT)
-    with pytest.raises(DownloadError, match=r"none\.tar: there is no such file"):
-        fetch_archives([Pinned("none.tar")], cache)
-    with pytest.raises(DownloadError, match=f"set.tar: has sha256 {SHA256}, pinned is {'0' * 64}"):
-        fetch_archives([Pinned("set.tar", "0" * 64)], cache)
+    with pytest.raises(DownloadError, match=r"none\.tar: no such file"):
+        fetch([Pinned("none.tar")])
+    with pytest.raises(DownloadError, match=f"set.tar: sha256 mismatch: expected {'0' * 64}, got {SHA256}"):
+        fetch([Pinned("set.tar", "0" * 64)])
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://", "ftp://host/a.tar", "s3://bucket/a.tar", "http://ho st/a"])
-def test_what_is_no_address_is_said_at_once(cache, url):
-    with pytest.raises(DownloadError, match=r"no URL|check the address|only paths"):
-        fetch_archives([Pinned(url)], cache)
+def test_invalid_addresses_are_errors(fetch, url):
+    with pytest.raises(DownloadError, match=r"not a valid URL|check the address|only paths"):
+        fetch([Pinned(url)])
 
 
-def test_a_pinned_archive_is_fetched_once(server, cache, capsys):
+def test_a_pinned_archive_is_downloaded_once(server, fetch, cache, capsys):
     pinned = Pinned(server.url("a.tar"), SHA256)
-    first = fetch_archives([pinned], cache)
-    assert fetch_archives([pinned], cache) == first == [cache / SHA256 / "a.tar"]
+    first = fetch([pinned])
+    assert fetch([pinned]) == first == [cache / SHA256 / "a.tar"]
     assert len(server.requests) == 1
     assert f"{pinned.url}: in the cache, 0.0 MB, sha256 as pinned" in capsys.readouterr().out
 
 
-def test_a_damaged_archive_in_the_cache_is_fetched_again(server, cache):
+def test_a_damaged_archive_in_the_cache_is_downloaded_again(server, fetch):
     pinned = Pinned(server.url("a.tar"), SHA256)
-    (archive,) = fetch_archives([pinned], cache)
+    (archive,) = fetch([pinned])
     archive.write_bytes(b"damaged")
-    assert fetch_archives([pinned], cache)[0].read_bytes() == CONTENT
+    assert fetch([pinned])[0].read_bytes() == CONTENT
 
 
-def test_an_unpinned_archive_is_fetched_each_time_and_its_sha256_said(server, cache, capsys):
+def test_an_unpinned_archive_is_downloaded_each_time_and_its_sha256_printed(server, fetch, capsys):
     for _ in range(2):
-        (archive,) = fetch_archives([Pinned(server.url("a.tar"))], cache)
+        (archive,) = fetch([Pinned(server.url("a.tar"))])
     assert len(server.requests) == 2
     assert archive.read_bytes() == CONTENT
-    assert f"sha256 {SHA256}, which nothing pins" in capsys.readouterr().out
+    assert f"sha256 {SHA256}, not pinned" in capsys.readouterr().out
 
 
-def test_several_parts_come_in_their_order(server, cache):
+def test_several_archives_are_returned_in_order(server, fetch):
     server.faults = [Fault(cut=100), Fault(status=500)]
     parts = [Pinned(server.url(f"{name}.tar")) for name in "cab"]
-    paths = fetch_archives(parts, cache)
+    paths = fetch(parts)
     assert [path.read_bytes() for path in paths] == [CONTENT + b"c", CONTENT, CONTENT + b"b"]
 
 
-def test_one_part_that_is_nowhere_stops_the_others(server, cache, monkeypatch):
+def test_a_missing_archive_stops_the_other_downloads(server, fetch, cache, monkeypatch):
     monkeypatch.setattr(downloads, "PAUSE_S", 1000.0)
     server.faults = [Fault(status=500)]  # so that a.tar pauses
     with pytest.raises(DownloadError, match=r"none\.tar: HTTP 404"):
-        fetch_archives([Pinned(server.url("a.tar")), Pinned(server.url("none.tar"))], cache)
+        fetch([Pinned(server.url("a.tar")), Pinned(server.url("none.tar"))])
     assert archives_in(cache) == {}
 
 
-def test_two_runs_at_once_fetch_it_once(server, cache):
+def test_concurrent_runs_download_an_archive_once(server, fetch, cache):
     pinned = Pinned(server.url("a.tar"), SHA256)
     with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(fetch_archives, [pinned], cache) for _ in range(3)]
+        runs = [pool.submit(fetch, [pinned]) for _ in range(3)]
     assert [run.result() for run in runs] == [[cache / SHA256 / "a.tar"]] * 3
     assert len(server.requests) == 1
 
 
-def test_two_addresses_of_one_name_do_not_meet(server, cache):
+def test_waiting_for_another_download_is_reported_after_a_second(server, fetch, cache, monkeypatch, capsys):
+    monkeypatch.setattr(remote_archives, "WAIT_MESSAGE_AFTER_S", 0.05)
+    pinned = Pinned(server.url("a.tar"), SHA256)
+    fetch([pinned])
+    assert "waiting" not in capsys.readouterr().out
+    with ThreadPoolExecutor() as pool:
+        with FileLock(cache / ".lock"):
+            waiting = pool.submit(fetch, [pinned])
+            time.sleep(0.5)
+            assert not waiting.done()
+        assert waiting.result(timeout=30) == [cache / SHA256 / "a.tar"]
+    assert f"{cache}: waiting for another download to finish" in capsys.readouterr().out
+
+
+def test_two_urls_with_the_same_file_name_do_not_collide(server, fetch):
     server.files |= {"x/set.tar": b"x", "y/set.tar": b"y"}
-    paths = fetch_archives([Pinned(server.url(f"{name}/set.tar")) for name in "xy"], cache)
+    paths = fetch([Pinned(server.url(f"{name}/set.tar")) for name in "xy"])
     assert [path.read_bytes() for path in paths] == [b"x", b"y"]
 
 
-def test_the_address_may_be_odd(server, cache):
+def test_long_and_empty_file_names_in_urls_work(server, fetch):
     name = "n" * 300
     server.files |= {name: b"long", "": b"bare"}
-    paths = fetch_archives([Pinned(server.url(name) + "?key=1"), Pinned(server.url())], cache)
+    paths = fetch([Pinned(server.url(name) + "?key=1"), Pinned(server.url())])
     assert [path.read_bytes() for path in paths] == [b"long", b"bare"]
 
 
-def test_a_cache_that_cannot_be_made_is_named(server, tmp_path):
+def test_a_cache_that_cannot_be_created_is_an_error(server, tmp_path):
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(DownloadError, match="file/cache: the folder cannot be made"):
-        fetch_archives([Pinned(server.url("a.tar"))], tmp_path / "file" / "cache")
+    with pytest.raises(DownloadError, match="file/cache: cannot create the folder"):
+        fetch_archives([Pinned(server.url("a.tar"))], tmp_path / "file" / "cache", tmp_path)
     assert set(tree(tmp_path)) == {"file"}

@@ -16,13 +16,13 @@ def checked_box(*xyxy: float, area: float | None = None):
 
 
 @pytest.mark.parametrize("xyxy", [(0, 0, 64, 48), (10, 10, 64, 20), (0.5, 0.25, 1, 1)])
-def test_boxes_inside_stay_as_they_are(xyxy):
+def test_boxes_inside_the_image_are_unchanged(xyxy):
     kept, skipped, clipped = checked_box(*xyxy, area=7.0)
     assert [(box.xyxy, box.area) for box in kept] == [(xyxy, 7.0)]
     assert (skipped, clipped) == ([], [])
 
 
-def test_boxes_partly_outside_are_clipped_and_listed():
+def test_boxes_partly_outside_are_clipped_and_reported():
     kept, skipped, clipped = checked_box(-5, 40, 10, 60, area=7.0)
     assert [(box.xyxy, box.area) for box in kept] == [((0, 40, 10, 48), None)]
     assert clipped == [Finding("a.png", "cat (-5, 40, 10, 60) is clipped to the 64 x 48 image", (-5, 40, 10, 60))]
@@ -43,13 +43,13 @@ def test_boxes_partly_outside_are_clipped_and_listed():
         ((64, 5, 80, 9), "lies outside the 64 x 48 image"),
     ],
 )
-def test_unusable_boxes_are_skipped_with_the_reason(xyxy, reason):
+def test_unusable_boxes_are_skipped_with_a_reason(xyxy, reason):
     kept, skipped, clipped = checked_box(*xyxy)
     assert (kept, clipped) == ((), [])
     assert len(skipped) == 1 and skipped[0].file == "a.png" and skipped[0].reason.endswith(reason)
 
 
-def test_images_are_decoded_in_order_and_the_bad_ones_listed(tmp_path):
+def test_check_all_keeps_the_order_and_reports_unusable_images(tmp_path):
     images = []
     for number in range(6):
         path = tmp_path / f"{number}.png"
@@ -66,20 +66,20 @@ def test_images_are_decoded_in_order_and_the_bad_ones_listed(tmp_path):
     assert len(check_all(images, max_pixels=64 * 48 - 1).images) == 0
 
 
-def test_a_name_that_is_no_text_is_skipped():
+def test_a_file_name_that_is_not_utf8_is_skipped():
     checked = check_all([SourceImage(Path("\udcff.png"), ())], 100)
-    assert checked.skipped_images[0].reason == "has a name that is no UTF-8; rename it"
+    assert checked.skipped_images[0].reason == "has a name that is not UTF-8; rename it"
 
 
-def test_a_turned_image_annotated_as_it_lies_is_skipped(tmp_path):
+def test_an_exif_rotated_image_annotated_before_rotation_is_skipped(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)
     checked = check_all([SourceImage(tmp_path / "a.png", (), size=(64, 48))], 10_000)
-    assert checked.skipped_images[0].reason == "is 48 x 64, turned as its EXIF says, but annotated as 64 x 48"
+    assert checked.skipped_images[0].reason == "is 48 x 64, rotated by its EXIF orientation, but annotated as 64 x 48"
 
 
-def test_more_skipped_than_the_share_is_an_error():
+def test_more_skipped_images_than_max_share_is_an_error():
     skipped = [Finding(f"{n}.png", "has 0 bytes") for n in range(5)]
     refuse_many_skipped(skipped, 100, 0.05)
     refuse_many_skipped([], 0, 0.0)

@@ -11,7 +11,7 @@ from retinanet.prepare.copies import find_copies, look_alikes, refuse_leaks
 
 
 def image(name: str, sha: str, look: int = 0, split: str | None = None) -> CheckedImage:
-    """look: of which of some unlike thumbnails; 0 is a blank one."""
+    """look: the number of one of several different thumbnails; 0 is blank."""
     thumbnail = Image.effect_mandelbrot((18, 16), (-2, -1.5, look / 4, 1.5), 100).tobytes() if look else bytes(288)
     return CheckedImage(SourceImage(Path(name), (), split=split), ImageFacts(64, 48, sha, (), thumbnail), ())
 
@@ -20,26 +20,26 @@ def names(groups) -> list[list[str]]:
     return [[one.source.file.name for one in group] for group in groups]
 
 
-def test_the_same_bytes_and_the_same_look():
+def test_find_copies_separates_same_bytes_and_same_look():
     images = [image("a", "1", 2), image("b", "2"), image("c", "1", 2), image("d", "3", 2), image("e", "4")]
     copies = find_copies(images)
     assert names(copies.same) == [["a", "c"]]
     assert names([pair[:2] for pair in copies.near]) == [["a", "d"]]
-    assert names(copies.together(with_near=True)) == [["a", "c"], ["a", "d"]]
-    assert names(copies.together(with_near=False)) == [["a", "c"]]
+    assert names(copies.linked(with_near=True)) == [["a", "c"], ["a", "d"]]
+    assert names(copies.linked(with_near=False)) == [["a", "c"]]
 
 
-def test_a_series_is_one_group():
+def test_a_series_of_similar_images_is_one_group():
     copies = find_copies([image(name, name, 2) for name in "abc"])
     assert sorted(names(look_alikes(copies.near))[0]) == ["a", "b", "c"]
 
 
-def test_one_image_in_two_official_splits_is_refused_with_the_pair():
+def test_the_same_bytes_in_two_official_splits_are_refused():
     same = find_copies([image("a", "1", split="train"), image("b", "1", split="test")]).same
     with pytest.raises(AnnotationError, match=r"1 images are in two official splits: a \(train\) = b \(test\)"):
         refuse_leaks(same)
 
 
-def test_copies_in_one_split_and_in_none_are_no_leak():
+def test_copies_in_one_split_or_without_split_are_accepted():
     refuse_leaks(find_copies([image("a", "1", split="train"), image("b", "1", split="train")]).same)
     refuse_leaks(find_copies([image("a", "1", split="train"), image("b", "1")]).same)

@@ -1,6 +1,6 @@
-"""Damage at random: the prepare stage uses an image or lists it, and takes a file or names it, but never crashes.
+"""Random damage: prepare uses or reports each image, and accepts or names each file, without a traceback.
 
-The same seeds give the same damage; `pytest -m slow` does more of it.
+The damage depends only on the seeds; `pytest -m slow` tests more of it.
 """
 
 import io
@@ -16,7 +16,7 @@ from PIL import Image
 from support.prepare_workspace import (
     Workspace,
     pixels,
-    some_objects,
+    sample_objects,
     write_coco,
     write_csv,
     write_metadata,
@@ -24,7 +24,7 @@ from support.prepare_workspace import (
     write_yolo,
 )
 
-# Pillow warns of damaged metadata beside sound pixels.
+# Pillow warns about damaged metadata of intact images.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 FORMATS = {
@@ -37,7 +37,7 @@ FORMATS = {
     "PPM": "RGB",
     "JPEG2000": "L",
 }
-# The annotation file of each format that is damaged, and how it is written.
+# The writer of each format, and the file that is damaged.
 ANNOTATIONS = {
     "voc": (write_voc, "annotations/p001.xml"),
     "coco": (write_coco, "annotations.json"),
@@ -46,8 +46,25 @@ ANNOTATIONS = {
     "csv": (write_csv, "boxes.csv"),
     "metadata": (write_metadata, "images/metadata.jsonl"),
 }
-EVIL = (None, True, [], {}, "", "x", "\ud800", "../x", "\0", 0, -1, 1.5, 1e308, 10**400, float("nan"), float("inf"))
-EVIL += ([[[]]], {"a": {"b": []}}, "9" * 5000, "a" * 5000, [float("nan")] * 4, "1e999", "<x>", "- : [")
+BAD_VALUES = (
+    None,
+    True,
+    [],
+    {},
+    "",
+    "x",
+    "\ud800",
+    "../x",
+    "\0",
+    0,
+    -1,
+    1.5,
+    1e308,
+    10**400,
+    float("nan"),
+    float("inf"),
+)
+BAD_VALUES += ([[[]]], {"a": {"b": []}}, "9" * 5000, "a" * 5000, [float("nan")] * 4, "1e999", "<x>", "- : [")
 
 
 @pytest.fixture
@@ -56,7 +73,7 @@ def workspace(tmp_path, monkeypatch, capsys) -> Workspace:
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """The bytes with some flipped, cut off, overwritten, doubled or exchanged."""
+    """Flip, truncate, overwrite, duplicate, remove or replace some of the bytes."""
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 3, 30))):
         at = chance.randrange(len(data) or 1)
@@ -77,33 +94,33 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
-def with_evil(content: object, chance: random.Random) -> object:
-    """A tree of lists and dicts with one thing in it replaced, removed or doubled."""
-    places = list(_places(content))
-    holder, key = chance.choice(places)
+def with_bad_value(content: object, chance: random.Random) -> object:
+    """Replace, remove or duplicate one value in a tree of lists and dicts."""
+    entries = list(_entries(content))
+    holder, key = chance.choice(entries)
     match chance.randrange(4):
         case 0:
             del holder[key]
         case 1 if isinstance(holder, list):
             holder.append(holder[key])
         case _:
-            holder[key] = chance.choice(EVIL)
+            holder[key] = chance.choice(BAD_VALUES)
     return content
 
 
-def _places(content: object):
+def _entries(content: object):
     pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in list(pairs):
         yield content, key
-        yield from _places(value)
+        yield from _entries(value)
 
 
 def mutated_images(count: int, workspace: Workspace) -> None:
     chance = random.Random(count)
     kinds = [list(FORMATS)[number % len(FORMATS)] for number in range(count)]
     names = [f"m{number:04}.{kind.lower()}" for number, kind in enumerate(kinds)]
-    sound = some_objects(12)
-    write_csv(workspace.raw, sound)
+    intact = sample_objects(12)
+    write_csv(workspace.raw, intact)
     with open(workspace.raw / "boxes.csv", "a") as file:
         file.writelines(f"images/{name},2,3,30,40,cat\n" for name in names)
     for number, (name, kind) in enumerate(zip(names, kinds, strict=True)):
@@ -111,12 +128,12 @@ def mutated_images(count: int, workspace: Workspace) -> None:
         Image.fromarray(pixels(number, 40, 48)).convert(FORMATS[kind]).save(buffer, kind)
         (workspace.raw / "images" / name).write_bytes(damaged(buffer.getvalue(), chance))
     workspace.change(max_pixels=1_000_000)
-    workspace.works()
+    workspace.succeeds()
     kept = set.union(*workspace.names().values())
-    skipped = {Path(one["file"]).name for one in workspace.statistics()["skipped_images"]}
+    skipped = {Path(finding["file"]).name for finding in workspace.statistics()["skipped_images"]}
     assert not kept & skipped
-    assert kept | skipped == {*names, *sound}
-    assert set(sound) <= kept
+    assert kept | skipped == {*names, *intact}
+    assert set(intact) <= kept
     assert len(skipped) > count / 5
 
 
@@ -128,44 +145,44 @@ def mutated_annotations(count: int, workspace: Workspace) -> None:
         write, damaged_file = ANNOTATIONS[name]
         shutil.rmtree(workspace.raw)
         workspace.raw.mkdir()
-        write(workspace.raw, some_objects(5))
+        write(workspace.raw, sample_objects(5))
         path = workspace.raw / damaged_file
         content = path.read_bytes()
         if path.suffix in (".json", ".yaml") and chance.random() < 0.7:
-            text = json.dumps(with_evil(yaml.safe_load(content), chance))
+            text = json.dumps(with_bad_value(yaml.safe_load(content), chance))
         elif path.suffix == ".jsonl" and chance.random() < 0.7:
             first, *others = content.decode().splitlines()
-            text = "\n".join([json.dumps(with_evil(json.loads(first), chance)), *others])
+            text = "\n".join([json.dumps(with_bad_value(json.loads(first), chance)), *others])
         elif chance.random() < 0.5:
             words = content.decode().replace(",", " , ").replace("<", " <").replace(">", "> ").split(" ")
-            words[chance.randrange(len(words))] = str(chance.choice(EVIL)).encode("ascii", "replace").decode()
+            words[chance.randrange(len(words))] = str(chance.choice(BAD_VALUES)).encode("ascii", "replace").decode()
             text = "".join(words) if path.suffix == ".xml" else " ".join(words).replace(" , ", ",")
         else:
             text = damaged(content, chance)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        outcomes.append(_well_or_said(workspace))
+        outcomes.append(_succeeds_or_fails_cleanly(workspace))
     assert 0 < sum(outcomes) < count
 
 
 def mutated_params(count: int, workspace: Workspace) -> None:
-    write_csv(workspace.raw, some_objects(5))
+    write_csv(workspace.raw, sample_objects(5))
     chance = random.Random(count)
     path = workspace.folder / "params.yaml"
-    sound = {key: workspace.params[key] for key in ("prepare", "model")}
+    sections = {key: workspace.params[key] for key in ("prepare", "model")}
     outcomes = []
     for _ in range(count):
         if chance.random() < 0.8:
-            changed = with_evil(json.loads(json.dumps(sound)), chance)
+            changed = with_bad_value(json.loads(json.dumps(sections)), chance)
             text = json.dumps(workspace.params | changed).encode()
         else:
             text = damaged(yaml.safe_dump(workspace.params).encode(), chance)
         path.write_bytes(text)
-        outcomes.append(_well_or_said(workspace))
+        outcomes.append(_succeeds_or_fails_cleanly(workspace))
     assert 0 <= sum(outcomes) < count
 
 
-def _well_or_said(workspace: Workspace) -> bool:
-    """Whether the stage ended well; else it said one line and wrote nothing."""
+def _succeeds_or_fails_cleanly(workspace: Workspace) -> bool:
+    """Run the stage; whether it succeeded. If not, it must print one line and write nothing."""
     before = workspace.tree()
     code, _, err = workspace.prepare()
     if code:
@@ -205,6 +222,6 @@ def test_mutated_params(workspace):
     mutated_params(100, workspace)
 
 
-def test_damage_is_the_same_for_the_same_seed():
+def test_damage_depends_only_on_the_seed():
     content = np.arange(100, dtype=np.uint8).tobytes()
     assert damaged(content, random.Random(1)) == damaged(content, random.Random(1)) != content

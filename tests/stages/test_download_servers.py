@@ -1,4 +1,4 @@
-"""Servers that cut, lie, fail or know nothing, and the tree of files before and after."""
+"""Servers that break connections, answer wrongly or fail: the files before and after the stage."""
 
 import signal
 import time
@@ -13,67 +13,67 @@ from support.served import Fault
 from retinanet.fetch.downloads import CHUNK_BYTES
 
 
-def test_a_truncated_archive(repository, run, server):
+def test_a_truncated_archive_fails_and_is_resumed(repository, run, server):
     from_server(repository, server, "big.zip")
     server.faults = [Fault(cut=CHUNK_BYTES)] + [Fault(cut=0)] * 9
-    fails(repository, run, server.url("big.zip"), "attempts failed, the next run goes on")
+    fails(repository, run, server.url("big.zip"), "attempts failed, the next run resumes it")
     assert repository.cached() == {"big.zip.part", "big.zip.part.etag"}
     server.faults = []
     assert run()[0] == 0
     assert server.ranges[-1] == f"bytes={CHUNK_BYTES}-"
 
 
-def test_a_wrong_sha256(repository, run, server):
+def test_a_wrong_sha256_of_a_url_fails(repository, run, server):
     from_server(repository, server, pinned="0" * 64)
     fails(repository, run, server.url("set.zip"), sha256(ZIP), "0" * 64)
     assert repository.cached() == set()
 
 
-def test_a_wrong_sha256_of_a_path(repository, run):
+def test_a_wrong_sha256_of_a_local_archive_fails(repository, run):
     from_file(repository, ZIP)
     repository.change("archive", sha256="0" * 64)
     fails(repository, run, "set.archive", sha256(ZIP), "0" * 64)
 
 
-def test_a_missing_archive(repository, run, server):
+def test_http_404_fails(repository, run, server):
     from_server(repository, server)
     server.files.clear()
     fails(repository, run, server.url("set.zip"), "HTTP 404", "params.yaml")
     assert repository.cached() == set()
 
 
-def test_a_page_instead_of_an_archive(repository, run, server):
+def test_an_html_page_instead_of_an_archive_fails(repository, run, server):
     from_server(repository, server, pinned="")
     server.files["set.zip"] = b"<html>please log in</html>"
     server.faults = [Fault(kind="text/html")]
     fails(repository, run, server.url("set.zip"), "HTML page")
-    fails(repository, run, "set.zip", "neither a tar nor a zip archive")  # the same page, called otherwise
+    fails(repository, run, "set.zip", "neither a tar nor a zip archive")  # the same page with another Content-Type
 
 
-def test_a_server_that_ignores_range_and_cuts(repository, run, server):
+def test_broken_connections_without_range_support_fail(repository, run, server):
     from_server(repository, server, "big.zip")
-    server.knows_ranges = False
+    server.supports_ranges = False
     server.faults = [Fault(cut=2 * CHUNK_BYTES)] * 9
     fails(repository, run, server.url("big.zip"), "5 attempts failed")
     assert repository.cached() == {"big.zip.part", "big.zip.part.etag"}
 
 
-def test_a_server_that_ignores_range_and_cuts_once_mixes_nothing_up(repository, run, server):
+def test_one_broken_connection_without_range_support_is_retried(repository, run, server):
     from_server(repository, server, "big.zip", pinned="")
-    server.knows_ranges = False
+    server.supports_ranges = False
     server.faults = [Fault(cut=2 * CHUNK_BYTES)]
     assert run()[0] == 0
     assert (repository.folder / "data" / "raw" / "7.jpg").read_bytes() == b"\7" * CHUNK_BYTES
 
 
-def test_errors_of_the_server_that_pass(repository, run, server):
+def test_temporary_server_errors_are_retried(repository, run, server):
     from_server(repository, server)
     server.faults = [Fault(status=500), Fault(status=503)]
     succeeds(repository, run, FILES)
 
 
 @pytest.mark.parametrize("error", [500, 503])
-def test_errors_of_the_server_that_do_not_pass(repository, run, server, error):
+def test_permanent_server_errors_fail(repository, run, server, error):
     from_server(repository, server)
     server.faults = [Fault(status=error)] * 9
     fails(repository, run, server.url("set.zip"), f"HTTP {error}")
@@ -81,16 +81,16 @@ def test_errors_of_the_server_that_do_not_pass(repository, run, server, error):
 
 @pytest.mark.parametrize("length", [-10, 10])
 @pytest.mark.parametrize("pinned", ["", None])
-def test_a_wrong_length(repository, run, server, length, pinned):
+def test_a_wrong_content_length_fails_or_is_ignored(repository, run, server, length, pinned):
     from_server(repository, server, pinned=pinned)
     server.faults = [Fault(length=length)] * 9
     if length > 0 and pinned is None:
-        succeeds(repository, run, FILES)  # all of it came, as its sha256 tells
+        succeeds(repository, run, FILES)  # complete, as its sha256 proves
     else:
         fails(repository, run, "set.zip")
 
 
-def test_a_file_that_changed_between_two_runs(repository, run, server):
+def test_a_file_that_changed_between_two_runs_is_downloaded_again(repository, run, server):
     from_server(repository, server, "big.zip", pinned="")
     server.faults = [Fault(cut=3 * CHUNK_BYTES)] + [Fault(cut=0)] * 9
     assert run()[0] == 1
@@ -99,22 +99,22 @@ def test_a_file_that_changed_between_two_runs(repository, run, server):
     succeeds(repository, run, changed)
 
 
-def test_one_part_of_several_that_cannot_be_had(repository, run, server):
+def test_one_missing_archive_of_several_fails(repository, run, server):
     from_server(repository, server)
     repository.change("archive", more=[{"url": server.url("none.zip"), "sha256": ""}])
     fails(repository, run, server.url("none.zip"), "HTTP 404")
 
 
 @pytest.mark.parametrize("url", ["http://[", "ftp://127.0.0.1/set.zip", "nowhere/set.zip"])
-def test_what_is_no_address(repository, run, url):
-    repository.take("archive", url=url)
+def test_invalid_addresses_fail(repository, run, url):
+    repository.set_source("archive", url=url)
     fails(repository, run, url)
 
 
-def test_killed_while_downloading_it_goes_on(repository, run, server):
+def test_after_a_kill_while_downloading_the_next_run_resumes(repository, run, server):
     from_server(repository, server, "big.zip")
-    for_ever = Event()
-    server.faults = [Fault(cut=4 * CHUNK_BYTES + 1, hold=for_ever)]
+    never_set = Event()
+    server.faults = [Fault(cut=4 * CHUNK_BYTES + 1, hold=never_set)]
     process = repository.start()
     try:
         part = repository.folder / ".cache" / "downloads" / sha256(BIG) / "big.zip.part"
@@ -124,7 +124,7 @@ def test_killed_while_downloading_it_goes_on(repository, run, server):
     finally:
         process.kill()
         process.communicate()
-        for_ever.set()
+        never_set.set()
     assert process.returncode == -signal.SIGKILL
     assert repository.data() == EARLIER
     assert run()[0] == 0

@@ -1,4 +1,4 @@
-"""The stage as it is run: what it writes from each format."""
+"""The prepare stage: the files it writes from each format."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from support.prepare_workspace import (
     ROOT,
     coco_content,
     pixels,
-    some_objects,
-    spoil,
+    replace_sections,
+    sample_objects,
     voc_xml,
     write_coco,
     write_csv,
@@ -27,29 +27,29 @@ from support.prepare_workspace import (
 BCCD = ROOT.parent / "shared/data/bccd.tar.gz"
 
 
-def test_what_is_written(coco):
-    out = coco.works()
+def test_prepare_and_data_report_write_their_files(coco):
+    out = coco.succeeds()
     written = {path for path in coco.tree() if path.startswith(("data/prepared/", "reports/"))}
     assert {f"data/prepared/{name}" for name in ("train.json", "val.json", "test.json", "index.json")} <= written
     assert "reports/prepare/findings.json" in written
     coco.report()
     reported = {path for path in coco.tree() if path.startswith("reports/data/")}
     assert {"reports/data/statistics.json", "reports/data/index.html", "reports/data/images/train_1.jpg"} <= reported
-    assert "data/prepared made from coco; 0 images and 0 boxes skipped" in out
+    assert "data/prepared made from coco: 0 images and 0 boxes skipped" in out
     index = coco.read("data/prepared/index.json")
     assert len(index) == 13
     assert index["data/raw/images/p000.png"] == coco.tree()["data/raw/images/p000.png"]
 
 
-def test_twice_gives_the_same_bytes(coco):
-    coco.works()
+def test_two_runs_give_the_same_bytes(coco):
+    coco.succeeds()
     first = coco.tree()
-    coco.works()
+    coco.succeeds()
     assert coco.tree() == first
 
 
-def test_as_a_program(coco):
-    """What DVC runs: the exit code, and one line on stderr without a traceback."""
+def test_the_stage_as_a_program_succeeds_and_fails_without_traceback(coco):
+    """The exit code, and one line on stderr without a traceback."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "stages.prepare"]
     done = subprocess.run(command, cwd=coco.folder, env=environment, capture_output=True, text=True, check=False)
@@ -66,26 +66,26 @@ def test_as_a_program(coco):
 
 @pytest.mark.parametrize("write", [write_voc, write_yolo, write_csv, write_metadata], ids=lambda one: one.__name__)
 def test_every_format_gives_the_same_prepared_files(workspace, tmp_path, write):
-    """Byte for byte what COCO gives."""
-    objects = some_objects(20)
+    """The same bytes as COCO annotations give."""
+    objects = sample_objects(20)
     write_coco(workspace.raw, objects)
-    workspace.works()
+    workspace.succeeds()
     prepared = {path: sha for path, sha in workspace.tree().items() if path.startswith("data/prepared")}
     shutil.rmtree(workspace.raw)
     write(workspace.raw, objects)
-    workspace.works()
+    workspace.succeeds()
     assert {path: sha for path, sha in workspace.tree().items() if path.startswith("data/prepared")} == prepared
     assert len(prepared) == 6  # two folders, and four files
 
 
-def test_ids_with_gaps_are_kept_and_what_is_missing_is_filled(coco):
-    content = coco_content(some_objects())
+def test_ids_with_gaps_are_kept_and_missing_fields_are_filled(coco):
+    content = coco_content(sample_objects())
     for row in content["categories"]:
         row["id"] *= 45
     for row in content["annotations"]:
         row |= {"id": row["id"] * 7, "category_id": row["category_id"] * 45}
-    spoil(coco, **content)
-    coco.works()
+    replace_sections(coco, **content)
+    coco.succeeds()
     assert coco.statistics()["category_ids"] == {"cat": 45, "dog": 90}
     for split in coco.prepared().values():
         assert [category["id"] for category in split["categories"]] == [45, 90]
@@ -93,13 +93,13 @@ def test_ids_with_gaps_are_kept_and_what_is_missing_is_filled(coco):
         assert all(row["iscrowd"] == 0 for row in split["annotations"])
 
 
-def test_a_image_without_objects_is_kept(coco):
-    coco.works()
+def test_an_image_without_objects_is_kept(coco):
+    coco.succeeds()
     assert "p012.png" in set.union(*coco.names().values())
     assert sum(split["negatives"] for split in coco.statistics()["splits"].values()) == 1
 
 
-def test_names_with_any_characters_work(workspace):
+def test_file_names_with_any_characters_work(workspace):
     names = [
         "ä ö.png",
         "with space/b c.png",
@@ -111,27 +111,27 @@ def test_names_with_any_characters_work(workspace):
         "#.png",
     ]
     write_coco(workspace.raw, {name: [("ca\nt ü", (1, 2, 30, 40))] for name in names})
-    workspace.works()
+    workspace.succeeds()
     stored = {image["file_name"] for split in workspace.prepared().values() for image in split["images"]}
     assert stored == {f"data/raw/images/{name}" for name in names}
     assert set(workspace.read("data/prepared/index.json")) == stored
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
-def test_a_name_that_is_no_utf8_is_skipped(workspace):
-    write_yolo(workspace.raw, some_objects())
+def test_a_file_name_that_is_not_utf8_is_skipped(workspace):
+    write_yolo(workspace.raw, sample_objects())
     shutil.copy(workspace.raw / "images/p000.png", os.fsencode(workspace.raw) + b"/images/\xff.png")
-    workspace.works()
-    assert workspace.statistics()["skipped_images"][0]["reason"] == "has a name that is no UTF-8; rename it"
+    workspace.succeeds()
+    assert workspace.statistics()["skipped_images"][0]["reason"] == "has a name that is not UTF-8; rename it"
 
 
-def test_large_images_are_tiled_and_the_tiles_stored(workspace):
+def test_large_images_are_tiled(workspace):
     workspace.change(tile_size=200)
     large = pixels(0, 1000, 100)
     Image.fromarray(large).save(workspace.raw / "a.png")
     boxes = [("cat", (x, 20, x + 30, 60)) for x in range(0, 960, 40)]
     (workspace.raw / "a.xml").write_text(voc_xml("a.png", boxes, (1000, 100)))
-    workspace.works()
+    workspace.succeeds()
     assert workspace.names()["val"] == {"a_val_00650_00000.png"}
     assert workspace.names()["test"] == {"a_test_00800_00000.png"}
     tile = np.asarray(Image.open(workspace.folder / "data/prepared/tiles/a_val_00650_00000.png"))
@@ -139,13 +139,13 @@ def test_large_images_are_tiled_and_the_tiles_stored(workspace):
 
 
 @pytest.mark.skipif(not BCCD.exists(), reason=f"{BCCD} is not there")
-def test_bccd(workspace):
-    """As counted by hand: 2 boxes without area, 545 up to the edge, one pair of photos of the same cells."""
+def test_bccd_statistics_match_counts_by_hand(workspace):
+    """Counted by hand: 2 boxes without area, 545 up to the edge, one pair of photographs of the same cells."""
     with tarfile.open(BCCD) as archive:
         archive.extractall(workspace.raw, filter="data")
     workspace.params["model"] |= {"short_side": 352, "long_side": 480}
     workspace.change(max_skipped=0.0)
-    out = workspace.works()
+    out = workspace.succeeds()
     statistics = workspace.statistics()
     assert statistics["splits"] == {
         "train": {

@@ -1,4 +1,4 @@
-"""Every fault of the data through the stage itself, with the tree of files before and after."""
+"""Faults in the data and settings: the files before and after the prepare stage."""
 
 import shutil
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.prepare_workspace import (
+    add_boxes,
     coco_content,
     pixels,
-    some_objects,
-    spoil,
+    replace_sections,
+    sample_objects,
     voc_xml,
-    with_boxes,
     write_voc,
 )
 
@@ -30,28 +30,28 @@ NAN, INF = float("nan"), float("inf")
     ],
     ids=["0 bytes", "HTML", "truncated", "missing", "another size", "over the limit"],
 )
-def test_an_unusable_image_is_skipped_and_listed(coco, damage, reason):
+def test_an_unusable_image_is_skipped_and_reported(coco, damage, reason):
     coco.change(max_pixels=10_000)
     damage(coco.raw / "images/p003.png")
-    coco.works()
+    coco.succeeds()
     (skipped,) = coco.statistics()["skipped_images"]
     assert skipped["file"].endswith("p003.png") and reason in skipped["reason"]
     assert "p003.png" not in set.union(*coco.names().values())
     assert len(set.union(*coco.names().values())) == 12
 
 
-def test_too_many_unusable_images_fail_the_stage(coco):
-    coco.works()
+def test_too_many_unusable_images_fail(coco):
+    coco.succeeds()
     coco.change(max_skipped=0.05)
     (coco.raw / "images/p003.png").write_bytes(b"")
-    said = coco.fails()
-    assert "1 of 13 images cannot be used, more than prepare.max_skipped = 0.05" in said and "has 0 bytes" in said
+    message = coco.fails()
+    assert "1 of 13 images cannot be used, more than prepare.max_skipped = 0.05" in message and "has 0 bytes" in message
 
 
 def test_unusual_images_are_read_and_counted(coco):
     images = coco.raw / "images"
     gray = Image.fromarray(pixels(51)[:, :, 0])
-    content = coco_content(some_objects())
+    content = coco_content(sample_objects())
     kinds = {
         "cmyk.tif": (Image.fromarray(pixels(52)).convert("CMYK"), {}),
         "gray.png": (gray, {}),
@@ -70,19 +70,19 @@ def test_unusual_images_are_read_and_counted(coco):
     content["images"].append({"id": 200, "file_name": "turned.jpg", "width": 64, "height": 48})
     Image.fromarray(pixels(59)).save(images / "jpeg.png", "JPEG")
     content["images"].append({"id": 201, "file_name": "jpeg.png", "width": 64, "height": 48})
-    spoil(coco, **content)
-    coco.works()
+    replace_sections(coco, **content)
+    coco.succeeds()
     kinds = ["CMYK", "gray", "palette", "alpha", "1-bit", "16-bit", "animated", "EXIF-rotated", "wrong extension"]
     counted = coco.statistics()["read_as_rgb"]
     assert {kind: counted[kind] for kind in kinds} == dict.fromkeys(kinds, 1) | {"palette": 2}
     assert coco.statistics()["skipped_images"] == []
 
 
-def test_unusable_boxes_are_skipped_and_listed(coco):
-    with_boxes(
+def test_unusable_boxes_are_skipped_and_reported(coco):
+    add_boxes(
         coco, [5, 5, 0, 9], [5, 5, 9, 0], [5, 5, -3, 9], [NAN, 5, 9, 9], [5, 5, INF, 9], [70, 5, 9, 9], [-20, 5, 20, 9]
     )
-    coco.works()
+    coco.succeeds()
     skipped = coco.statistics()["skipped_boxes"]
     assert [one["reason"].partition(") ")[2] for one in skipped] == [
         *["has no width or height"] * 3,
@@ -93,17 +93,17 @@ def test_unusable_boxes_are_skipped_and_listed(coco):
     assert [row for row in coco.annotations() if row[0] == "p000.png"] == [("p000.png", "cat", [2.0, 3.0, 20.0, 27.0])]
 
 
-def test_boxes_partly_outside_are_clipped_and_counted(coco):
-    with_boxes(coco, [-5, 40, 20, 30])
-    coco.works()
+def test_boxes_partly_outside_are_clipped_and_reported(coco):
+    add_boxes(coco, [-5, 40, 20, 30])
+    coco.succeeds()
     (clipped,) = coco.statistics()["clipped_boxes"]
     assert clipped["reason"] == "cat (-5, 40, 15, 70) is clipped to the 64 x 48 image"
     assert ("p000.png", "cat", [0.0, 40.0, 15.0, 8.0]) in coco.annotations()
 
 
 def test_a_box_up_to_the_edge_is_valid(coco):
-    with_boxes(coco, [40, 20, 24, 28])
-    coco.works()
+    add_boxes(coco, [40, 20, 24, 28])
+    coco.succeeds()
     assert coco.statistics()["skipped_boxes"] == coco.statistics()["clipped_boxes"] == []
     assert ("p000.png", "cat", [40.0, 20.0, 24.0, 28.0]) in coco.annotations()
 
@@ -113,7 +113,7 @@ def annotation(**values) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"annotations": [annotation(category_id=7)]}, "has category 7"),
         (
@@ -132,73 +132,76 @@ def annotation(**values) -> dict:
         ({"annotations": [annotation(bbox="big")]}, "has bbox 'big'"),
     ],
 )
-def test_contradictions_are_errors_and_leave_everything(coco, sections, said):
-    coco.works()
-    spoil(coco, **sections)
+def test_contradictory_annotations_fail_and_change_nothing(coco, sections, message):
+    coco.succeeds()
+    replace_sections(coco, **sections)
     line = coco.fails()
-    assert "data/raw/annotations.json: " in line and said in line
+    assert "data/raw/annotations.json: " in line and message in line
 
 
 @pytest.mark.parametrize("text", ["{", "", "[[[", "\x00"])
-def test_broken_json_is_an_error(coco, text):
-    coco.works()
+def test_broken_json_fails(coco, text):
+    coco.succeeds()
     (coco.raw / "annotations.json").write_text(text)
     assert "data/raw/annotations.json: broken JSON" in coco.fails()
 
 
-def test_broken_xml_and_its_contradictions_are_errors(workspace):
-    write_voc(workspace.raw, some_objects())
-    workspace.works()
+def test_broken_and_invalid_xml_fail(workspace):
+    write_voc(workspace.raw, sample_objects())
+    workspace.succeeds()
     xml = workspace.raw / "annotations/p000.xml"
-    for text, said in (
+    for text, message in (
         ("<annotation><object>", "broken XML"),
         (voc_xml("p000.png", [("cat", (1, 2, "wide", 4))]), "object 1 has bndbox"),
     ):
         xml.write_text(text)
-        assert f"data/raw/annotations/p000.xml: {said}" in workspace.fails()
+        assert f"data/raw/annotations/p000.xml: {message}" in workspace.fails()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"vall_share": 0.1}, "prepare.vall_share is no known key; did you mean val_share?"),
         ({"val_share": "much"}, "prepare.val_share is 'much'"),
         ({"val_share": 0.9}, "train needs a share too"),
         ({"tile_size": -1}, "prepare.tile_size is -1"),
-        ({"format": "yolov8"}, "prepare.format is 'yolov8'"),
+        (
+            {"format": "yolov8"},
+            "prepare.format is 'yolov8'; it must be one of auto, voc, metadata, coco, yolo, csv; did",
+        ),
         ({"group_pattern": "("}, "is no regular expression"),
         ({"group_pattern": "a+"}, "has no (group)"),
         ({"group_column": "patient"}, "no image has 'patient'"),
-        ({"format": "voc"}, "holds no Pascal VOC"),
+        ({"format": "voc"}, "data/raw: no Pascal VOC"),
     ],
 )
-def test_settings_that_cannot_be_are_errors(coco, change, said):
-    coco.works()
+def test_invalid_settings_fail(coco, change, message):
+    coco.succeeds()
     coco.change(**change)
-    assert said in coco.fails()
+    assert message in coco.fails()
 
 
 @pytest.mark.parametrize("text", ["prepare: [", "prepare: 3", "", "- 1", "a: 2020-13-45", "a: " + "9" * 5000, "\x00"])
-def test_params_that_are_no_params_are_errors(coco, text):
-    coco.works()
+def test_an_invalid_params_file_fails(coco, text):
+    coco.succeeds()
     (coco.folder / "params.yaml").write_text(text)
     assert "params.yaml" in coco.fails()
 
 
-def test_params_of_another_encoding_are_an_error(coco):
+def test_a_params_file_that_is_not_utf8_fails(coco):
     (coco.folder / "params.yaml").write_bytes(b"# \xff\xfe\n")
     assert "params.yaml" in coco.fails()
 
 
-def test_without_data_it_says_what_to_run(workspace):
+def test_missing_data_fails_with_a_hint(workspace):
     shutil.rmtree(workspace.raw)
     assert "run the download stage first" in workspace.fails()
     workspace.raw.mkdir()
     assert "check download.* and prepare.format" in workspace.fails()
 
 
-def test_a_failure_at_the_very_end_leaves_everything(coco, monkeypatch):
-    coco.works()
+def test_a_failure_at_the_end_changes_nothing(coco, monkeypatch):
+    coco.succeeds()
 
     def full(*_):
         raise OSError(28, "No space left on device", "reports/prepare/findings.json")

@@ -1,9 +1,10 @@
-"""Archives made by hand, honest and not."""
+"""Sound and malicious archives, and the content of folders."""
 
 import io
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 FILES = {"set/a.txt": b"first", "set/deep/b.txt": b"second " * 50, "ünï code\n.txt": b""}
 
@@ -17,9 +18,10 @@ def zip_bytes(files: dict[str, bytes] = FILES, compression: int = zipfile.ZIP_DE
 
 
 def tar_bytes(files: dict[str, bytes] = FILES, compression: str = "", links: dict[str, bytes] | None = None) -> bytes:
-    """A tar; links maps names to the tarfile type of a member without content that points at /etc/passwd."""
+    """A tar; links maps the names of further members, which point at /etc/passwd, to their tarfile types."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as archive:
+    modes: dict[str, Literal["w:", "w:gz", "w:bz2", "w:xz"]] = {"": "w:", "gz": "w:gz", "bz2": "w:bz2", "xz": "w:xz"}
+    with tarfile.open(fileobj=buffer, mode=modes[compression]) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -32,7 +34,7 @@ def tar_bytes(files: dict[str, bytes] = FILES, compression: str = "", links: dic
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """All below a folder: the files' bytes, None for a folder, what a link points at."""
+    """By relative path: a file's bytes, None for a folder, the target of a link."""
     return {
         str(path.relative_to(folder)): (
             str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else None

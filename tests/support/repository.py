@@ -1,10 +1,11 @@
-"""A user's repository as the download stage finds it."""
+"""A repository for the download stage to run in."""
 
 import hashlib
 import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -25,8 +26,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+Run = Callable[[], tuple[int, str]]  # runs the stage; exit code and stderr
+
+
 class Repository:
-    """A folder with its own params.yaml, the output of an earlier run, and the weights' wheel in the cache."""
+    """A folder with params.yaml, the output of an earlier run, and the wheel of the weights in the cache."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -42,10 +46,10 @@ class Repository:
         self.params["download"][section] |= values
         self.write_params()
 
-    def take(self, source: str, **values: object) -> None:
-        """Make it the source, with these settings in its section or, for a set without one, beside it."""
-        own = self.params["download"].get(source)
-        (self.params["download"] if own is None else own).update(values)
+    def set_source(self, source: str, **values: object) -> None:
+        """Choose a source; the values go into its section or, if it has none, into section download."""
+        section = self.params["download"].get(source)
+        (self.params["download"] if section is None else section).update(values)
         self.params["download"]["source"] = source
         self.write_params()
 
@@ -62,41 +66,48 @@ class Repository:
         return files_in(self.folder / "data")
 
     def cached(self) -> set[str]:
-        """Names of the files that downloads left, other than the wheel and the lock."""
+        """Names of the files in the download cache except the wheel and the lock."""
         names = {Path(name).name for name in files_in(self.folder / ".cache")}
         return names - {"pack-1-py3-none-any.whl", ".lock"}
 
-    def start(self, *command: str) -> subprocess.Popen:
-        """The stage in a process of its own."""
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start the stage in a process of its own."""
         command = command or ("-m", "stages.download")
         env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, *command], cwd=self.folder, env=env, **pipes)
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
-def succeeds(repository: Repository, run, raw: dict[str, bytes]) -> None:
+def succeeds(repository: Repository, run: Run, raw: dict[str, bytes]) -> None:
     assert run() == (0, "")
     assert repository.data() == {f"raw/{name}": content for name, content in raw.items()} | WEIGHTS
     assert {path.name for path in (repository.folder / "data").iterdir()} == {"raw", "weights"}
 
 
-def fails(repository: Repository, run, *says: str) -> None:
-    """One line, exit code 1, the earlier output and all beside the repository as before."""
+def fails(repository: Repository, run: Run, *fragments: str) -> None:
+    """Exit code 1 and one line with all fragments; the earlier output and the folders around are unchanged."""
     before, around = repository.data(), set(repository.folder.parent.iterdir())
-    code, said = run()
+    code, err = run()
     assert code == 1
-    assert said.startswith("error: ") and said.count("\n") == 1
-    for part in says:
-        assert part in said
+    assert err.startswith("error: ") and err.count("\n") == 1
+    for fragment in fragments:
+        assert fragment in err
     assert repository.data() == before
     assert tree(repository.folder / "data").keys() == {"raw", "weights", *EARLIER}
     assert set(repository.folder.parent.iterdir()) == around
 
 
 def from_server(repository: Repository, server: Served, name: str = "set.zip", pinned: str | None = None) -> None:
-    repository.take("archive", url=server.url(name), sha256=sha256(server.files[name]) if pinned is None else pinned)
+    digest = sha256(server.files[name]) if pinned is None else pinned
+    repository.set_source("archive", url=server.url(name), sha256=digest)
 
 
 def from_file(repository: Repository, content: bytes) -> None:
-    repository.write("strange/set.archive", content)
-    repository.take("archive", url="strange/set.archive")
+    repository.write("elsewhere/set.archive", content)
+    repository.set_source("archive", url="elsewhere/set.archive")

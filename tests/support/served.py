@@ -1,4 +1,4 @@
-"""A file server on 127.0.0.1 that behaves badly when told to."""
+"""A file server on 127.0.0.1 that answers wrongly on request."""
 
 import threading
 from collections.abc import Iterator
@@ -10,25 +10,25 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class Fault:
-    """How one request is answered wrongly."""
+    """One wrong answer."""
 
     status: int = 0  # instead of 200 or 206
-    cut: int | None = None  # the connection closes after that many bytes
+    cut: int | None = None  # bytes after which the connection closes
     length: int = 0  # added to the true Content-Length
     kind: str = ""  # Content-Type
     headers: tuple[tuple[str, str], ...] = ()
-    hold: threading.Event | None = None  # after the cut bytes, instead of closing
+    hold: threading.Event | None = None  # awaited after the cut bytes before the connection closes
 
 
 @dataclass
 class Served:
-    """A server's files by path and its behavior; each answered request takes one fault off the list, if any."""
+    """The files of a server by path, and its behavior; each request consumes one of the faults, if any are left."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     etag: str = '"1"'
-    knows_ranges: bool = True
+    supports_ranges: bool = True
     faults: list[Fault] = field(default_factory=list)
-    requests: list[tuple[str, str | None]] = field(default_factory=list)  # path and Range as they came
+    requests: list[tuple[str, str | None]] = field(default_factory=list)  # path and Range header
     port: int = 0
 
     def url(self, path: str = "") -> str:
@@ -36,7 +36,7 @@ class Served:
 
     @property
     def ranges(self) -> list[str | None]:
-        return [asked for _, asked in self.requests]
+        return [byte_range for _, byte_range in self.requests]
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def serving() -> Iterator[Served]:
             _answer(self, served)
 
         def log_message(self, *_: object) -> None:
-            """Tests read what was asked from `requests`."""
+            """Log nothing: tests read `requests`."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served.port = server.server_port
@@ -63,14 +63,14 @@ def serving() -> Iterator[Served]:
 
 
 def _answer(handler: BaseHTTPRequestHandler, served: Served) -> None:
-    path, asked = handler.path.lstrip("/").partition("?")[0], handler.headers.get("Range")
-    served.requests.append((str(PurePosixPath(path)), asked))
+    path, byte_range = handler.path.lstrip("/").partition("?")[0], handler.headers.get("Range")
+    served.requests.append((str(PurePosixPath(path)), byte_range))
     content = served.files.get(path)
     if content is None:
         handler.send_error(404)
         return
     fault = served.faults.pop(0) if served.faults else Fault()
-    start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and served.knows_ranges else 0
+    start = int(byte_range.removeprefix("bytes=").rstrip("-")) if byte_range and served.supports_ranges else 0
     if start and handler.headers.get("If-Range", served.etag) != served.etag:
         start = 0
     status = 206 if start else 200
