@@ -45,8 +45,9 @@ def process_group() -> Iterator[World]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", store=store, rank=rank, world_size=size)
     try:
         yield world()
-    except Exception as error:
-        if not _is_first_failure(store):
+    except BaseException as error:
+        # Exits count as well: peers that a signal has not reached yet fail when this process is gone.
+        if not _is_first_failure(store) and isinstance(error, Exception):
             raise SystemExit(1) from error
         raise
     finally:
