@@ -1,8 +1,9 @@
-"""Trials of other params on shortened runs, measured on val: benchmarks/search_<name>.md.
+"""Train with other params in shortened runs and compare them on val: benchmarks/search_<name>.md.
 
     uv run python -m benchmarks.search bccd [--seeds 0 1] [--trials 3 4]
 
-Run where data/prepared is what the search is about. Rows that are done stay, so it goes on where it was stopped.
+Run it in a workspace whose data/prepared is the search's data. Rows in the table are not run again, so an interrupted
+search resumes.
 """
 
 import argparse
@@ -21,54 +22,56 @@ from retinanet.training.fit import TrainingSets, fit
 from retinanet.training.start import starting_model
 from stages import paths
 
-HEAD = "| other than the first | seed | val AP50 | val AP | seconds a step |\n| --- | --- | --- | --- | --- |\n"
+SEARCHES = Path("benchmarks/search.yaml")
+HEAD = "| changed params | seed | val AP50 | val AP | seconds a step |\n| --- | --- | --- | --- | --- |\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="one of benchmarks/search.yaml")
+    parser.add_argument("name", help="a search in benchmarks/search.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--trials", type=int, nargs="+", help="numbers in the file, from 0; all where none is named")
+    parser.add_argument("--trials", type=int, nargs="+", help="positions of trials in the file, from 0; default: all")
     arguments = parser.parse_args()
-    search = yaml.safe_load(Path("benchmarks/search.yaml").read_text(encoding="utf-8"))[arguments.name]
-    table = Path(f"benchmarks/search_{arguments.name}.md")
+    search = yaml.safe_load(SEARCHES.read_text(encoding="utf-8"))[arguments.name]
+    table = SEARCHES.with_name(f"search_{arguments.name}.md")
     keep_freed_memory()
     trials = search["trials"]
     for seed in arguments.seeds:
         for trial in [trials[i] for i in arguments.trials or range(len(trials))]:
-            words = ", ".join(f"`{key}={value}`" for key, value in trial.items()) or "nothing"
-            start = f"| {words} | {seed} |"
-            if start not in _rows(table):
-                values = search["base"] | trial | {"train.seed": seed}
-                metrics = trained(_params(values), read_coco(paths.TRAIN_JSON))
+            changes = ", ".join(f"`{key}={value}`" for key, value in trial.items()) or "none"
+            start = f"| {changes} | {seed} |"
+            if start not in _read_table(table):
+                params = _params(search["base"] | trial | {"train.seed": seed})
+                metrics = train(params, read_coco(paths.TRAIN_JSON))
                 row = f"{start} {metrics['val/AP50']:.3f} | {metrics['val/AP']:.3f} | {metrics['step']:.2f} |\n"
-                # Read anew: another process may be at the other seeds.
-                write_text(table, _rows(table) + row)
+                # Read again: another process may have added the rows of other seeds.
+                write_text(table, _read_table(table) + row)
                 print(row, end="", flush=True)
 
 
-def _rows(table: Path) -> str:
+def train(params: Params, train_set: CocoDataset) -> dict[str, float]:
+    """The last epoch's metrics, those on val among them, and `step`: the mean seconds a step, validation included."""
+    val_set = read_coco(paths.VAL_JSON)
+    packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
+    model, _ = starting_model(params.model, params.train.seed, train_set.class_names, params.model.weights, packaged)
+    sets, size = TrainingSets(train_set, val_set), InputSize(params.model.short_side, params.model.long_side)
+    with tempfile.TemporaryDirectory() as folder:
+        epochs = list(fit(model, sets, params.train, params.runtime, size, best_device(), Path(folder)))
+    steps = len(epochs) * -(-len(train_set.images) // params.train.batch_size)
+    return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
+
+
+def _read_table(table: Path) -> str:
     return table.read_text(encoding="utf-8") if table.exists() else HEAD
 
 
 def _params(values: dict[str, object]) -> Params:
+    """params.yaml with other values, validated once at the end of training."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         path.write_text(Path("params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         write_params(path, values | {"train.validate_every": values["train.epochs"]})
         return load_params(path)
-
-
-def trained(params: Params, train: CocoDataset) -> dict[str, float]:
-    """The last epoch's metrics, with those on val, and the seconds that a step took over all."""
-    val = read_coco(paths.VAL_JSON)
-    packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
-    model, _ = starting_model(params.model, params.train.seed, train.class_names, params.model.weights, packaged)
-    sets, size = TrainingSets(train, val), InputSize(params.model.short_side, params.model.long_side)
-    with tempfile.TemporaryDirectory() as folder:
-        epochs = list(fit(model, sets, params.train, params.runtime, size, best_device(), Path(folder)))
-    steps = len(epochs) * -(-len(train.images) // params.train.batch_size)
-    return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Training steps of this trainer beside torchvision's RetinaNet with its reference recipe, on the same images.
+"""Training steps of this trainer and of torchvision's RetinaNet with its reference recipe, on the same images.
 
-    uv run python -m benchmarks.training [--steps 20] [--objects 8]
+    uv run python -m benchmarks.training [--steps 20] [--objects 8] [--case resnet18 320 8]
 
-Both get the network of torchvision's `retinanet_resnet50_fpn` (256 wide, four layers a subnet, frozen norms, stem and
-first stage frozen, SGD), with ResNet-18 at 320 px and batch 8, then ResNet-50 at 512 px and batch 4. Each side has a
-process of its own, and they take their steps by turns, so that what else the machine does falls on both. The ratio is
-the median over pairs of steps, and between which two a half of them lie. An image of COCO has 7 objects on average;
-ours gain less where there are many, as boxes are learned only where objects are.
+Both train the network of torchvision's `retinanet_resnet50_fpn` (256 wide, four convolutions a subnet, frozen norms,
+stem and first stage frozen, SGD): with ResNet-18 at 320 px and batch 8, then with ResNet-50 at 512 px and batch 4. Each
+trainer has a process of its own, and they make their steps alternately, so that other load falls on both. The ratio is
+the median over pairs of steps, with the quartiles in brackets. An image of COCO has 7 objects on average; this trainer
+gains less with many objects, since it computes the box subnet only at foreground cells.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -35,14 +36,16 @@ CLASSES = 20
 
 
 class Case(NamedTuple):
+    """side is in pixels, objects are those of each image."""
+
     backbone: str
     side: int
     batch_size: int
-    objects: int  # in an image
+    objects: int
 
 
-CASES = ("resnet18", 320, 8), ("resnet50", 512, 4)
-SIDES = "ours", "torchvision"
+CASES = ("resnet18", "320", "8"), ("resnet50", "512", "4")
+TRAINERS = "ours", "torchvision"
 WARM_UP = 2  # the first steps choose algorithms and fill allocators
 
 
@@ -50,22 +53,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--objects", type=int, default=8, help="in an image")
+    parser.add_argument("--case", nargs=3, metavar=("BACKBONE", "SIDE", "BATCH"), action="append")
     args = parser.parse_args()
     device = best_device()
     fastest = str(compute_type("auto", device)).removeprefix("torch.")
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}; auto precision is {fastest}\n")
     print("| network | precision | ours, images/s | torchvision fp32 | ratio | memory, ours / theirs | losses |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for backbone, side, batch_size in CASES:
-        case = Case(backbone, side, batch_size, args.objects)
+    for backbone, side, batch_size in args.case or CASES:
+        case = Case(backbone, int(side), int(batch_size), args.objects)
         for precision in ("fp32",) if fastest == "float32" else ("fp32", "auto"):
-            print(_row(case, precision, *_by_turns(case, precision, args.steps)), flush=True)
+            print(_row(case, precision, *_measure(case, precision, args.steps)), flush=True)
 
 
 def _row(case: Case, precision: str, ours: dict, theirs: dict) -> str:
     ratios = [their_s / our_s for our_s, their_s in zip(ours["seconds"], theirs["seconds"], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    speeds = [case.batch_size / statistics.median(side["seconds"]) for side in (ours, theirs)]
+    speeds = [case.batch_size / statistics.median(measured["seconds"]) for measured in (ours, theirs)]
     cells = [
         f"{case.backbone}, {case.side} px, batch {case.batch_size}",
         precision,
@@ -77,36 +81,36 @@ def _row(case: Case, precision: str, ours: dict, theirs: dict) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _by_turns(case: Case, precision: str, steps: int) -> list[dict]:
-    """What each side measured: a step of one, then a step of the other, each in a process of its own."""
+def _measure(case: Case, precision: str, steps: int) -> list[dict]:
+    """The statistics of each trainer. Each runs in a process of its own, and they make their steps alternately."""
     spawn = multiprocessing.get_context("spawn")
     links = []
-    for side in SIDES:
-        here, there = spawn.Pipe()
-        spawn.Process(target=_work, args=(there, side, case, precision), daemon=True).start()
-        there.close()
-        links.append(here)
+    for trainer in TRAINERS:
+        link, link_of_trainer = spawn.Pipe()
+        spawn.Process(target=_work, args=(link_of_trainer, trainer, case, precision), daemon=True).start()
+        link_of_trainer.close()
+        links.append(link)
     for number in range(WARM_UP + steps):
         for link in links:
             link.send(number < WARM_UP)
             link.recv()
-    figures = []
-    # One after the other too, as the losses are still to be timed and an ending process is at work.
+    results = []
+    # One after the other, since each still times its losses and exiting takes processor time.
     for link in links:
         link.send(None)
-        figures.append(link.recv())
-    return figures
+        results.append(link.recv())
+    return results
 
 
-def _work(link: Connection, side: str, case: Case, precision: str) -> None:
-    """A step for each word that comes over the link, and the figures when None comes."""
+def _work(link: Connection, trainer: str, case: Case, precision: str) -> None:
+    """Make a step for each message (whether to leave it untimed); on None, send the statistics."""
     torch.manual_seed(0)
     device = best_device()
     images = torch.randint(0, 255, (case.batch_size, case.side, case.side, 3), dtype=torch.uint8)
     corner = torch.rand(case.batch_size, case.objects, 2) * case.side * 0.7
     boxes = torch.cat([corner, corner + 16 + torch.rand(case.batch_size, case.objects, 2) * case.side * 0.25], 2)
     labels = torch.randint(0, CLASSES, (case.batch_size, case.objects))
-    step, loss_share = (_ours if side == "ours" else _theirs)(case, precision, device, images, boxes, labels)
+    step, loss_share = (_ours if trainer == "ours" else _theirs)(case, precision, device, images, boxes, labels)
     seconds: list[float] = []
     while (warming_up := link.recv()) is not None:
         started = time.perf_counter()
@@ -120,7 +124,10 @@ def _work(link: Connection, side: str, case: Case, precision: str) -> None:
     link.send({"seconds": seconds, "megabytes": peak, "loss_share": loss_share(statistics.median(seconds))})
 
 
-def _ours(case: Case, precision: str, device, images: Tensor, boxes: Tensor, labels: Tensor):
+def _ours(
+    case: Case, precision: str, device: torch.device, images: Tensor, boxes: Tensor, labels: Tensor
+) -> tuple[Callable[[], object], Callable[[float], float]]:
+    """A function that makes a step, and one that returns the losses' share of a step of so many seconds."""
     keep_freed_memory()
     params = load_params()
     network = {"backbone": case.backbone, "frozen_stages": 2, "frozen_norm": True, "pyramid_width": 256}
@@ -135,18 +142,18 @@ def _ours(case: Case, precision: str, device, images: Tensor, boxes: Tensor, lab
     batch = Batch(images, list(boxes), list(labels), crowds, sizes, list(range(case.batch_size)))
 
     def loss_share(step_s: float) -> float:
-        """What losses, matching and anchors take of a step, forward and backward."""
+        """The share of anchors, matching and losses, forward and backward."""
         with torch.no_grad():
             logits, deltas = model(model.normalize(images.to(device)))
-        objects = [list(part.to(device)) for part in (boxes, labels)]
+        objects = [list(values.to(device)) for values in (boxes, labels)]
         times = []
         for _ in range(20):
             started = time.perf_counter()
             inputs = logits.detach().requires_grad_(), deltas.detach().requires_grad_()
             anchors = model.anchors(case.side, case.side)
             matched = match_images(anchors, objects[0])
-            found = DetectionLoss()(*inputs, anchors, matched, image_divisors(matched), *objects)
-            (found.classification + found.box).backward()
+            losses = DetectionLoss()(*inputs, anchors, matched, image_divisors(matched), *objects)
+            (losses.classification + losses.box).backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
@@ -155,7 +162,9 @@ def _ours(case: Case, precision: str, device, images: Tensor, boxes: Tensor, lab
     return lambda: train_step(learner, [batch]), loss_share
 
 
-def _theirs(case: Case, precision: str, device, images: Tensor, boxes: Tensor, labels: Tensor):
+def _theirs(
+    case: Case, precision: str, device: torch.device, images: Tensor, boxes: Tensor, labels: Tensor
+) -> tuple[Callable[[], object], Callable[[float], float]]:
     detection = torchvision.models.detection
     backbone = detection.backbone_utils.resnet_fpn_backbone(
         backbone_name=case.backbone,
@@ -167,7 +176,7 @@ def _theirs(case: Case, precision: str, device, images: Tensor, boxes: Tensor, l
     model = detection.RetinaNet(backbone, CLASSES, min_size=case.side, max_size=case.side).to(device).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=0.001, momentum=0.9, weight_decay=1e-4)
-    # As its transforms end: channels first, 0 to 1.
+    # Its transforms return channels first, in 0..1.
     inputs = list((images.permute(0, 3, 1, 2).contiguous().float() / 255).to(device))
     targets = [{"boxes": b.to(device), "labels": x.to(device)} for b, x in zip(boxes, labels, strict=True)]
 

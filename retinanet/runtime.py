@@ -1,4 +1,4 @@
-"""What the stages ask of the machine: device and memory."""
+"""The device, and how memory is allocated."""
 
 import ctypes
 import platform
@@ -10,9 +10,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors for the next step's, instead of a page fault for each page again.
+    """Let glibc keep the memory of freed tensors for the next step, instead of a page fault for every page.
 
-    A third of a step on two cores was page faults. Does nothing where the C library is another.
+    Page faults took a third of a training step on two cores. With another C library this does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -21,5 +21,5 @@ def keep_freed_memory() -> None:
 
 
 def best_device() -> torch.device:
-    """The GPU of this process where there is one."""
+    """This process's GPU, or the CPU if there is none."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

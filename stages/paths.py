@@ -4,7 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 
-# Caches, kept beside the repository's data and in none of DVC's outputs.
+# Caches in the repository's folder; none is an output of DVC's.
 CACHE = Path(".cache")
 DOWNLOAD_CACHE = CACHE / "downloads"
 IMAGE_CACHE = CACHE / "images"

@@ -1,1 +1,1 @@
-"""Checks of data and model before training starts."""
+"""Checks of data and network before training."""

@@ -1,4 +1,4 @@
-"""Anchors proposed for the prepared data, told beside the present ones."""
+"""Propose anchors for the prepared data and compare them with the current ones."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from retinanet.images.preprocess import InputSize
 
 
 class Proposal(NamedTuple):
-    """present and fitted anchors, and what each reaches by class."""
+    """The current and the fitted anchors, and the coverage of each by class."""
 
     present: AnchorSettings
     fitted: AnchorSettings
@@ -20,37 +20,40 @@ class Proposal(NamedTuple):
 
 
 def propose_anchors(train: Path, anchors: AnchorSettings, input_size: InputSize) -> Proposal:
-    """Fit anchors to the split file's boxes. Raises AnnotationError."""
+    """Fit anchors to the boxes of the split file `train`. Raises AnnotationError."""
     dataset = read_coco(train)
     boxes = training_boxes(dataset, input_size)
     fitted = fit_anchors(boxes, anchors)
-    reached = [coverage_by_class(best_ious(boxes, one), boxes.labels, dataset.class_names) for one in (anchors, fitted)]
-    return Proposal(anchors, fitted, *reached)
+    coverage = [
+        coverage_by_class(best_ious(boxes, settings), boxes.labels, dataset.class_names)
+        for settings in (anchors, fitted)
+    ]
+    return Proposal(anchors, fitted, *coverage)
 
 
 def proposal_text(proposal: Proposal) -> str:
-    """A table of the share of each class that anchors reach, now and then, and the settings."""
+    """A table of the share of each class's objects that anchors cover, and the proposed settings."""
     key = f"IoU {THRESHOLDS[0]}"
     width = max(map(len, proposal.present_coverage), default=0)
-    lines = [f"share of the training objects that an anchor reaches with {key}, now and as proposed:"]
+    lines = [f"share of training objects that an anchor covers with {key}, now and as proposed:"]
     for name, present in proposal.present_coverage.items():
-        then = proposal.fitted_coverage[name][key]
-        lines.append(f"  {name:{width}}  {present[key]:7.1%}  {then:7.1%}  of {present['boxes']}")
+        fitted = proposal.fitted_coverage[name][key]
+        lines.append(f"  {name:{width}}  {present[key]:7.1%}  {fitted:7.1%}  of {present['boxes']}")
     if proposal.fitted == proposal.present:
-        return "\n".join([*lines, "no other sizes and ratios are clearly better: nothing to change"])
+        return "\n".join([*lines, "no other sizes and ratios are clearly better; nothing to change"])
     for name, values in _changed(proposal).items():
         lines.append(f"{name}: {values}")
     return "\n".join(lines)
 
 
 def write_proposal(proposal: Proposal, params: Path) -> None:
-    """Put the fitted sizes and ratios into the params file. Raises ParamsError."""
+    """Write the fitted sizes and ratios into the params file. Raises ParamsError."""
     write_params(params, _changed(proposal))
 
 
 def _changed(proposal: Proposal) -> dict[str, list[float]]:
-    whole = {"sizes": proposal.fitted.sizes, "ratios": proposal.fitted.ratios}
+    fitted = {"sizes": proposal.fitted.sizes, "ratios": proposal.fitted.ratios}
     return {
         f"model.anchors.{name}": [int(value) if value == int(value) and name == "sizes" else value for value in values]
-        for name, values in whole.items()
+        for name, values in fitted.items()
     }

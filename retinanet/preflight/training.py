@@ -1,7 +1,8 @@
-"""Before hours are spent: does the network learn one batch by heart, and which learning rates make it learn at all."""
+"""Checks before a long training: can the network overfit one batch, and which learning rates work."""
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +23,14 @@ from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.step import Learner, NotFiniteError, train_step
 
-LOWEST, HIGHEST = 1e-6, 1.0  # learning rates that are tried
-BLOWN_UP = 3  # times the best loss
-# The loss is least where learning is about to break down; a tenth of that rate is safe (fast.ai's rule).
+MIN_RATE, MAX_RATE = 1e-6, 1.0
+DIVERGED = 3  # times the lowest loss
+# The loss is lowest just before training diverges; a tenth of that rate is safe (fast.ai's rule).
 SAFETY = 10
 
 
 class OverfitResult(NamedTuple):
-    """What came of training on the same few images again and again; AP50 is on those images."""
+    """The result of training on one batch again and again; ap50 is measured on the batch's images, given by name."""
 
     images: list[str]
     first_loss: float
@@ -38,7 +39,7 @@ class OverfitResult(NamedTuple):
 
 
 class RangeTest(NamedTuple):
-    """Learning rates in rising order with the smoothed loss at each, and the one to take."""
+    """Learning rates in ascending order, the smoothed loss at each, and the rate to use."""
 
     rates: list[float]
     losses: list[float]
@@ -55,7 +56,7 @@ def overfit_batch(
     device: torch.device,
     steps: int,
 ) -> OverfitResult:
-    """Train on one batch alone, without augmentation. Raises TrainingError when nothing has objects."""
+    """Train on one batch for `steps` steps, without augmentation. Raises TrainingError if no image has an object."""
     rows = _rows_with_objects(dataset, settings.batch_size)
     samples = [EvaluationImages(dataset, root, input_size)[row] for row in rows]
     size = -(-len(samples) // _micro_batches(runtime))
@@ -65,12 +66,13 @@ def overfit_batch(
     learner = _learner(model, dataset, settings, steps, device, plain)
     model.train()
     losses = [
-        train_step(learner, micro_batches)[0].item() for _ in tqdm(range(steps), "by heart", disable=None, leave=False)
+        train_step(learner, micro_batches)[0].item()
+        for _ in tqdm(range(steps), "overfitting", disable=None, leave=False)
     ]
-    chosen = tuple(dataset.images[row] for row in rows)
-    few = CocoDataset(chosen, dataset.class_names, dataset.category_ids, {p.id: dataset.objects[p.id] for p in chosen})
-    found = validate(model, few, root, input_size, STANDARD_DECODING, workers=0)
-    return OverfitResult([p.file_name for p in chosen], losses[0], losses[-1], coco_metrics(few, found.results)["AP50"])
+    batch_set = replace(dataset, images=tuple(dataset.images[row] for row in rows))
+    validation = validate(model, batch_set, root, input_size, STANDARD_DECODING, workers=0)
+    ap50 = coco_metrics(batch_set, validation.results)["AP50"]
+    return OverfitResult([image.file_name for image in batch_set.images], losses[0], losses[-1], ap50)
 
 
 def lr_range_test(
@@ -83,9 +85,9 @@ def lr_range_test(
     device: torch.device,
     steps: int,
 ) -> RangeTest:
-    """Train with a rate that rises from step to step until the loss blows up (Smith 2015).
+    """Train with a learning rate that rises with each step until the loss diverges (Smith 2015).
 
-    Rates are what train.learning_rate would say. Raises TrainingError where the first step is not finite already.
+    Rates are values of train.learning_rate. Raises TrainingError if the first step's loss is not finite.
     """
     rising = {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0}
     learner = _learner(model, dataset, settings, steps, device, rising)
@@ -95,7 +97,11 @@ def lr_range_test(
     model.train()
     batches = _batches(model, dataset, root, settings, runtime, input_size)
     for rate, micro_batches in tqdm(
-        zip(np.geomspace(LOWEST, HIGHEST, steps), batches, strict=False), "rates", steps, disable=None, leave=False
+        zip(np.geomspace(MIN_RATE, MAX_RATE, steps), batches, strict=False),
+        "learning rates",
+        steps,
+        disable=None,
+        leave=False,
     ):
         for group, factor in zip(learner.optimizer.param_groups, relative, strict=True):
             group["lr"] = rate * factor
@@ -103,12 +109,12 @@ def lr_range_test(
             loss = train_step(learner, micro_batches)[0].item()
         except NotFiniteError as error:
             if not losses:
-                raise TrainingError(f"the loss is no number before anything is learned: {error}") from error
+                raise TrainingError(f"the loss is not finite at the first step: {error}") from error
             break
         rates.append(float(rate))
         losses.append(loss)
         smooth = _smoothed(losses)
-        if len(smooth) > 5 and smooth[-1] > BLOWN_UP * min(smooth):
+        if len(smooth) > 5 and smooth[-1] > DIVERGED * min(smooth):
             break
     smooth = _smoothed(losses)
     return RangeTest(rates, smooth, rates[int(np.argmin(smooth))] / SAFETY)
@@ -122,7 +128,7 @@ def _learner(
 
 
 def _micro_batches(runtime: Runtime) -> int:
-    """In how many parts one process computes what training computes in several, and in parts of each."""
+    """The micro-batches of a batch in this one process, of the size that training has in each of its processes."""
     return runtime.accumulation_steps * runtime.processes
 
 
@@ -136,7 +142,7 @@ def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
 def _batches(
     model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, runtime: Runtime, input_size: InputSize
 ) -> Iterator[list[Batch]]:
-    """The parts of one step after the other's."""
+    """The micro-batches of each step."""
     padding = padding_color(model.backbone.mean)
     side = input_size.short_side
     augmentation = Augmentation(settings.augment, *input_size, padding)
@@ -149,7 +155,7 @@ def _batches(
 
 
 def _smoothed(losses: Sequence[float], weight: float = 0.8) -> list[float]:
-    """An exponential mean without the bias of its start."""
+    """An exponential moving average, corrected for its start at zero."""
     mean, out = 0.0, []
     for number, loss in enumerate(losses, start=1):
         mean = weight * mean + (1 - weight) * loss

@@ -1,1 +1,1 @@
-"""The loop that fits a network; knows nothing of MLflow."""
+"""The training loop; it yields epochs and knows nothing of MLflow."""

@@ -1,11 +1,8 @@
-"""Where training stands, on disk, so that an interrupted one goes on as if nothing had happened."""
+"""Checkpoints from which an interrupted training resumes."""
 
-import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,89 +12,90 @@ import torch
 from retinanet.errors import TrainingError
 from retinanet.files import sha256_of
 
-KEPT = 2
-OLD_DAYS = 7
-
-
-def fingerprint(settings: dict, files: Iterable[Path], weights: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that change with the settings (JSON values), the content of the files or the first weights.
-
-    These tell what a name in the settings stood for: an alias moves, and a host that was away comes back. Files go by
-    their names and their folders', so that a copy of the repository elsewhere has the same.
-    """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in sorted(files):
-        name = f"{path.absolute().parent.name}/{path.name}"
-        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    for name, tensor in weights.items():
-        digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+KEPT_CHECKPOINTS = 2
+MAX_AGE_DAYS = 7
 
 
 def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
-    """Take the folder for this process until it ends. Raises TrainingError when another keeps it.
+    """Lock the folder for this process. Raises TrainingError if another process holds the lock after wait_s seconds.
 
-    One whose `dvc` was killed needs a moment to notice and to save where it stands.
+    A trainer whose `dvc` was killed needs a moment to notice and to save its state.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock", timeout=wait_s)
     try:
         lock.acquire()
-    except FileNotFoundError:  # the other has ended, and taken the folder with it
+    except FileNotFoundError:  # the other training has finished and removed the folder
         return lock_folder(folder, wait_s)
     except filelock.Timeout as error:
         raise TrainingError(
-            f"{folder}: another training with the same settings and data runs here; wait for it"
+            f"{folder}: another training with the same settings and data is running; wait for it"
         ) from error
     return lock
 
 
-def discard_old(folder: Path, days: float = OLD_DAYS) -> tuple[list[str], list[str]]:
-    """What other trainings left beside the folder, of other settings, data, code or first weights, by name.
-
-    First those that nobody has touched for some days, which are removed, then the others.
-    """
-    discarded, others = [], []
-    for other in sorted({checkpoint.parent for checkpoint in folder.parent.glob("*/step-*.pt")} - {folder}):
-        age = time.time() - max(path.stat().st_mtime for path in (other, *other.iterdir()))
-        if age > days * 86400:
-            shutil.rmtree(other, ignore_errors=True)
-            discarded.append(other.name)
-        else:
-            others.append(other.name)
-    return discarded, others
-
-
 def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:
-    """Write the state after so many steps whole or not at all, and keep the one before it.
+    """Write the state after `position` steps atomically, and remove all older checkpoints but one.
 
-    On a full disk that is said, and the one before goes on to serve.
+    If it cannot be written, as on a full disk, a line is printed and the previous checkpoints stay.
     """
     path = folder / f"step-{position:08d}.pt"
-    micro_batch = path.with_suffix(".part")
+    incomplete = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with micro_batch.open("wb") as file:
+        with incomplete.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         # torch.load does not notice a flipped bit; a hash does.
-        path.with_suffix(".sha256").write_text(sha256_of(micro_batch))
-        micro_batch.rename(path)
+        path.with_suffix(".sha256").write_text(sha256_of(incomplete))
+        incomplete.rename(path)
     except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
-        micro_batch.unlink(missing_ok=True)
-        print(f"{path} could not be saved ({' '.join(str(error).split())[:200]}); the one before it serves")
+        incomplete.unlink(missing_ok=True)
+        print(f"{path} could not be saved ({' '.join(str(error).split())[:200]}); the previous checkpoint is kept")
         return
-    for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
+    for old in sorted(folder.glob("step-*.pt"))[:-KEPT_CHECKPOINTS]:
         old.unlink()
         old.with_suffix(".sha256").unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest state that is intact, or None."""
+    """Load the newest intact checkpoint; None if there is none."""
     for path in sorted(folder.glob("step-*.pt"), reverse=True):
         recorded = path.with_suffix(".sha256")
         if recorded.exists() and recorded.read_text() == sha256_of(path):
             return torch.load(path, map_location="cpu", weights_only=True)
-        print(f"{path} is damaged; using the one before it")
+        print(f"{path} is damaged; using the previous checkpoint")
     return None
+
+
+def discard_old(folder: Path, days: float = MAX_AGE_DAYS) -> tuple[list[str], list[str]]:
+    """Remove the folders beside `folder` that no training has written to for some days.
+
+    Returns the names of the removed folders, and of the others that hold a checkpoint. A folder that another training
+    has locked is in neither.
+    """
+    discarded, others = [], []
+    for other in sorted(path for path in folder.parent.iterdir() if path.is_dir() and path != folder):
+        written = _last_written(other)  # before locking, which creates a file
+        try:
+            with filelock.FileLock(other / "lock", timeout=0):
+                if time.time() - written > days * 86400:
+                    shutil.rmtree(other, ignore_errors=True)
+                    discarded.append(other.name)
+                elif any(other.glob("step-*.pt")):
+                    others.append(other.name)
+        except (filelock.Timeout, FileNotFoundError):  # in use, or removed by the training that has finished
+            continue
+    return discarded, others
+
+
+def _last_written(folder: Path) -> float:
+    """The latest modification time, in seconds, of the folder's files, or its own if it has none."""
+    times = []
+    for path in [*folder.glob("*"), folder]:
+        try:
+            times.append(path.stat().st_mtime)
+        except FileNotFoundError:  # a running training renames and removes files
+            continue
+    return max(times, default=time.time())

@@ -1,4 +1,4 @@
-"""Where a step's numbers stop being finite."""
+"""Losses and gradients of a single step, to find where they stop being finite."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from retinanet.training.step import Learner, Targets
 
 
 class StepDiagnosis(NamedTuple):
-    """Where a step's numbers stop being finite: losses by level, gradient norms by part of the network."""
+    """(classification, box) losses by pyramid level, and gradient norms by part of the network."""
 
     losses: dict[str, tuple[float, float]]
     gradient_norms: dict[str, float]
 
 
 def diagnose_step(learner: Learner, micro_batches: Sequence[Batch]) -> StepDiagnosis:
-    """Look into a step without making it: (classification, box) loss of each level, gradient norm of each part."""
+    """Compute the losses and gradients of a step without making it."""
     learner.optimizer.zero_grad(set_to_none=True)
     by_level: dict[str, tuple[float, float]] = {}
     with torch.enable_grad():
@@ -29,8 +29,8 @@ def diagnose_step(learner: Learner, micro_batches: Sequence[Batch]) -> StepDiagn
             loss = torch.zeros((), device=learner.device)
             for number, level in enumerate(zip(logits.split(sizes, 1), deltas.split(sizes, 1), strict=True)):
                 name = f"P{FIRST_LEVEL + number}"
-                of_level = Targets(anchors[number], matched[number], targets.divisors)
-                losses = learner.compute_losses(*level, of_level, micro_batch)
+                level_targets = Targets(anchors[number], matched[number], targets.divisors)
+                losses = learner.compute_losses(*level, level_targets, micro_batch)
                 loss = loss + learner.loss.total(losses) / len(micro_batches)
                 classification, box = by_level.get(name, (0.0, 0.0))
                 classification += losses.classification.item() / len(micro_batches)

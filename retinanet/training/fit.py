@@ -33,10 +33,7 @@ from retinanet.training.step import STEP_METRICS, Learner, NotFiniteError, train
 
 
 class Epoch(NamedTuple):
-    """As many steps as a pass over the training images takes.
-
-    number counts from 1; metrics by name; weights are those to deploy.
-    """
+    """One epoch, counted from 1: its metrics by name, and the weights to deploy after it."""
 
     number: int
     metrics: dict[str, float]
@@ -45,7 +42,7 @@ class Epoch(NamedTuple):
 
 
 class TrainingSets(NamedTuple):
-    """What is trained on, what decides which epoch is best, and the folder that file names start from."""
+    """The images to train on, those that decide which epoch is best, and the folder of their file names."""
 
     train: CocoDataset
     val: CocoDataset
@@ -53,15 +50,32 @@ class TrainingSets(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """How far training is: epochs done, steps done of the next one, the sums of their figures and the seconds that
-    they took, the best AP on val and the validations since."""
+    """The progress of training, as a checkpoint holds it.
+
+    epoch is the number of finished epochs. Of the epoch in progress: steps made (`step`), steps whose gradients
+    overflowed (`skipped`), the sums of STEP_METRICS and the seconds. best is the best AP on val.
+    """
 
     epoch: int = 0
     step: int = 0
+    skipped: int = 0
     sums: tuple[float, ...] = (0.0,) * len(STEP_METRICS)
     seconds: float = 0.0
     best: float = -math.inf
-    validations_since: int = 0
+    validations_since_best: int = 0
+
+
+class _Loop(NamedTuple):
+    """What stays the same from step to step."""
+
+    learner: Learner
+    loader: DataLoader
+    batches: EpochBatches
+    sets: TrainingSets
+    settings: Train
+    runtime: Runtime
+    folder: Path
+    stop: StopSignal
 
 
 def fit(
@@ -75,73 +89,124 @@ def fit(
     cache: Path | None = None,
     stop: StopSignal | None = None,
 ) -> Iterator[Epoch]:
-    """Train, and yield each epoch when it is done; go on from the last checkpoint found in `folder`.
+    """Train, and yield each epoch when it is finished; resume from the newest checkpoint in `folder`.
 
-    Epochs that an earlier process finished are not yielded again. cache is the folder of decoded images, if they are
-    kept. On a signal that `stop` caught, the state is saved and the process exits with 128 + the signal's number.
-    Raises TrainingError if the loss is not finite.
+    Epochs that an earlier process finished are not yielded again. The epoch with the highest AP on val is the best, the
+    latest of equals. Training stops early after settings.patience validations in a row whose AP is not higher than all
+    before; an equal AP is not higher. cache is the folder of decoded images, or None for no cache.
+
+    On a signal that `stop` caught, a checkpoint is saved and the process exits with code 128 + the signal's number.
+    Raises TrainingError if a loss is not finite.
     """
-    here = distributed.world()
-    stop = stop or StopSignal(())
     loader, batches = _loader(model, sets, settings, runtime, input_size, device, cache)
     learner = Learner(model, settings, settings.epochs * batches.steps, device, sets.train.class_names)
-    train_state = _resume(folder, learner)
-
-    def save(reached: TrainState) -> None:
-        if here.rank == 0:
-            position = reached.epoch * batches.steps + reached.step
-            save_checkpoint(folder, position, {"learner": learner.state_dict(), "train_state": list(reached)})
-
-    while train_state.epoch < settings.epochs and not _gave_up(train_state, settings):
-        number = train_state.epoch + 1
-        batches.epoch, batches.first = number, train_state.step
-        ended = saved = time.monotonic()
-        model.train()
-        name = f"epoch {number}/{settings.epochs}"
-        quiet = True if here.rank else None
-        bar = tqdm(desc=name, initial=train_state.step, total=batches.steps, unit="step", disable=quiet, leave=False)
-        micro_batches = batches_of(loader)
-        while train_state.step < batches.steps:
-            # Whatever the network draws at random (dropout, stochastic depth) follows from the step as well. torch
-            # takes seeds of 64 bits.
-            drawn = ((settings.seed * 10_007 + number) * 1_000_003 + train_state.step) * 101 + here.rank
-            torch.manual_seed(drawn % 2**63)
-            batch = list(islice(micro_batches, runtime.accumulation_steps))
-            try:
-                step_metrics = train_step(learner, batch)
-            except NotFiniteError as error:
-                raise _not_finite(
-                    f"epoch {number}, step {train_state.step}", error, learner, sets.train, folder
-                ) from error
-            sums = tuple(a + b for a, b in zip(train_state.sums, step_metrics.tolist(), strict=True))
-            began, ended = ended, time.monotonic()
-            train_state = train_state._replace(
-                step=train_state.step + 1, sums=sums, seconds=train_state.seconds + ended - began
-            )
-            bar.update()
-            if signal := distributed.all_reduce_max(stop.number):
-                save(train_state)
-                raise SystemExit(128 + signal)
-            if time.monotonic() - saved > runtime.checkpoint_minutes * 60:
-                save(train_state)
-                saved = time.monotonic()
-        bar.close()
-        metrics = {name: value / batches.steps for name, value in zip(STEP_METRICS, train_state.sums, strict=True)}
-        metrics |= {
-            "learning_rate": float(learner.schedule.get_last_lr()[-1]),
-            "images_per_second": batches.steps * settings.batch_size / train_state.seconds,
-        }
-        is_best, best, since = False, train_state.best, train_state.validations_since
+    loop = _Loop(learner, loader, batches, sets, settings, runtime, folder, stop or StopSignal(()))
+    state = _resume(folder, learner)
+    while state.epoch < settings.epochs and not _is_out_of_patience(state, settings):
+        number = state.epoch + 1
+        state = _train_epoch(loop, state)
+        trained = time.monotonic()
+        metrics = _training_metrics(loop, state)
+        is_best, best, since_best = False, state.best, state.validations_since_best
         if number % settings.validate_every == 0 or number == settings.epochs:
-            with stop.at_once(partial(save, train_state)):
-                metrics |= _validation_metrics(learner, sets, input_size, runtime)
-            is_best = metrics["val/AP"] >= best
-            best, since = (metrics["val/AP"], 0) if is_best else (best, since + 1)
-        metrics["seconds"] = train_state.seconds + time.monotonic() - ended
+            with loop.stop.at_once(partial(_save, loop, state)):
+                metrics |= _validation_metrics(loop, input_size)
+            ap = metrics["val/AP"]
+            is_best, since_best = ap >= best, 0 if ap > best else since_best + 1
+            best = max(best, ap)
+        metrics["seconds"] = state.seconds + time.monotonic() - trained
         yield Epoch(number, metrics, is_best, learner.deployed.state_dict())
-        # After the caller kept what it wants of the epoch: a crash between the two repeats its end, losing nothing.
-        train_state = TrainState(epoch=number, best=best, validations_since=since)
-        save(train_state)
+        # After the caller has stored the epoch: a crash in between repeats its end and loses nothing.
+        state = TrainState(epoch=number, best=best, validations_since_best=since_best)
+        _save(loop, state)
+
+
+def _train_epoch(loop: _Loop, state: TrainState) -> TrainState:
+    """Make the epoch's remaining steps."""
+    learner, steps, rank = loop.learner, loop.batches.steps, distributed.world().rank
+    number = state.epoch + 1
+    loop.batches.epoch, loop.batches.first = number, state.step
+    ended = saved = time.monotonic()
+    learner.model.train()
+    name = f"epoch {number}/{loop.settings.epochs}"
+    bar = tqdm(desc=name, initial=state.step, total=steps, unit="step", disable=True if rank else None, leave=False)
+    micro_batches = batches_of(loop.loader)
+    while state.step < steps:
+        # Dropout and stochastic depth follow from the step, too. torch takes seeds of 64 bits.
+        seed = ((loop.settings.seed * 10_007 + number) * 1_000_003 + state.step) * 101 + rank
+        torch.manual_seed(seed % 2**63)
+        try:
+            step_metrics = train_step(learner, list(islice(micro_batches, loop.runtime.accumulation_steps)))
+        except NotFiniteError as error:
+            raise _not_finite(f"epoch {number}, step {state.step}", error, loop) from error
+        began, ended = ended, time.monotonic()
+        state = _add_step(state, step_metrics.tolist(), ended - began)
+        bar.update()
+        if signal := distributed.all_reduce_max(loop.stop.number):
+            _save(loop, state)
+            raise SystemExit(128 + signal)
+        if time.monotonic() - saved > loop.runtime.checkpoint_minutes * 60:
+            _save(loop, state)
+            saved = time.monotonic()
+    bar.close()
+    return state
+
+
+def _add_step(state: TrainState, step_metrics: list[float], seconds: float) -> TrainState:
+    *losses, norm = step_metrics
+    skipped = math.isnan(norm)
+    sums = tuple(a + b for a, b in zip(state.sums, (*losses, 0.0 if skipped else norm), strict=True))
+    return state._replace(
+        step=state.step + 1, skipped=state.skipped + skipped, sums=sums, seconds=state.seconds + seconds
+    )
+
+
+def _training_metrics(loop: _Loop, state: TrainState) -> dict[str, float]:
+    """Means over the epoch's steps; of the gradient norm, over those that were not skipped."""
+    *losses, norm = state.sums
+    metrics = {name: loss / state.step for name, loss in zip(STEP_METRICS, losses, strict=False)}
+    if state.skipped < state.step:
+        metrics[STEP_METRICS[-1]] = norm / (state.step - state.skipped)
+    return metrics | {
+        "learning_rate": float(loop.learner.schedule.get_last_lr()[-1]),
+        "images_per_second": state.step * loop.settings.batch_size / state.seconds,
+    }
+
+
+def _validation_metrics(loop: _Loop, input_size: InputSize) -> dict[str, float]:
+    # The averaged weights are on the device, too.
+    network = loop.learner.deployed.to(loop.learner.device)
+    loss = replace(loop.learner.loss, class_weights=None)
+    val = loop.sets.val
+    validation = validate(network, val, loop.sets.root, input_size, STANDARD_DECODING, loss, loop.runtime.workers)
+    return {
+        "val/classification_loss": validation.classification_loss,
+        "val/box_loss": validation.box_loss,
+        **{f"val/{name}": value for name, value in coco_metrics(val, validation.results).items()},
+    }
+
+
+def _is_out_of_patience(state: TrainState, settings: Train) -> bool:
+    return bool(settings.patience) and state.validations_since_best >= settings.patience
+
+
+def _save(loop: _Loop, state: TrainState) -> None:
+    if distributed.world().rank == 0:
+        position = state.epoch * loop.batches.steps + state.step
+        content = {"learner": loop.learner.state_dict(), "train_state": state._asdict()}
+        save_checkpoint(loop.folder, position, content)
+
+
+def _resume(folder: Path, learner: Learner) -> TrainState:
+    content = load_checkpoint(folder)
+    if content is None:
+        return TrainState()
+    learner.load_state_dict(content["learner"])
+    state = TrainState(**content["train_state"])
+    position = f"epoch {state.epoch}" + (f" and {state.step} steps" if state.step else "")
+    if distributed.world().rank == 0:
+        print(f"train: resuming after {position}, from {folder}", flush=True)
+    return state
 
 
 def _loader(
@@ -157,70 +222,28 @@ def _loader(
     padding = padding_color(model.backbone.mean)
     side = input_size.short_side
     augmentation = Augmentation(settings.augment, side, input_size.long_side, padding)
-    image_cache = ImageCache(cache) if cache else None
-    images = TrainingImages(sets.train, sets.root, augmentation, settings.seed, image_cache)
+    images = TrainingImages(sets.train, sets.root, augmentation, settings.seed, ImageCache(cache) if cache else None)
     canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
     if settings.augment.multi_scale == [1.0]:
         canvases = [side]
     batches = EpochBatches(
         len(images), settings.batch_size, settings.seed, canvases, runtime.accumulation_steps, here.rank, here.size
     )
-    loader = loader_of(
-        images,
-        runtime.workers,
-        padding,
-        batch_sampler=batches,
-        persistent_workers=runtime.workers > 0,
-        pin_memory=device.type == "cuda",
-    )
+    keep, pin = runtime.workers > 0, device.type == "cuda"
+    loader = loader_of(images, runtime.workers, padding, batch_sampler=batches, persistent_workers=keep, pin_memory=pin)
     return loader, batches
 
 
-def _not_finite(
-    where: str, error: NotFiniteError, learner: Learner, dataset: CocoDataset, folder: Path
-) -> TrainingError:
-    """What to tell of a step that failed, which is kept with the parts of all processes."""
+def _not_finite(position: str, error: NotFiniteError, loop: _Loop) -> TrainingError:
+    """The error of a step that is not finite; the micro-batches of all processes are kept for `replay-step`."""
     micro_batches = distributed.all_gather(list(error.micro_batches))
-    kept = folder / "failed-step.pt"
+    path = loop.folder / "failed-step.pt"
     if distributed.world().rank == 0:
-        keep_step(kept, learner, micro_batches)
-    # One that ends takes the others along.
-    distributed.barrier()
-    names = {image.id: image.file_name for image in dataset.images}
+        keep_step(path, loop.learner, micro_batches)
+    distributed.barrier()  # a process that ends takes the others along
+    names = {image.id: image.file_name for image in loop.sets.train.images}
     images = ", ".join(names[image_id] for micro_batch in micro_batches for image_id in micro_batch.image_ids)
     return TrainingError(
-        f"{where}: {error} on {images}; kept: `retinanet replay-step {kept}` shows the losses by level and the "
-        "gradients; lower train.learning_rate or set train.precision: fp32"
+        f"{position}: {error} on {images}; `retinanet replay-step {path}` shows the losses by level and the gradients "
+        "of this step; lower train.learning_rate or set train.precision: fp32"
     )
-
-
-def _gave_up(train_state: TrainState, settings: Train) -> bool:
-    return bool(settings.patience) and train_state.validations_since >= settings.patience
-
-
-def _validation_metrics(
-    learner: Learner, sets: TrainingSets, input_size: InputSize, runtime: Runtime
-) -> dict[str, float]:
-    # The averaged weights are on the device, too.
-    network = learner.deployed.to(learner.device)
-    loss = replace(learner.loss, class_weights=None)
-    found = validate(network, sets.val, sets.root, input_size, STANDARD_DECODING, loss, runtime.workers)
-    metrics = coco_metrics(sets.val, found.results)
-    return {
-        "val/classification_loss": found.classification_loss,
-        "val/box_loss": found.box_loss,
-        **{f"val/{name}": value for name, value in metrics.items()},
-    }
-
-
-def _resume(folder: Path, learner: Learner) -> TrainState:
-    state = load_checkpoint(folder)
-    if state is None:
-        return TrainState()
-    learner.load_state_dict(state["learner"])
-    train_state = TrainState(*state["train_state"])
-    epoch, step = train_state.epoch, train_state.step
-    where = f"epoch {epoch}" + (f" and {step} steps" if step else "")
-    if distributed.world().rank == 0:
-        print(f"train: going on after {where}, from {folder}", flush=True)
-    return train_state._replace(sums=tuple(train_state.sums))

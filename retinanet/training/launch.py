@@ -7,12 +7,12 @@ import uuid
 
 
 def launch(module: str, processes: int) -> int:
-    """Run `python -m module` in so many processes under torchrun, and return the exit code of the first that failed."""
+    """Run `python -m module` in several processes under torchrun; returns the exit code of the first to fail, or 0."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # The process that failed has said why; torchrun would say it again with tracebacks of its own.
+    # The process that failed prints its error; torchrun would add tracebacks of its own.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     config = LaunchConfig(

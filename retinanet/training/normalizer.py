@@ -1,4 +1,4 @@
-"""What the losses of a step are divided by, and how much each class counts."""
+"""The divisors of a step's losses, and class weights."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,11 @@ from retinanet.losses.detection import count_foreground, image_divisors
 
 
 class Normalizer:
-    """Divisors of a step's losses, the same for its images in whatever parts and processes they come.
+    """Divisors of a step's losses, which do not depend on how the batch is split into micro-batches and processes.
 
-    "image" is torchvision's; "batch" the foreground of the whole step, each image's at least 1; "moving" the average
-    of this over the steps, as detectron2 does it: 0.9 of what it was, from 100, an image without objects counting 0.
+    kind "image" divides by each image's foreground anchors, like torchvision; "batch" by those of the step, at least 1
+    for each image; "moving" by their moving average over the steps, like detectron2: it starts at 100, decays by 0.9,
+    and an image without objects counts 0.
     """
 
     def __init__(self, kind: str):
@@ -23,18 +24,22 @@ class Normalizer:
         self.average = self._next = torch.tensor(100.0)
 
     def divisors(self, matched: Sequence[Tensor]) -> list[Tensor]:
-        """(N,) for each part's (N, R). Each process must call; what the losses come to is then averaged over all."""
+        """(N,) for each micro-batch's matched (N, R); every process must call it.
+
+        The losses are to be averaged over the micro-batches and processes.
+        """
         if self.kind == "image":
-            return [image_divisors(of_micro_batch) for of_micro_batch in matched]
-        found = torch.cat([count_foreground(of_micro_batch) for of_micro_batch in matched])
-        count = distributed.all_reduce_sum((found if self.kind == "moving" else found.clamp(min=1)).sum()).clamp(min=1)
+            return [image_divisors(micro_batch) for micro_batch in matched]
+        counts = torch.cat([count_foreground(micro_batch) for micro_batch in matched])
+        counts = counts if self.kind == "moving" else counts.clamp(min=1)
+        count = distributed.all_reduce_sum(counts.sum()).clamp(min=1)
         if self.kind == "moving":
             count = self._next = 0.9 * self.average.to(count.device) + 0.1 * count
         share = count / (len(matched) * distributed.world().size)
-        return [share.expand(len(of_micro_batch)) for of_micro_batch in matched]
+        return [share.expand(len(micro_batch)) for micro_batch in matched]
 
     def advance(self) -> None:
-        """The step of the last divisors was made: the next average goes on from it."""
+        """Keep the moving average that the last divisors came from, once their step is made."""
         self.average = self._next
 
     def state_dict(self) -> dict:
@@ -45,10 +50,13 @@ class Normalizer:
 
 
 def class_weights(weights: Mapping[str, float], class_names: Sequence[str]) -> Tensor | None:
-    """(K,) weights in the order of the classes, 1 where none is named; None for no weights. Raises ParamsError."""
+    """(K,) weights in the order of the classes, 1 for a class without one; None if there are none.
+
+    Raises ParamsError for a class that the data does not have.
+    """
     for name in weights:
         if name not in class_names:
-            near = difflib.get_close_matches(name, class_names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the classes are {', '.join(class_names)}"
+            nearest = difflib.get_close_matches(name, class_names, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"the classes are {', '.join(class_names)}"
             raise ParamsError(f"train.class_weights: the data has no class {name!r}; {hint}")
     return torch.tensor([float(weights.get(name, 1)) for name in class_names]) if weights else None

@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule, averaged weights and numeric precision."""
+"""Optimizer, learning-rate schedule, averaged weights, precision and memory format."""
 
 import math
 from collections.abc import Callable
@@ -18,8 +18,10 @@ Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 def build_optimizer(
     model: RetinaNet, kind: str, learning_rate: float, backbone_lr_multiplier: float, weight_decay: float
 ) -> Optimizer:
-    """SGD (momentum 0.9) or AdamW. Norms and biases do not decay; the backbone learns at learning_rate times
-    backbone_lr_multiplier."""
+    """Build SGD (momentum 0.9) or AdamW over the trainable parameters.
+
+    The backbone's learning rate is learning_rate * backbone_lr_multiplier. Norms and biases have no weight decay.
+    """
     backbone = {id(p) for p in model.backbone.parameters()}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
@@ -42,7 +44,7 @@ def build_schedule(optimizer: Optimizer, kind: str, steps: int, warmup_steps: in
 
 
 def average_weights(model: nn.Module, steps: int) -> AveragedModel:
-    """An exponential moving average that looks `steps` steps back, fewer at the start; buffers included."""
+    """An exponential moving average of weights and buffers over about `steps` steps, fewer at the start."""
 
     def update(averaged: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
         decay = min(1 - 1 / steps, (1 + int(count)) / (10 + int(count)))
@@ -56,9 +58,9 @@ def average_weights(model: nn.Module, steps: int) -> AveragedModel:
 
 
 def compute_type(precision: str, device: torch.device) -> torch.dtype:
-    """What the network computes in: fp32, bf16, fp16, or auto: bf16 where the device has it.
+    """The dtype of autocast for train.precision; auto is bfloat16 if the device has it, else float32.
 
-    Losses and weights stay float32. Raises TrainingError for fp16 on a processor.
+    Losses and weights stay float32. Raises TrainingError for fp16 on a CPU.
     """
     if precision == "fp16" and device.type != "cuda":
         raise TrainingError("train.precision is fp16, which needs a GPU; set it to auto or fp32")
@@ -68,7 +70,7 @@ def compute_type(precision: str, device: torch.device) -> torch.dtype:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 arithmetic; without it, bfloat16 is a hundred times slower than float32."""
+    """Whether the device has bfloat16 arithmetic; emulated, it is a hundred times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
@@ -76,24 +78,24 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 
 def fast_memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
-    """The order of a map's numbers in which the network's convolutions are faster.
+    """The memory format in which the network's convolutions are faster: channels last, with two exceptions.
 
-    Channels last, except for a network of full convolutions on a processor without AVX-512: there a step of ResNet-50
-    at 512 px took 1.17 times as long with it, and one of EfficientNet-Lite0, which is depthwise, 0.85 times.
+    On a CPU without AVX-512, networks without depthwise convolutions are faster in the contiguous format: with channels
+    last a step of ResNet-50 at 512 px took 1.17 times as long, one of the depthwise EfficientNet-Lite0 0.85 times.
 
-    Never, on a processor, for a network with a strided 1 x 1 convolution of fewer than 16 channels, as FastViT's and
-    MobileOne's stems have: computing its gradients in channels last, PyTorch 2.15 writes past its arrays and crashes.
+    On a CPU, a strided 1x1 convolution of fewer than 16 channels, as in the stems of FastViT and MobileOne, needs the
+    contiguous format: its backward in channels last writes out of bounds in PyTorch 2.15, and the process crashes.
     """
-    convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
-    if device.type == "cpu" and any(_writes_past_its_arrays(part) for part in convolutions):
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    if device.type == "cpu" and any(map(_crashes_in_channels_last, convolutions)):
         return torch.contiguous_format
-    is_wide = device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    is_depthwise = any(part.groups > 1 for part in convolutions)
-    return torch.channels_last if is_wide or is_depthwise else torch.contiguous_format
+    has_wide_vectors = device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    is_depthwise = any(convolution.groups > 1 for convolution in convolutions)
+    return torch.channels_last if has_wide_vectors or is_depthwise else torch.contiguous_format
 
 
-def _writes_past_its_arrays(part: nn.Conv2d) -> bool:
-    return part.kernel_size == (1, 1) and part.stride != (1, 1) and part.in_channels < 16
+def _crashes_in_channels_last(convolution: nn.Conv2d) -> bool:
+    return convolution.kernel_size == (1, 1) and convolution.stride != (1, 1) and convolution.in_channels < 16
 
 
 def _factor(kind: str, steps: int, warmup_steps: int) -> Callable[[int], float]:

@@ -1,4 +1,4 @@
-"""How a training process ends: on signals, and with the process that started it."""
+"""End a training process on signals, and when its parent process dies."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ import psutil
 
 
 class StopSignal:
-    """The first of these signals is remembered instead of ending the program in the middle of a step.
+    """Stores the first signal in `number` instead of ending the program in the middle of a step.
 
-    A second one ends it there and then, where `second_ends`.
+    If second_ends, a second signal ends the program at once.
     """
 
     def __init__(self, signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT), second_ends: bool = True):
@@ -23,11 +23,11 @@ class StopSignal:
         self._second_ends = second_ends
         self._at_once = False
         for number in signals:
-            signal.signal(number, self._keep)
+            signal.signal(number, self._handle)
 
     @contextmanager
     def at_once(self, before: Callable[[], None]) -> Iterator[None]:
-        """Signals end the block where it is, with exit code 128 + number, after `before` was called."""
+        """Within the block, a signal calls `before` and exits with code 128 + its number, without waiting."""
         self._at_once = True
         try:
             if self.number:
@@ -39,17 +39,17 @@ class StopSignal:
         finally:
             self._at_once = False
 
-    def _keep(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         ends = self._second_ends if self.number else self._at_once
         self.number = self.number or number
         if ends:
             sys.exit(128 + number)
 
 
-def stop_with_starter(is_one_of_several: bool, poll_s: float = 0.5) -> None:
-    """Send this process SIGTERM when what started it is gone, which tells it nothing when it is killed.
+def stop_with_parent(is_one_of_several: bool, poll_s: float = 0.5) -> None:
+    """Watch the parent process and send this process SIGTERM when it dies, since a killed parent cannot.
 
-    That is the launcher of several processes, or else the `dvc` that runs a stage; neither where there is none.
+    The parent is torchrun, or, for a stage that runs alone, `dvc`; without them, nothing is watched.
     """
     parents = psutil.Process().parents()
     if not is_one_of_several:
@@ -58,7 +58,7 @@ def stop_with_starter(is_one_of_several: bool, poll_s: float = 0.5) -> None:
         return
 
     def watch() -> None:
-        while _runs(parents[0]):
+        while _is_running(parents[0]):
             time.sleep(poll_s)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -67,12 +67,12 @@ def stop_with_starter(is_one_of_several: bool, poll_s: float = 0.5) -> None:
 
 def _is_dvc(process: psutil.Process) -> bool:
     try:
-        return any("dvc" in os.path.basename(word) for word in process.cmdline()[:3])
+        return any("dvc" in os.path.basename(argument) for argument in process.cmdline()[:3])
     except psutil.Error:
         return False
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

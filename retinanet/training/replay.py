@@ -1,4 +1,4 @@
-"""A step that went wrong, kept whole, to be looked at again."""
+"""Save a step that failed, and run it again to diagnose it."""
 
 import json
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from retinanet.training.step import Learner
 
 
 def keep_step(path: Path, learner: Learner, micro_batches: Sequence[Batch]) -> Path:
-    """Write the network as it was before the step (but for what norms keep count of), the settings and the batch.
+    """Write the network before the step (its norms' statistics are those after it), the settings and the batch.
 
-    The path comes back.
+    Returns the path.
     """
     content = {
         "architecture": learner.model.architecture,
@@ -31,30 +31,33 @@ def keep_step(path: Path, learner: Learner, micro_batches: Sequence[Batch]) -> P
         "micro_batches": [micro_batch._asdict() for micro_batch in micro_batches],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".part")
-    torch.save(content, fresh)
-    fresh.rename(path)
+    incomplete = path.with_suffix(".part")
+    torch.save(content, incomplete)
+    incomplete.rename(path)
     return path
 
 
 def replay_step(path: Path) -> tuple[list[int], StepDiagnosis]:
-    """The images of a kept step, and where its numbers stop being finite. Raises TrainingError."""
+    """The ids of the step's images, and its diagnosis.
+
+    Raises TrainingError if the file does not exist or was not written by keep_step.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         settings = Train.model_validate(json.loads(content["settings"]))
     except FileNotFoundError as error:
-        raise TrainingError(f"{path} does not exist; training writes it when a loss is not finite") from error
+        raise TrainingError(f"{path} does not exist; training writes it if a loss is not finite") from error
     except Exception as error:
-        raise TrainingError(f"{path} is no kept step: {' '.join(str(error).split())[:200]}") from error
+        raise TrainingError(f"{path} is not a saved step: {' '.join(str(error).split())[:200]}") from error
     model = RetinaNet(content["num_classes"], **content["architecture"])
     model.load_state_dict(content["weights"])
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in content["trainable"])
-    alone: dict[str, object] = {"compile": False}
+    changed: dict[str, object] = {"compile": False}
     device = best_device()
     if settings.precision == "fp16" and device.type == "cpu":
-        alone["precision"] = "fp32"
-    learner = Learner(model.train(), settings.model_copy(update=alone), 1, device, content["class_names"])
+        changed["precision"] = "fp32"
+    learner = Learner(model.train(), settings.model_copy(update=changed), 1, device, content["class_names"])
     learner.normalizer.load_state_dict(content["normalizer"])
     micro_batches = [Batch(**micro_batch) for micro_batch in content["micro_batches"]]
     image_ids = [image_id for micro_batch in micro_batches for image_id in micro_batch.image_ids]

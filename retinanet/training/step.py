@@ -1,7 +1,8 @@
-"""One optimization step, and all that it changes."""
+"""One optimization step, and the state that it changes."""
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, cast
 
 import torch
@@ -18,13 +19,13 @@ from retinanet.training.networks import training_network
 from retinanet.training.normalizer import Normalizer, class_weights
 from retinanet.training.optim import average_weights, build_optimizer, build_schedule, compute_type, fast_memory_format
 
-# A loss scale that overflows this low is no reason for a gradient that is no number.
+# Below this loss scale, a gradient that is not finite is real divergence, not an overflow of float16.
 MIN_LOSS_SCALE = 1.0
 STEP_METRICS = ("train/loss", "train/classification_loss", "train/box_loss", "train/gradient_norm")
 
 
 class NotFiniteError(TrainingError):
-    """A step with a loss or gradient norm that is no number; all processes raise it, each with its own parts."""
+    """A step whose loss or gradient norm is not finite; every process raises it, with its own micro-batches."""
 
     def __init__(self, step_metrics: dict[str, float], micro_batches: Sequence[Batch]):
         super().__init__(
@@ -34,7 +35,7 @@ class NotFiniteError(TrainingError):
 
 
 class Targets(NamedTuple):
-    """What a batch's anchors (R, 4) are to predict: matched (N, R) as match_images says; divisors (N,) of losses."""
+    """anchors (R, 4) xyxy in pixels, matched (N, R) as match_images returns it, divisors (N,) of the images' losses."""
 
     anchors: Tensor
     matched: Tensor
@@ -42,7 +43,10 @@ class Targets(NamedTuple):
 
 
 class Learner:
-    """The network and what follows its training: optimizer, schedule, averaged weights, loss scale."""
+    """The network with its optimizer, schedule, averaged weights, loss normalizer and loss scale.
+
+    steps is the number of optimization steps that the schedule spans.
+    """
 
     def __init__(
         self, model: RetinaNet, settings: Train, steps: int, device: torch.device, class_names: Sequence[str] = ()
@@ -67,47 +71,49 @@ class Learner:
         self.schedule = build_schedule(self.optimizer, settings.schedule, steps, round(steps * settings.warmup_share))
         self.averaged = average_weights(model, settings.ema_steps) if settings.ema_steps else None
         self.compute_type = compute_type(settings.precision, device)
-        # float16 alone has too narrow a range for gradients.
+        # Of the precisions, only float16 has too narrow a range for gradients.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.compute_type == torch.float16)
         network = training_network(model, device, self.compute_type, settings.compile)
-        network = distributed.data_parallel(network, device)
+        self._parallel = distributed.data_parallel(network, device)
         self._network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = (
-            torch.compile(network) if settings.compile else network
+            torch.compile(self._parallel) if settings.compile else self._parallel
         )
 
     @property
     def deployed(self) -> RetinaNet:
-        """The network whose weights count."""
-        # Of what it averages, torch's annotations say only that it is a Module.
+        """The network to validate and save: the averaged one, if there is an average."""
+        # torch annotates AveragedModel.module as a plain Module.
         return cast(RetinaNet, self.averaged.module) if self.averaged else self.model
 
     def targets(self, micro_batches: Sequence[Batch]) -> list[Targets]:
-        """Of the parts of one step; each process must call."""
+        """The targets of one step's micro-batches; every process must call it."""
         anchors = [self.model.anchors(*micro_batch.images.shape[1:3]) for micro_batch in micro_batches]
-        # Marked ones, and what tiles and crops left of objects.
+        # Crowd regions, and objects that a tile or crop truncates.
         ignores = self.settings.crowds == "ignored"
         matched = [
             match_images(
-                of_micro_batch, self._here(micro_batch.boxes), self._here(micro_batch.crowds) if ignores else None
+                boxes_xyxy, self._to_device(micro_batch.boxes), self._to_device(micro_batch.crowds) if ignores else None
             )
-            for of_micro_batch, micro_batch in zip(anchors, micro_batches, strict=True)
+            for boxes_xyxy, micro_batch in zip(anchors, micro_batches, strict=True)
         ]
-        return [
-            Targets(*of_micro_batch)
-            for of_micro_batch in zip(anchors, matched, self.normalizer.divisors(matched), strict=True)
-        ]
+        divisors = self.normalizer.divisors(matched)
+        return [Targets(*fields) for fields in zip(anchors, matched, divisors, strict=True)]
 
     def predict(self, batch: Batch, targets: Targets) -> tuple[Tensor, Tensor]:
-        """(logits, deltas), in the graph; deltas count at foreground anchors only."""
+        """logits (N, R, K) and deltas (N, R, 4), in the graph; only the deltas of foreground anchors are valid."""
         inputs = self.model.normalize(batch.images.to(self.device, non_blocking=True))
         inputs = inputs.contiguous(memory_format=self.memory_format)
         mixed = self.compute_type != torch.float32
         with torch.autocast(self.device.type, self.compute_type, enabled=mixed):
             return self._network(inputs, targets.matched >= 0)
 
+    def local_gradients(self) -> AbstractContextManager:
+        """A context in which backward does not average the gradients over the processes."""
+        return distributed.local_gradients(self._parallel)
+
     def compute_losses(self, logits: Tensor, deltas: Tensor, targets: Targets, batch: Batch) -> Losses:
-        """The losses of predictions for the anchors of targets, in float32."""
-        return self.loss(logits, deltas, *targets, self._here(batch.boxes), self._here(batch.labels))
+        """The losses, in float32, of predictions at the anchors of `targets`."""
+        return self.loss(logits, deltas, *targets, self._to_device(batch.boxes), self._to_device(batch.labels))
 
     def state_dict(self) -> dict:
         return {name: part.state_dict() for name, part in self._stateful().items()}
@@ -116,7 +122,7 @@ class Learner:
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
-    def _here(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def _to_device(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         return [tensor.to(self.device) for tensor in tensors]
 
     def _stateful(self) -> dict:
@@ -125,59 +131,77 @@ class Learner:
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "scaler": self.scaler,
+            "normalizer": self.normalizer,
         }
-        stateful |= {"normalizer": self.normalizer}
         return stateful | ({"averaged": self.averaged} if self.averaged else {})
 
 
 def train_step(learner: Learner, micro_batches: Sequence[Batch]) -> Tensor:
-    """Make one optimization step from a batch in micro-batches; returns its STEP_METRICS as a tensor on the CPU.
+    """Make one optimization step from a batch's micro-batches, and return its STEP_METRICS as a tensor on the CPU.
 
-    Raises NotFiniteError, before the weights change, and TrainingError when memory runs out.
+    If float16 gradients overflow, nothing changes but the loss scale, and the gradient norm is NaN. Raises
+    NotFiniteError, before the weights change, and TrainingError if memory runs out.
     """
     try:
         return _train_step(learner, micro_batches)
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(learner, len(micro_batches)) from error
     except RuntimeError as error:
-        # The allocator of main memory has no type of its own for this.
+        # The CPU's allocator has no exception of its own.
         if "DefaultCPUAllocator" in str(error):
             raise _out_of_memory(learner, len(micro_batches)) from error
         raise
 
 
 def _train_step(learner: Learner, micro_batches: Sequence[Batch]) -> Tensor:
-    settings, scaler, optimizer = learner.settings, learner.scaler, learner.optimizer
-    optimizer.zero_grad(set_to_none=True)
-    sums = torch.zeros(3, device=learner.device)
-    for micro_batch, targets in zip(micro_batches, learner.targets(micro_batches), strict=True):
-        losses = learner.compute_losses(*learner.predict(micro_batch, targets), targets, micro_batch)
-        loss = learner.loss.total(losses) / len(micro_batches)
-        scaler.scale(loss).backward()
-        sums += torch.stack([loss.detach(), *(one.detach() / len(micro_batches) for one in losses)])
-    scaler.unscale_(optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), settings.max_grad_norm or math.inf)
-    # Of all processes, so that all go on or none does.
-    step_metrics = distributed.all_reduce_mean(torch.cat([sums, norm[None]]).cpu())
-    # float16 gradients overflow now and then; the scaler leaves that step out and lowers the scale.
-    overflowed = scaler.is_enabled() and scaler.get_scale() > MIN_LOSS_SCALE
-    judged = step_metrics[:3] if overflowed else step_metrics
-    if not judged.isfinite().all():
+    learner.optimizer.zero_grad(set_to_none=True)
+    losses = _backward(learner, micro_batches)
+    learner.scaler.unscale_(learner.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(learner.model.parameters(), learner.settings.max_grad_norm or math.inf)
+    # Averaged over the processes, so that all of them stop or none does.
+    step_metrics = distributed.all_reduce_mean(torch.cat([losses, norm[None]]).cpu())
+    # float16 gradients overflow now and then; the scaler then skips the step and lowers the scale.
+    may_overflow = learner.scaler.is_enabled() and learner.scaler.get_scale() > MIN_LOSS_SCALE
+    checked = step_metrics[:3] if may_overflow else step_metrics
+    if not checked.isfinite().all():
         raise NotFiniteError(dict(zip(STEP_METRICS, step_metrics.tolist(), strict=True)), micro_batches)
-    scaler.step(optimizer)
-    scaler.update()
-    learner.schedule.step()
-    learner.normalizer.advance()
-    if learner.averaged:
-        learner.averaged.update_parameters(learner.model)
+    if _update_weights(learner):
+        learner.schedule.step()
+        learner.normalizer.advance()
+        if learner.averaged:
+            learner.averaged.update_parameters(learner.model)
+    else:
+        step_metrics[STEP_METRICS.index("train/gradient_norm")] = math.nan
     return step_metrics
 
 
+def _backward(learner: Learner, micro_batches: Sequence[Batch]) -> Tensor:
+    """Accumulate the gradients, and return the batch's (total, classification, box) losses as a tensor (3,)."""
+    sums = torch.zeros(3, device=learner.device)
+    targets_of_step = learner.targets(micro_batches)
+    for number, (micro_batch, targets) in enumerate(zip(micro_batches, targets_of_step, strict=True), start=1):
+        # The processes exchange gradients once a step, with the last micro-batch.
+        with nullcontext() if number == len(micro_batches) else learner.local_gradients():
+            losses = learner.compute_losses(*learner.predict(micro_batch, targets), targets, micro_batch)
+            total = learner.loss.total(losses) / len(micro_batches)
+            learner.scaler.scale(total).backward()
+        sums += torch.stack([total.detach(), *(loss.detach() / len(micro_batches) for loss in losses)])
+    return sums
+
+
+def _update_weights(learner: Learner) -> bool:
+    """Let the optimizer make its step, unless the scaler skips it; returns whether it was made."""
+    scale = learner.scaler.get_scale()
+    learner.scaler.step(learner.optimizer)
+    learner.scaler.update()
+    return learner.scaler.get_scale() >= scale  # the scale is lowered when, and only when, the step was skipped
+
+
 def _out_of_memory(learner: Learner, accumulation_steps: int) -> TrainingError:
-    batch, processes = learner.settings.batch_size, distributed.world().size
-    finer = [n for n in range(accumulation_steps + 1, batch + 1) if batch % (n * processes) == 0]
+    batch_size, processes = learner.settings.batch_size, distributed.world().size
+    finer = [n for n in range(accumulation_steps + 1, batch_size + 1) if batch_size % (n * processes) == 0]
     if finer:
-        way = f"set runtime.accumulation_steps: {finer[0]} (the same step in smaller micro-batches; training resumes)"
+        fix = f"set runtime.accumulation_steps: {finer[0]} (the same step in smaller micro-batches; training resumes)"
     else:
-        way = "lower model.short_side and model.long_side, or choose a smaller backbone"
-    return TrainingError(f"out of memory with train.batch_size {batch}; {way}")
+        fix = "lower model.short_side and model.long_side, or choose a smaller backbone"
+    return TrainingError(f"out of memory with train.batch_size {batch_size}; {fix}")

@@ -14,7 +14,7 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """Prepared data of an image 640 x 640, and the repository's params."""
+    """A function that prepares an image of 640 x 640 px with 50 boxes of a side, beside the repository's params."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(PARAMS, "params.yaml")
     in_pipeline_repository()
@@ -37,13 +37,13 @@ def fit_anchors(monkeypatch, *arguments) -> int:
     return end.value.code or 0
 
 
-def test_small_objects_get_a_proposal_that_is_written_when_asked(workspace, monkeypatch, capsys):
+def test_fit_anchors_proposes_sizes_for_small_objects_and_writes_them_with_write(workspace, monkeypatch, capsys):
     workspace(12)
     before = Path("params.yaml").read_text()
     assert fit_anchors(monkeypatch) == 0
-    said = capsys.readouterr().out
-    assert "cell     0.0%" in said and "of 50" in said and "model.anchors.sizes: [" in said
-    assert "nothing is written" in said and Path("params.yaml").read_text() == before
+    out = capsys.readouterr().out
+    assert "cell     0.0%" in out and "of 50" in out and "model.anchors.sizes: [" in out
+    assert "nothing is written" in out and Path("params.yaml").read_text() == before
     assert fit_anchors(monkeypatch, "--write") == 0
     assert load_params().model.anchors.sizes[0] < 16
     assert "# Every setting of the pipeline" in Path("params.yaml").read_text()
@@ -52,7 +52,7 @@ def test_small_objects_get_a_proposal_that_is_written_when_asked(workspace, monk
     assert "nothing to change" in capsys.readouterr().out
 
 
-def test_anchors_that_fit_are_left(workspace, monkeypatch, capsys):
+def test_fit_anchors_keeps_anchors_that_fit(workspace, monkeypatch, capsys):
     workspace(90)
     before = Path("params.yaml").read_text()
     assert fit_anchors(monkeypatch, "--write") == 0
@@ -60,6 +60,6 @@ def test_anchors_that_fit_are_left(workspace, monkeypatch, capsys):
     assert Path("params.yaml").read_text() == before
 
 
-def test_without_data_it_says_what_to_run(workspace, monkeypatch, capsys):
+def test_fit_anchors_without_prepared_data_fails(workspace, monkeypatch, capsys):
     assert fit_anchors(monkeypatch) == 1
     assert "error: data/prepared/train.json: No such file" in capsys.readouterr().err

@@ -23,13 +23,13 @@ def train(folder: Path, *launcher: str, network: dict, **settings) -> dict:
 
 @pytest.mark.parametrize(
     ("normalizer", "head_norm"),
-    # Without norms in the heads, boxes are learned only where objects are.
+    # Without norms in the heads, the box subnet is computed at foreground cells only.
     [("batch", "group"), ("moving", "none"), pytest.param("image", "group", marks=pytest.mark.slow)],
 )
-def test_two_processes_train_as_one(tmp_path, normalizer, head_norm):
+def test_training_in_two_processes_equals_one_process(tmp_path, normalizer, head_norm):
     (tmp_path / "images").mkdir()
     make_squares(tmp_path / "images")
-    # 20 steps of SGD: AdamW divides small gradients by themselves, and their rounding with them.
+    # 20 steps of SGD: AdamW normalizes small gradients and so amplifies their rounding.
     settings = {"epochs": 10, "validate_every": 10, "normalizer": normalizer, "optimizer": "sgd", "learning_rate": 0.01}
     settings["precision"] = "fp32"  # bfloat16 rounds the gradients of each process by 1/256
     network = {"head_norm": head_norm}
@@ -42,7 +42,7 @@ def test_two_processes_train_as_one(tmp_path, normalizer, head_norm):
     assert two[-1]["val/AP50"] == pytest.approx(one[-1]["val/AP50"], abs=0.02)
 
 
-def test_alone_nothing_is_exchanged():
+def test_collectives_without_torchrun_return_their_argument():
     with distributed.process_group() as here:
         assert here == (0, 1)
     assert distributed.all_reduce_max(3) == 3
@@ -50,8 +50,41 @@ def test_alone_nothing_is_exchanged():
     assert not distributed.is_started()
 
 
-def test_the_first_failure_is_the_exit_code(tmp_path, monkeypatch, capfd):
-    (tmp_path / "failing.py").write_text("import os, sys\nsys.exit(7 if os.environ['RANK'] == '1' else 0)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert launch("failing", 2) == 7
+@pytest.fixture
+def run_in_two_processes(tmp_path, monkeypatch):
+    """Launches code in two processes; returns the exit code."""
+
+    def run(code: str) -> int:
+        (tmp_path / "launched.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        return launch("launched", 2)
+
+    return run
+
+
+def test_launch_returns_the_exit_code_of_the_first_failure(run_in_two_processes, capfd):
+    assert run_in_two_processes("import os, sys\nsys.exit(7 if os.environ['RANK'] == '1' else 0)\n") == 7
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("failing", ["rank == 0", "rank == 1", "True"])
+def test_failure_of_some_processes_is_printed_once(run_in_two_processes, capfd, failing):
+    """The process that does not fail by itself waits for the other, and fails when that is gone."""
+    code = f"""
+from retinanet import distributed
+from retinanet.errors import TrainingError, exit_on_error
+
+@exit_on_error
+def main():
+    with distributed.process_group() as (rank, _):
+        distributed.barrier()
+        if {failing}:
+            raise TrainingError("image 3 is broken")
+        distributed.barrier()
+
+main()
+"""
+    assert run_in_two_processes(code) == 1
+    err = capfd.readouterr().err
+    assert err.count("error: image 3 is broken") == 1
+    assert "Traceback" not in err

@@ -9,13 +9,16 @@ import pytest
 
 from retinanet.training.process import StopSignal
 
-OWN = "from retinanet.training.process import *; import time, signal, os\n"
+IMPORTS = "from retinanet.training.process import *; import time, signal, os\n"
 
 
 def program(code: str) -> subprocess.Popen:
-    """A Python that says 'ready' once it runs the code."""
+    """Start a Python process on the code, and wait until it prints 'ready'."""
     process = subprocess.Popen(
-        [sys.executable, "-c", OWN + code], stdout=subprocess.PIPE, text=True, env=os.environ | {"DVC_STAGE": "train"}
+        [sys.executable, "-c", IMPORTS + code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"DVC_STAGE": "train"},
     )
     assert process.stdout.readline() == "ready\n"
     return process
@@ -40,14 +43,14 @@ with stop.at_once(lambda: print("saved", flush=True)):
 
 @pytest.mark.parametrize("code", [WORKING, VALIDATING])
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_is_answered_between_steps_and_at_once_while_validating(code, sent, exit_code):
+def test_signal_saves_and_exits_after_the_step_or_at_once_in_validation(code, sent, exit_code):
     with program(code) as process:
         process.send_signal(sent)
         assert process.stdout.read() == "saved\n"
         assert process.wait(10) == exit_code
 
 
-def test_a_second_signal_ends_it_there():
+def test_second_signal_ends_the_process_at_once():
     with program('stop = StopSignal()\nprint("ready", flush=True)\ntime.sleep(3)\nprint("still here")') as process:
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -56,7 +59,7 @@ def test_a_second_signal_ends_it_there():
         assert process.stdout.read() == ""
 
 
-def test_one_of_several_is_not_ended_by_what_its_launcher_repeats():
+def test_second_signal_is_ignored_without_second_ends():
     with program(WORKING.replace("StopSignal()", "StopSignal(second_ends=False)").replace("0.05", "0.5")) as process:
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
@@ -65,28 +68,28 @@ def test_one_of_several_is_not_ended_by_what_its_launcher_repeats():
         assert process.wait(10) == 130
 
 
-def test_without_signals_nothing_is_caught():
+def test_stop_signal_without_signals_installs_no_handler():
     before = signal.getsignal(signal.SIGTERM)
     assert StopSignal(()).number == 0
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(("name", "several"), [("dvc", False), ("launcher", True)])
-def test_training_ends_with_what_started_it(tmp_path, name, several):
-    # Something that starts a trainer, says who it is, and waits.
-    starter = tmp_path / name
-    trainer = OWN + f'stop_with_starter({several}, 0.05)\nprint("ready", os.getpid(), flush=True)\ntime.sleep(30)'
-    starter.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {trainer!r}])\n")
+def test_process_ends_when_its_parent_is_killed(tmp_path, name, several):
+    # A program that starts a trainer, which prints its process id, and waits for it.
+    parent_script = tmp_path / name
+    trainer = IMPORTS + f'stop_with_parent({several}, 0.05)\nprint("ready", os.getpid(), flush=True)\ntime.sleep(30)'
+    parent_script.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {trainer!r}])\n")
     with subprocess.Popen(
-        [sys.executable, str(starter)], stdout=subprocess.PIPE, text=True, env=os.environ | {"DVC_STAGE": "train"}
+        [sys.executable, str(parent_script)], stdout=subprocess.PIPE, text=True, env=os.environ | {"DVC_STAGE": "train"}
     ) as parent:
         child = psutil.Process(int(parent.stdout.readline().split()[1]))
         parent.kill()
     assert child.wait(10) in (None, -signal.SIGTERM)
 
 
-def test_a_stage_that_no_dvc_is_seen_to_have_started_goes_on():
-    """As one that a program runs through DVC's own functions."""
-    code = 'stop_with_starter(False, 0.05)\nprint("ready", flush=True)\ntime.sleep(0.5)\nprint("still here")'
+def test_process_without_a_dvc_parent_goes_on():
+    """For example a stage that a program runs through DVC's Python API."""
+    code = 'stop_with_parent(False, 0.05)\nprint("ready", flush=True)\ntime.sleep(0.5)\nprint("still here")'
     with program(code) as process:
         assert process.stdout.read() == "still here\n"

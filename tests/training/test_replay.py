@@ -10,36 +10,36 @@ from retinanet.training.step import train_step
 
 
 @pytest.mark.parametrize("normalizer", ["image", "moving"])
-def test_a_kept_step_has_the_losses_of_the_step(small_settings, tmp_path, normalizer):
+def test_replayed_step_has_the_losses_of_the_step(small_settings, tmp_path, normalizer):
     trained = learner(small_settings, normalizer=normalizer)
     train_step(trained, [batch()])
     path = keep_step(tmp_path / "folder" / "failed-step.pt", trained, [batch()])
     images, diagnosis = replay_step(path)
     assert images == [0, 1, 2, 3]
     _, classification, box, _ = train_step(trained, [batch()]).tolist()
-    assert [sum(of_level) for of_level in zip(*diagnosis.losses.values(), strict=True)] == pytest.approx(
+    assert [sum(losses) for losses in zip(*diagnosis.losses.values(), strict=True)] == pytest.approx(
         [classification, box]
     )
 
 
-def test_a_float16_step_of_a_gpu_is_looked_at_without_one(small_settings, tmp_path):
+def test_float16_step_is_replayed_without_a_gpu(small_settings, tmp_path):
     kept = learner(small_settings)
     kept.settings = kept.settings.model_copy(update={"precision": "fp16"})
     images, _ = replay_step(keep_step(tmp_path / "failed-step.pt", kept, [batch()]))
     assert images == [0, 1, 2, 3]
 
 
-def test_other_files_are_refused_and_nothing_in_them_runs(tmp_path):
+def test_replay_of_another_file_raises_and_executes_nothing(tmp_path):
     class Bomb:
         def __reduce__(self):
             return (tmp_path.joinpath("exploded").touch, ())
 
     path = tmp_path / "failed-step.pt"
     path.write_bytes(pickle.dumps(Bomb(), protocol=2))
-    with pytest.raises(TrainingError, match="is no kept step"):
+    with pytest.raises(TrainingError, match="is not a saved step"):
         replay_step(path)
     torch.save({"weights": 1}, path)
-    with pytest.raises(TrainingError, match="is no kept step"):
+    with pytest.raises(TrainingError, match="is not a saved step"):
         replay_step(path)
     with pytest.raises(TrainingError, match="does not exist"):
         replay_step(tmp_path / "none.pt")

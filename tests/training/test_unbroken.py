@@ -1,4 +1,4 @@
-"""Training that is killed again and again ends with the weights of training that was let alone, bit by bit."""
+"""Training that is killed again and again ends with the same weights as uninterrupted training, bit by bit."""
 
 import json
 import multiprocessing
@@ -25,15 +25,15 @@ KILLS, WHILE_SAVING = 100, 30
 
 @pytest.fixture(scope="module")
 def forks():
-    """Starts processes that have torch imported already, in milliseconds instead of seconds."""
-    # The server that they are forked from knows no other way to these modules, and would go without a word.
+    """A context whose processes have torch imported already, and start in milliseconds."""
+    # The fork server finds the test modules only so, and exits silently if it does not.
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["support.unbroken"])
     return context
 
 
-def test_a_hundred_kills(tmp_path, forks):
+def test_training_survives_a_hundred_kills(tmp_path, forks):
     (tmp_path / "images").mkdir()
     make_squares(tmp_path / "images")
 
@@ -43,7 +43,7 @@ def test_a_hundred_kills(tmp_path, forks):
         return process
 
     start(tmp_path / "unbroken").join()
-    wanted = json.loads((tmp_path / "unbroken" / "result.json").read_text())
+    expected = json.loads((tmp_path / "unbroken" / "result.json").read_text())
 
     rng = random.Random(0)
     kills = while_saving = runs = 0
@@ -62,16 +62,16 @@ def test_a_hundred_kills(tmp_path, forks):
             while_saving += not _half_saved(folder) <= left
         else:
             assert process.exitcode == 0
-            assert json.loads((folder / "result.json").read_text()) == wanted
+            assert json.loads((folder / "result.json").read_text()) == expected
             runs += 1
     process = start(folder)
     process.join()
-    assert json.loads((folder / "result.json").read_text()) == wanted
+    assert json.loads((folder / "result.json").read_text()) == expected
     print(f"{kills} kills, {while_saving} while saving, over {runs + 1} trainings")
 
 
-def test_ten_kills_through_dvc_repro(tmp_path):
-    """Of the trainer, of dvc alone, and of both; the default network on a small setting."""
+def test_dvc_repro_survives_ten_kills(tmp_path):
+    """Kills of the trainer, of dvc alone, and of both, with the default network on a small setting."""
     unbroken, broken = (Workspace(clone(tmp_path / name)) for name in ("unbroken", "broken"))
     for workspace in (unbroken, broken):
         for section, values in SMALL.items():
@@ -94,17 +94,17 @@ def test_ten_kills_through_dvc_repro(tmp_path):
             victim.kill()
         dvc.wait()
         if number % 3 == 1:
-            assert _stops_alone(trainer)
-    said = broken.run("dvc", "repro", "train")
-    assert "going on after" in said
+            assert _stops_by_itself(trainer)
+    out = broken.run("dvc", "repro", "train")
+    assert "resuming after" in out
     model = "models/model.safetensors"
     assert sha256_of(broken.folder / model) == sha256_of(unbroken.folder / model)
     assert broken.counts()[0] == 1
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_signal_saves_and_ends_as_a_shell_expects(tmp_path, processes):
-    """The run is KILLED, and the next start of the stage goes on in it."""
+def test_signal_saves_a_checkpoint_and_sets_the_exit_code(tmp_path, processes):
+    """The run is KILLED, and the next start of the stage resumes it."""
     workspace = Workspace(clone(tmp_path / "clone"))
     for section, values in SMALL.items():
         workspace.set(section, **values)
@@ -121,15 +121,15 @@ def test_a_signal_saves_and_ends_as_a_shell_expects(tmp_path, processes):
         trainer.send_signal(sent)
         assert trainer.wait(60) == code
         assert workspace.run_statuses() == ["KILLED"]
-    assert "going on after" in workspace.run(sys.executable, "-m", "stages.train")
+    assert "resuming after" in workspace.run(sys.executable, "-m", "stages.train")
     assert workspace.run_statuses() == ["FINISHED"]
 
 
 def _half_saved(folder: Path) -> set[tuple[str, int]]:
-    """Checkpoints that are not whole, and when they were begun."""
+    """Names and times of checkpoints that are being written."""
     found = set()
     for path in folder.glob("*.part"):
-        with suppress(FileNotFoundError):  # renamed meanwhile
+        with suppress(FileNotFoundError):  # renamed in the meantime
             found.add((path.name, path.stat().st_ctime_ns))
     return found
 
@@ -147,8 +147,8 @@ def _trainer_of(dvc: psutil.Popen) -> psutil.Process:
     raise AssertionError("no trainer was started")
 
 
-def _stops_alone(trainer: psutil.Process) -> bool:
-    """Whether the trainer ends by itself, its dvc being gone."""
+def _stops_by_itself(trainer: psutil.Process) -> bool:
+    """Whether the trainer ends by itself after its dvc was killed."""
     try:
         trainer.wait(60)
     except psutil.TimeoutExpired:

@@ -1,1 +1,1 @@
-"""Convolution kernels that make training faster on a CPU."""
+"""Convolutions that make training faster on a CPU."""

@@ -1,4 +1,4 @@
-"""RetinaNet computed for training on a CPU: fewer multiplications, the same outputs but for rounding."""
+"""RetinaNet for training on a CPU: fewer multiplications, the same outputs up to rounding."""
 
 from torch import Tensor, nn
 
@@ -7,12 +7,15 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.training.cpu.sparse import convolve, plan
 from retinanet.training.cpu.winograd import fast_convolutions
 
-# Share of the cells above which computing whole maps is as fast.
+# With a larger share of the cells to compute, whole maps are as fast.
 MAX_SPARSE_SHARE = 0.5
 
 
 class CpuNetwork(nn.Module):
-    """(inputs, foreground) -> (logits, deltas); deltas of anchors that are not foreground may be zeros."""
+    """(inputs (N, 3, H, W), foreground (N, R) bool) -> (logits, deltas); the deltas of other anchors may be zeros.
+
+    winograd is for float32 only.
+    """
 
     def __init__(self, model: RetinaNet, winograd: bool):
         super().__init__()
@@ -25,14 +28,14 @@ class CpuNetwork(nn.Module):
 
 
 def outputs_at(subnet: Subnet, features: list[Tensor], anchors: Tensor) -> Tensor:
-    """A subnet's (N, R, outputs), computed where anchors (N, R) is true; the outputs of others may be zeros."""
-    if subnet.norm != "none":  # the statistics of a group norm are those of whole maps
+    """A subnet's outputs (N, R, outputs) at the anchors (N, R) bool; those of other anchors may be zeros."""
+    if subnet.norm != "none":  # group norm needs the statistics of whole maps
         return subnet(features)
     cells = anchors.unflatten(1, (-1, subnet.anchors_per_cell)).any(dim=2)
-    planned = plan(cells, [feature.shape[2:] for feature in features], len(subnet.convolutions))
-    if planned.share(cells.numel()) >= MAX_SPARSE_SHARE:
+    sparse = plan(cells, [feature.shape[2:] for feature in features], len(subnet.convolutions))
+    if sparse.share(cells.numel()) >= MAX_SPARSE_SHARE:
         return subnet(features)
-    found = convolve(features, subnet.convolutions, planned)
-    rows = found.new_zeros(cells.numel(), found.shape[1])
-    rows = rows.index_copy(0, cells.flatten().nonzero()[:, 0], found)
+    computed = convolve(features, subnet.convolutions, sparse)
+    rows = computed.new_zeros(cells.numel(), computed.shape[1])
+    rows = rows.index_copy(0, cells.flatten().nonzero()[:, 0], computed)
     return rows.view(*anchors.shape, subnet.outputs)

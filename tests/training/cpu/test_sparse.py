@@ -10,10 +10,11 @@ from retinanet.training.cpu.sparse import convolve, plan
 SIZES = [(7, 9), (4, 5), (2, 3), (1, 1)]
 
 
-def chosen(*cells: int, of: int = 20, images: int = 1) -> torch.Tensor:
-    wanted = torch.zeros(images * of, dtype=torch.bool)
-    wanted[list(cells)] = True
-    return wanted.view(images, of)
+def chosen(*cells: int, count: int = 20, images: int = 1) -> torch.Tensor:
+    """(images, count) bool, true at these cells."""
+    mask = torch.zeros(images * count, dtype=torch.bool)
+    mask[list(cells)] = True
+    return mask.view(images, count)
 
 
 def convolutions(*channels: int) -> list[nn.Conv2d]:
@@ -29,39 +30,39 @@ def maps(images: int = 2, channels: int = 3) -> list[torch.Tensor]:
     ]
 
 
-def on_whole_maps(features: list[torch.Tensor], layers: list[nn.Conv2d], wanted: torch.Tensor) -> torch.Tensor:
+def on_whole_maps(features: list[torch.Tensor], layers: list[nn.Conv2d], cells: torch.Tensor) -> torch.Tensor:
     network = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))[:-1]
     flat = [network(feature).permute(0, 2, 3, 1).flatten(1, 2) for feature in features]
-    return torch.cat(flat, dim=1)[wanted]
+    return torch.cat(flat, dim=1)[cells]
 
 
 def with_gradients(out: torch.Tensor, leaves: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The outputs, and gradients of a sum that weighs each otherwise."""
+    """The outputs, and the gradients of a sum with a different weight for each."""
     weights = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).view(out.shape)
     return [out.detach(), *torch.autograd.grad((out * weights).sum(), leaves)]
 
 
-def test_a_corner_by_hand():
+def test_plan_of_a_corner_by_hand():
     # The map is 4 x 5: around its first cell are cells 1, 5 and 6.
     planned = plan(chosen(0), [(4, 5)], 1)
     assert planned.first.tolist() == [0, 1, 5, 6]
     (layer,) = planned.layers
-    assert layer.forward.tolist() == [[4, 4, 4, 4, 0, 1, 4, 2, 3]]  # row 4 is the zeros beyond the map
+    assert layer.forward.tolist() == [[4, 4, 4, 4, 0, 1, 4, 2, 3]]  # row 4 holds the zeros outside the map
     # The only output lies at input 0, left of 1, above 5, above and left of 6.
     assert layer.backward.argmin(dim=1).tolist() == [4, 3, 1, 0]
     assert (layer.backward == 0).sum() == 4
 
 
-def test_each_convolution_back_adds_a_ring():
-    planned = plan(chosen(24, of=49), [(7, 7)], 3)  # the middle
+def test_plan_adds_a_ring_for_each_earlier_convolution():
+    planned = plan(chosen(24, count=49), [(7, 7)], 3)  # the middle
     assert [len(layer.forward) for layer in planned.layers] == [25, 9, 1]
     assert len(planned.first) == 49
     assert planned.share(49) == pytest.approx(35 / (3 * 49))
 
 
-def test_levels_and_images_are_no_neighbors():
+def test_plan_keeps_levels_and_images_apart():
     # The last cell of a level or image and the first of the next, of levels of 2 x 2 and 1 x 1.
-    planned = plan(chosen(3, 4, 5, of=5, images=2), [(2, 2), (1, 1)], 1)
+    planned = plan(chosen(3, 4, 5, count=5, images=2), [(2, 2), (1, 1)], 1)
     assert planned.first.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     beyond = 9
     assert planned.layers[0].forward.tolist() == [
@@ -73,33 +74,33 @@ def test_levels_and_images_are_no_neighbors():
 
 @pytest.mark.parametrize("share", [0.02, 0.2, 1.0])
 @pytest.mark.parametrize("at_once", [1, sparse.GATHER_BYTES])
-def test_it_is_what_whole_maps_give_and_its_gradients(monkeypatch, share, at_once):
+def test_convolve_equals_whole_maps_in_outputs_and_gradients(monkeypatch, share, at_once):
     monkeypatch.setattr(sparse, "GATHER_BYTES", at_once)  # a row at a time, or all
-    wanted = torch.rand(2, 90, generator=torch.Generator().manual_seed(2)) < share
+    cells = torch.rand(2, 90, generator=torch.Generator().manual_seed(2)) < share
     layers, features = convolutions(3, 5, 4, 2), maps()
     leaves = [*features, *(p for layer in layers for p in layer.parameters())]
-    found = with_gradients(convolve(features, layers, plan(wanted, SIZES, 3)), leaves)
-    expected = with_gradients(on_whole_maps(features, layers, wanted), leaves)
-    assert len(found[0]) == wanted.sum() > 0
-    for one, right in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, right)
+    found = with_gradients(convolve(features, layers, plan(cells, SIZES, 3)), leaves)
+    expected = with_gradients(on_whole_maps(features, layers, cells), leaves)
+    assert len(found[0]) == cells.sum() > 0
+    for actual, correct in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, correct)
 
 
-def test_where_nothing_is_wanted_nothing_is_learnt():
+def test_convolve_at_no_cells_has_zero_gradients():
     layers, features = convolutions(3, 4, 2), maps()
-    out = convolve(features, layers, plan(chosen(of=90, images=2), SIZES, 2))
+    out = convolve(features, layers, plan(chosen(count=90, images=2), SIZES, 2))
     assert out.shape == (0, 2)
     out.sum().backward()
     for leaf in (*features, *(p for layer in layers for p in layer.parameters())):
         assert leaf.grad is not None and not leaf.grad.any()
 
 
-def test_in_bfloat16_to_its_rounding():
-    wanted = torch.rand(2, 90, generator=torch.Generator().manual_seed(2)) < 0.2
+def test_convolve_in_bfloat16_equals_float32_up_to_rounding():
+    cells = torch.rand(2, 90, generator=torch.Generator().manual_seed(2)) < 0.2
     layers = [layer.float() for layer in convolutions(3, 5, 2)]
     features = [feature.detach().float() for feature in maps()]
-    found = convolve([feature.bfloat16() for feature in features], layers, plan(wanted, SIZES, 2))
+    found = convolve([feature.bfloat16() for feature in features], layers, plan(cells, SIZES, 2))
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), on_whole_maps(features, layers, wanted), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(found.float(), on_whole_maps(features, layers, cells), rtol=0.05, atol=0.05)
     found.float().sum().backward()
     assert all(p.grad.dtype == torch.float32 for layer in layers for p in layer.parameters())

@@ -7,19 +7,19 @@ from retinanet.training.cpu import winograd
 from retinanet.training.cpu.winograd import conv3x3, fast_convolutions
 
 
-def numbers(*shape: int) -> torch.Tensor:
+def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
 def with_gradients(conv, *inputs: torch.Tensor) -> list[torch.Tensor]:
-    """What comes out, and the gradient of each input for a gradient of noise."""
+    """The output, and the gradient of each input for an output gradient of noise."""
     leaves = [x.clone().requires_grad_() for x in inputs]
     out = conv(*leaves)
-    out.backward(numbers(*out.shape).to(out))
+    out.backward(noise(*out.shape).to(out))
     return [out.detach(), *(leaf.grad for leaf in leaves)]
 
 
-def test_one_output_by_hand():
+def test_conv3x3_by_hand():
     # A map of ones: the middle sees nine of them, an edge six, a corner four.
     out = conv3x3(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 3, 3), torch.tensor([0.5]))
     assert out[0, 0, [3, 0, 0], [3, 3, 0]].tolist() == pytest.approx([9.5, 6.5, 4.5], abs=1e-4)
@@ -27,49 +27,49 @@ def test_one_output_by_hand():
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 14), (3, 50), (1, 1), (60, 50)])
 @pytest.mark.parametrize("channels", [(4, 6), (7, 3)])
-def test_it_is_the_convolution_and_its_gradients(size, channels):
-    """Against float64, to a little more than what float32 leaves of it."""
-    inputs = numbers(3, channels[0], *size), numbers(channels[1], channels[0], 3, 3), numbers(channels[1])
+def test_conv3x3_equals_conv2d_in_outputs_and_gradients(size, channels):
+    """Against float64, within a little more than float32's rounding."""
+    inputs = noise(3, channels[0], *size), noise(channels[1], channels[0], 3, 3), noise(channels[1])
     found = with_gradients(conv3x3, *inputs)
     exact = with_gradients(lambda x, w, b: F.conv2d(x, w, b, padding=1), *(x.double() for x in inputs))
-    for one, right in zip(found, exact, strict=True):
-        assert (one - right).abs().max() < 3e-5 * right.abs().max()
+    for actual, correct in zip(found, exact, strict=True):
+        assert (actual - correct).abs().max() < 3e-5 * correct.abs().max()
 
 
-def test_without_a_bias_and_with_weights_that_do_not_learn():
-    x, weight = numbers(1, 2, 8, 8).requires_grad_(), numbers(2, 2, 3, 3)
+def test_conv3x3_without_a_bias_and_with_frozen_weights():
+    x, weight = noise(1, 2, 8, 8).requires_grad_(), noise(2, 2, 3, 3)
     conv3x3(x, weight).sum().backward()
     expected = torch.autograd.grad(F.conv2d(x, weight, padding=1).sum(), x)[0]
     torch.testing.assert_close(x.grad, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_same_numbers_at_every_run():
-    inputs = numbers(2, 32, 40, 40), numbers(32, 32, 3, 3), numbers(32)
-    for one, again in zip(with_gradients(conv3x3, *inputs), with_gradients(conv3x3, *inputs), strict=True):
-        assert torch.equal(one, again)
+def test_conv3x3_is_deterministic():
+    inputs = noise(2, 32, 40, 40), noise(32, 32, 3, 3), noise(32)
+    for first, second in zip(with_gradients(conv3x3, *inputs), with_gradients(conv3x3, *inputs), strict=True):
+        assert torch.equal(first, second)
 
 
 @pytest.fixture
-def taken(monkeypatch) -> list[tuple[int, ...]]:
-    """The shapes of the inputs of the convolutions that were computed so."""
+def calls(monkeypatch) -> list[tuple[int, ...]]:
+    """The shapes of the inputs of calls to conv3x3."""
     shapes = []
 
-    def noted(x, weight, bias):
+    def recorded(x, weight, bias):
         shapes.append(tuple(x.shape))
         return conv3x3(x, weight, bias)
 
-    monkeypatch.setattr(winograd, "conv3x3", noted)
+    monkeypatch.setattr(winograd, "conv3x3", recorded)
     return shapes
 
 
-def test_any_modules_wide_convolution_is_taken(taken):
+def test_fast_convolutions_replaces_wide_convolutions_of_any_module(calls):
     layer = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.ReLU())
-    x = numbers(2, 128, 40, 40)
+    x = noise(2, 128, 40, 40)
     with fast_convolutions(True):
         found = layer(x)
-    assert taken == [(2, 128, 40, 40)]
+    assert calls == [(2, 128, 40, 40)]
     torch.testing.assert_close(found, layer(x), rtol=1e-4, atol=1e-4)
-    assert len(taken) == 1  # outside, nothing is
+    assert len(calls) == 1  # not outside the context
 
 
 @pytest.mark.parametrize(
@@ -85,23 +85,23 @@ def test_any_modules_wide_convolution_is_taken(taken):
         {"out_channels": 36},
     ],
 )
-def test_other_convolutions_stay_as_they_are(taken, other):
+def test_fast_convolutions_leaves_other_convolutions(calls, other):
     conv = nn.Conv2d(**{"in_channels": 128, "out_channels": 128, "kernel_size": 3, "padding": 1} | other)
-    x = numbers(2, 128, 40, 40)
+    x = noise(2, 128, 40, 40)
     with fast_convolutions(True):
         found = conv(x)
-    assert not taken and torch.equal(found, conv(x))
+    assert not calls and torch.equal(found, conv(x))
 
 
 @pytest.mark.parametrize("shape", [(1, 128, 40, 40), (16, 128, 9, 9)])
-def test_few_tiles_and_wasted_ones_are_not_worth_it(taken, shape):
+def test_fast_convolutions_leaves_few_or_wasted_tiles(calls, shape):
     conv = nn.Conv2d(128, 128, 3, padding=1)
     with fast_convolutions(True):
-        conv(numbers(*shape))
-    assert not taken
+        conv(noise(*shape))
+    assert not calls
 
 
-def test_switched_off_it_does_nothing(taken):
+def test_fast_convolutions_disabled_replaces_nothing(calls):
     with fast_convolutions(False):
-        nn.Conv2d(128, 128, 3, padding=1)(numbers(2, 128, 40, 40))
-    assert not taken
+        nn.Conv2d(128, 128, 3, padding=1)(noise(2, 128, 40, 40))
+    assert not calls

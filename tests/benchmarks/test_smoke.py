@@ -1,0 +1,92 @@
+"""Every benchmark runs, on its smallest setting."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support.squares import NETWORK, make_squares
+
+from benchmarks import learning_curve, search
+from retinanet.config.params import write_params
+
+ROOT = Path(__file__).parents[2]
+TINY = {f"model.{name}": value for name, value in NETWORK.items()}
+TINY |= {"model.backbone": "timm/test_resnet", "train.epochs": 1, "train.batch_size": 4, "runtime.workers": 0}
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Path:
+    """The working directory: prepared images of squares and the params of a small network."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    write_params(Path("params.yaml"), TINY)
+    make_squares(tmp_path)
+    prepared = tmp_path / "data" / "prepared"
+    prepared.mkdir(parents=True)
+    for split in ("train", "val"):
+        shutil.copy("squares.json", prepared / f"{split}.json")
+    return tmp_path
+
+
+def run_main(monkeypatch, module, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", [module.__name__, *arguments])
+    module.main()
+
+
+def run_module(name: str, *arguments: str) -> str:
+    """Run `python -m benchmarks.NAME` in the working directory; returns its output."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_search_adds_a_row_for_each_trial_once(workspace, monkeypatch, capsys):
+    (workspace / "benchmarks").mkdir()
+    trials = {"base": {"train.epochs": 1}, "trials": [{}, {"train.batch_size": 2}]}
+    (workspace / "benchmarks" / "search.yaml").write_text(yaml.safe_dump({"tiny": trials}))
+    run_main(monkeypatch, search, "tiny")
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[0] for row in rows] == ["| none", "| `train.batch_size=2`"]
+    table = (workspace / "benchmarks" / "search_tiny.md").read_text()
+    assert table.splitlines()[2:] == rows
+    run_main(monkeypatch, search, "tiny")
+    assert capsys.readouterr().out == ""
+
+
+def test_learning_curve_prints_a_row_for_each_share(workspace, monkeypatch, capsys):
+    run_main(monkeypatch, learning_curve, "--shares", "0.5", "1", "--seeds", "0")
+    rows = capsys.readouterr().out.splitlines()[2:]
+    # A half of the images is trained on for twice the epochs.
+    assert [row.split(" | ")[0] for row in rows] == ["| 4", "| 8"]
+    assert [row.split(" | ")[2] for row in rows] == ["2", "1"]
+
+
+@pytest.mark.slow
+def test_training_prints_a_row(workspace):
+    rows = run_module("training", "--steps", "2", "--case", "resnet18", "64", "1").splitlines()
+    assert rows[-1].startswith("| resnet18, 64 px, batch 1 |")
+
+
+@pytest.mark.slow
+def test_data_prints_a_row_for_each_loader(workspace):
+    rows = run_module("data", "--images", "1", "--rounds", "1").splitlines()
+    assert rows[2].startswith("| 640 x 480 | ours |")
+
+
+@pytest.mark.slow
+def test_backbones_writes_a_row(workspace):
+    (workspace / "docs").mkdir()
+    run_module("backbones", "timm/test_resnet")
+    row = (workspace / "docs" / "backbones.md").read_text().splitlines()[-1]
+    assert row.startswith("| timm/test_resnet |") and row.endswith("| yes | yes | yes |")
+
+
+@pytest.mark.slow
+def test_prepare_scale_prints_a_row(workspace):
+    assert run_module("prepare_scale", "40", "80").split()[:2] == ["40", "80"]
