@@ -15,21 +15,21 @@ from tqdm import tqdm
 
 from retinanet import distributed
 from retinanet.config.training import Runtime, Train
-from retinanet.dataset.augment import Augmentation
 from retinanet.dataset.coco import CocoDataset
-from retinanet.dataset.image_cache import ImageCache
-from retinanet.dataset.loading import batches_of, loader_of
-from retinanet.dataset.samples import EpochBatches, TrainingImages
+from retinanet.dataset.loading import batches_of
+from retinanet.dataset.samples import EpochBatches
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.evaluation.validate import validate
-from retinanet.images.preprocess import InputSize, padding_color
+from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.retinanet import RetinaNet
 from retinanet.training.checkpoint import load_checkpoint, save_checkpoint
+from retinanet.training.loader import training_loader
 from retinanet.training.process import StopSignal
 from retinanet.training.replay import keep_step
 from retinanet.training.step import STEP_METRICS, Learner, NotFiniteError, train_step
+from retinanet.training.turns import Turns, cpu_turns
 
 
 class Epoch(NamedTuple):
@@ -76,6 +76,7 @@ class _Loop(NamedTuple):
     runtime: Runtime
     folder: Path
     stop: StopSignal
+    turns: Turns
 
 
 def fit(
@@ -98,9 +99,9 @@ def fit(
     On a signal that `stop` caught, a checkpoint is saved and the process exits with code 128 + the signal's number.
     Raises TrainingError if a loss is not finite.
     """
-    loader, batches = _loader(model, sets, settings, runtime, input_size, device, cache)
+    loader, batches = training_loader(model, sets.train, sets.root, settings, runtime, input_size, device, cache)
     learner = Learner(model, settings, settings.epochs * batches.steps, device, sets.train.class_names)
-    loop = _Loop(learner, loader, batches, sets, settings, runtime, folder, stop or StopSignal(()))
+    loop = _Loop(learner, loader, batches, sets, settings, runtime, folder, stop or StopSignal(()), cpu_turns(device))
     state = _resume(folder, learner)
     while state.epoch < settings.epochs and not _is_out_of_patience(state, settings):
         number = state.epoch + 1
@@ -135,8 +136,10 @@ def _train_epoch(loop: _Loop, state: TrainState) -> TrainState:
         # Dropout and stochastic depth follow from the step, too. torch takes seeds of 64 bits.
         seed = ((loop.settings.seed * 10_007 + number) * 1_000_003 + state.step) * 101 + rank
         torch.manual_seed(seed % 2**63)
+        batch = list(islice(micro_batches, loop.runtime.accumulation_steps))
         try:
-            step_metrics = train_step(learner, list(islice(micro_batches, loop.runtime.accumulation_steps)))
+            with loop.turns.take():
+                step_metrics = train_step(learner, batch)
         except NotFiniteError as error:
             raise _not_finite(f"epoch {number}, step {state.step}", error, loop) from error
         began, ended = ended, time.monotonic()
@@ -207,31 +210,6 @@ def _resume(folder: Path, learner: Learner) -> TrainState:
     if distributed.world().rank == 0:
         print(f"train: resuming after {position}, from {folder}", flush=True)
     return state
-
-
-def _loader(
-    model: RetinaNet,
-    sets: TrainingSets,
-    settings: Train,
-    runtime: Runtime,
-    input_size: InputSize,
-    device: torch.device,
-    cache: Path | None,
-) -> tuple[DataLoader, EpochBatches]:
-    here = distributed.world()
-    padding = padding_color(model.backbone.mean)
-    side = input_size.short_side
-    augmentation = Augmentation(settings.augment, side, input_size.long_side, padding)
-    images = TrainingImages(sets.train, sets.root, augmentation, settings.seed, ImageCache(cache) if cache else None)
-    canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
-    if settings.augment.multi_scale == [1.0]:
-        canvases = [side]
-    batches = EpochBatches(
-        len(images), settings.batch_size, settings.seed, canvases, runtime.accumulation_steps, here.rank, here.size
-    )
-    keep, pin = runtime.workers > 0, device.type == "cuda"
-    loader = loader_of(images, runtime.workers, padding, batch_sampler=batches, persistent_workers=keep, pin_memory=pin)
-    return loader, batches
 
 
 def _not_finite(position: str, error: NotFiniteError, loop: _Loop) -> TrainingError:
