@@ -41,6 +41,7 @@ def _match_objects(anchors: Tensor, gt_boxes: Tensor, low: float, high: float) -
     matched = best_object.clone()
     matched[best_iou < high] = IGNORE
     matched[best_iou < low] = BACKGROUND
-    nearest = (iou == iou.max(dim=1, keepdim=True).values).any(dim=0)
+    # An object that overlaps no anchor has a maximum of 0, which all anchors share: it gets none.
+    nearest = ((iou == iou.max(dim=1, keepdim=True).values) & (iou > 0)).any(dim=0)
     matched[nearest] = best_object[nearest]
     return matched

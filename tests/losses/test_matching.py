@@ -22,6 +22,13 @@ def test_the_nearest_anchor_of_one_object_may_keep_another():
     assert match_anchors(anchors, gt_boxes).tolist() == [0, 0]
 
 
+def test_object_that_overlaps_no_anchor_gets_none():
+    gt_boxes = torch.tensor([[90.0, 90, 92, 92], [0, 0, 10, 10]])
+    anchors = torch.tensor([[0.0, 0, 10, 10], [5, 5, 15, 15], [50, 50, 60, 60]])  # IoU with the second: 1, .14, 0
+    assert match_anchors(anchors, gt_boxes).tolist() == [1, BACKGROUND, BACKGROUND]
+    assert match_anchors(anchors, gt_boxes[:1]).tolist() == [BACKGROUND] * 3
+
+
 def test_image_without_objects_is_all_background():
     anchors = torch.rand(5, 4)
     assert match_anchors(anchors, torch.zeros(0, 4)).tolist() == [BACKGROUND] * 5
