@@ -66,7 +66,7 @@ def _decode_image(
 ) -> Decoded:
     K = logits.shape[1]
     # Threshold the logits: a sigmoid of the few that pass is cheaper than of all.
-    threshold = math.log(score_threshold / (1 - score_threshold)) if 0 < score_threshold < 1 else -math.inf
+    threshold = _logit(score_threshold)
     candidates = []
     first = 0
     for level, count in zip(logits.split(level_sizes), level_sizes, strict=True):
@@ -85,3 +85,9 @@ def _decode_image(
     boxes, scores, labels, anchor_index = boxes[inside], scores[inside], labels[inside], anchor_index[inside]
     keep = batched_nms(boxes, scores, labels, nms_iou)[:detections_per_image]
     return Decoded(boxes[keep], scores[keep], labels[keep], anchor_index[keep])
+
+
+def _logit(probability: float) -> float:
+    if probability >= 1:
+        return math.inf
+    return math.log(probability / (1 - probability)) if probability > 0 else -math.inf

@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 
 from retinanet.model.decode import decode
@@ -29,6 +32,13 @@ def test_boxes_are_clipped_to_the_image():
 
 def test_score_must_exceed_the_threshold():
     assert len(found([[0.0], [-9.0], [-9.0], [-9.0]]).scores) == 0  # p = .5 exactly
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0, [1, 0, 2]), (1.0, [])])
+def test_threshold_of_zero_keeps_all_and_of_one_keeps_nothing(threshold, kept):
+    # The sigmoid of 50 is 1 in float32.
+    detections = found([[1.0], [50.0], [-9.0], [-math.inf]], score_threshold=threshold, nms_iou=1.0)
+    assert detections.anchor_index.tolist() == kept
 
 
 def test_candidates_are_counted_by_level():
