@@ -1,12 +1,15 @@
 """The one loader of images: a file or bytes in, RGB out, or a ImageError."""
 
 import math
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from retinanet.errors import ImageError
 from retinanet.files import sha256_of
@@ -29,9 +32,6 @@ IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix
 THUMBNAIL = (18, 16)  # width, height
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-
-# read_image has a limit of its own, which a person can set.
-Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def inspect_image(path: Path, max_pixels: int = 100_000_000) -> ImageFacts:
 def upright_size(path: Path) -> tuple[int, int] | None:
     """Width and height as read_image would give them, from the file's header alone; None where it has none."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             turned = image.getexif().get(ORIENTATION, 1) in range(5, 9)
             return (image.height, image.width) if turned else image.size
     # As in _decode: damaged headers make anything of a decoder. The check of images says what is wrong.
@@ -80,7 +80,7 @@ def upright_size(path: Path) -> tuple[int, int] | None:
 def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) -> tuple[np.ndarray, tuple[str, ...]]:
     name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "the image"))
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with _open(source) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(
@@ -100,6 +100,32 @@ def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) 
     # Decoders raise whatever a damaged header makes of them: struct.error, IndexError, SyntaxError, MemoryError …
     except Exception as error:
         raise ImageError(f"{name}: damaged or truncated ({error}); fetch it again") from error
+
+
+@contextmanager
+def _open(source: Path | str | BinaryIO) -> Iterator[ImageFile.ImageFile]:
+    """Open as Image.open does, but without Pillow's limit on pixels, which only the whole process can lift.
+
+    Nothing is decoded yet: the caller checks the size first.
+    """
+    with nullcontext(source) if not isinstance(source, Path | str) else open(source, "rb") as file:
+        with _identify(file, str(getattr(file, "name", ""))) as image:
+            yield image
+
+
+def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
+    Image.init()
+    file.seek(0)
+    start = file.read(16)
+    for format_name in FORMATS:
+        plugin, accepts = Image.OPEN[format_name]
+        # A format that this build of Pillow lacks answers with a reason, a string.
+        if accepts is not None and accepts(start) is not True:
+            continue
+        file.seek(0)
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+            return plugin(file, name)
+    raise Image.UnidentifiedImageError(name)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,5 +1,7 @@
 import io
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -134,6 +136,21 @@ def test_the_pixel_limit_holds_before_decoding(tmp_path):
     assert read_image(path, max_pixels=200).shape == (10, 20, 3)
     with pytest.raises(ImageError, match="20 x 10 is more than 199 pixels"):
         read_image(path, max_pixels=199)
+
+
+def test_reading_leaves_pillows_own_limit_to_the_process(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", size=(20, 10))
+    code = "from PIL import Image; before = Image.MAX_IMAGE_PIXELS; import retinanet.images.reading; "
+    code += "assert before and Image.MAX_IMAGE_PIXELS == before"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    # Pillow would warn above 150 pixels and refuse above twice as many; max_pixels decides for read_image.
+    for limit in (150, 50):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert read_image(path, max_pixels=200).shape == (10, 20, 3)
+        assert upright_size(path) == (20, 10)
+        with pytest.raises(ImageError, match="20 x 10 is more than 199 pixels"):
+            read_image(path, max_pixels=199)
+        assert limit == Image.MAX_IMAGE_PIXELS
 
 
 def test_floating_point_samples_are_refused(tmp_path):
