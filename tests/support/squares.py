@@ -45,6 +45,16 @@ def small_network(**changed) -> Model:
     )
 
 
+def torchvision_v1_network(settings: Model) -> Model:
+    """The settings with the architecture of torchvision's retinanet_resnet50_fpn."""
+    return Model.model_validate(
+        settings.model_dump()
+        | {"backbone": "resnet50", "p6_from": "p5", "frozen_norm": True, "head_norm": "none"}
+        | {"pyramid_width": 256, "head_width": 256, "head_depth": 4}
+        | {"anchors": settings.anchors.model_dump() | {"scales_per_octave": 3, "convention": "torchvision"}}
+    )
+
+
 def build_network(settings: Model, num_classes: int) -> RetinaNet:
     return RetinaNet(num_classes, **settings.architecture())
 
