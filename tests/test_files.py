@@ -70,7 +70,7 @@ def test_a_run_killed_between_the_renames_loses_nothing(final):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "data").write_text("a file")
     with (
-        pytest.raises(RetinanetError, match=r"data/\.raw\.new: the folder cannot be made"),
+        pytest.raises(RetinanetError, match=r"data/\.raw\.new: the folder cannot be created"),
         new_folder(tmp_path / "data" / "raw"),
     ):
         pass

