@@ -161,9 +161,9 @@ def _traits(image: Image.Image, suffix: str) -> tuple[str, ...]:
 
 def _describe(source: Path | str | BinaryIO) -> str:
     if not isinstance(source, Path | str):
-        return "no image"
+        return "is not an image"
     with open(source, "rb") as file:
         start = file.read(512)
     if not start:
         return "has 0 bytes"
-    return "is an HTML page" if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")) else "no image"
+    return "is an HTML page" if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")) else "is not an image"
