@@ -108,8 +108,10 @@ def _open(source: Path | str | BinaryIO) -> Iterator[ImageFile.ImageFile]:
 
     Nothing is decoded yet: the caller checks the size first.
     """
-    opened = open(source, "rb") if isinstance(source, Path | str) else nullcontext(source)
-    with opened as file, _identify(file, str(getattr(file, "name", ""))) as image:
+    with (
+        open(source, "rb") if isinstance(source, Path | str) else nullcontext(source) as file,
+        _identify(file, str(getattr(file, "name", ""))) as image,
+    ):
         yield image
 
 
@@ -166,4 +168,8 @@ def _describe(source: Path | str | BinaryIO) -> str:
         start = file.read(512)
     if not start:
         return "has 0 bytes"
-    return "is an HTML page" if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")) else "is not an image"
+    return (
+        "is an HTML page"
+        if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+        else "is not an image"
+    )
