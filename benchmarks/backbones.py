@@ -34,7 +34,7 @@ from retinanet.training.step import Learner, train_step
 
 TABLE = Path("docs/backbones.md")
 SIDE = 640
-# Not convolutional: transformers, which see images of one size or give no maps at strides 8 and 16.
+# Transformers accept images of one size only, or have no feature maps at strides 8 and 16.
 TRANSFORMERS = ("vit_", "swin_", "maxvit_")
 TIMM = """
     convformer_s18 convnext_atto cs3darknet_focus_s csatv2 cspnext_tiny densenet121 dla46_c dpn48b edgenext_xx_small
@@ -66,19 +66,19 @@ def all_names() -> list[str]:
 
 
 def narrow(name: str) -> RetinaNet:
-    """A detector of two classes with little beside the network itself, its norms alive."""
+    """A detector of two classes with a narrow pyramid and heads, norms not frozen."""
     narrowed = {"backbone": name, "weights": "none", "frozen_norm": False, "frozen_stages": 0}
     narrowed |= {"pyramid_width": 16, "head_width": 16, "head_depth": 1, "head_norm": "none"}
     with warnings.catch_warnings():
-        # Networks of another time initialize themselves by what is deprecated now.
+        # Old networks use deprecated initializers.
         warnings.simplefilter("ignore")
         return RetinaNet(2, **load_params().model.model_copy(update=narrowed).architecture())
 
 
 def train_one_step(model: RetinaNet, side: int = 128) -> None:
-    """One step of training, as params.yaml sets it, on two images with one object.
+    """One training step, with the settings of params.yaml, on two images with one object.
 
-    Raises TrainingError where the loss or the gradients are no numbers, ArithmeticError where they stop early.
+    Raises TrainingError if the loss or the gradients are not finite, ArithmeticError if no gradient arrives.
     """
     torch.manual_seed(0)
     images = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
@@ -93,7 +93,7 @@ def train_one_step(model: RetinaNet, side: int = 128) -> None:
 
 
 def export_and_run(model: RetinaNet, folder: Path) -> None:
-    """Write the model as ONNX and let onnxruntime look at images of two sizes, one and two at a time."""
+    """Write the model as ONNX and run it on images of two sizes, one and two at a time."""
     path = folder / "model.onnx"
     trained = TrainedModel(model.eval(), ("a", "b"), (1, 2), InputSize(640, 640))
     write(path, trained, replace(STANDARD_DECODING, score_threshold=0.0))
@@ -105,7 +105,7 @@ def export_and_run(model: RetinaNet, folder: Path) -> None:
 
 
 def _cells(name: str, settings: Model) -> Iterator[str]:
-    # A frozen norm's numbers are no parameters, so they are counted alive.
+    # Frozen norms have no parameters, so they are counted unfrozen.
     sized = RetinaNet(
         1, **settings.model_copy(update={"backbone": name, "weights": "none", "frozen_norm": False}).architecture()
     )
@@ -125,7 +125,7 @@ def _tried(work: Callable[[], object]) -> str:
     try:
         work()
     except Exception as error:
-        # Whatever it was belongs into the table.
+        # The table shows any error.
         return f"no: {type(error).__name__} {' '.join(str(error).split())[:100]}".replace("|", "/")
     return "yes"
 
@@ -143,7 +143,7 @@ def _head(settings: Model) -> str:
 
 
 def _rows_done(head: str) -> dict[str, str]:
-    """The rows of the table by name; none where it was made with other settings."""
+    """The rows of the table by name; empty if it was made with other settings."""
     text = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
     rows = text.removeprefix(head).splitlines() if text.startswith(head) else []
     return {row.split("|")[1].strip(): row for row in rows}

@@ -30,7 +30,7 @@ from retinanet.config.params import load_params
 from retinanet.dataset.augment import Augmentation
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.dataset.image_cache import ImageCache
-from retinanet.dataset.samples import Key, TrainingImages, collate
+from retinanet.dataset.samples import SampleKey, TrainingImages, collate
 
 SIDE, BATCH, OBJECTS = 512, 4, 8
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))  # width, height
@@ -53,7 +53,7 @@ def main() -> None:
             loaders = _loaders(dataset, Path(folder))
             for load in loaders.values():
                 load(0)  # fills the cache, too
-            seconds = {name: [] for name in loaders}
+            seconds: dict[str, list[float]] = {name: [] for name in loaders}
             for number in range(1, arguments.rounds + 1):
                 for name, load in loaders.items():
                     started = time.perf_counter()
@@ -118,7 +118,7 @@ def _loaders(dataset: CocoDataset, folder: Path) -> dict[str, Callable[[int], No
         def load(epoch: int) -> None:
             for first in range(0, len(images), BATCH):
                 rows = range(first, min(first + BATCH, len(images)))
-                collate([images[Key(epoch, row, SIDE)] for row in rows], PADDING)
+                collate([images[SampleKey(epoch, row, SIDE)] for row in rows], PADDING)
 
         return load
 

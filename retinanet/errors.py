@@ -1,4 +1,4 @@
-"""The errors a user can mend, and how a program ends on one."""
+"""Errors that a user can fix, and the exit codes of programs."""
 
 import errno
 import functools
@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 
 class RetinanetError(Exception):
-    """A fault that one line explains: it names the file, the value and the mend."""
+    """An error that the user can fix; the message names the file, the value and the fix."""
 
 
 class ParamsError(RetinanetError):
-    """params.yaml says something that cannot be."""
+    """params.yaml has an invalid value."""
 
 
 class DownloadError(RetinanetError):
-    """A source could not be fetched, checked or unpacked."""
+    """A source cannot be fetched, verified or unpacked."""
 
 
 class AnnotationError(RetinanetError):
@@ -24,27 +24,27 @@ class AnnotationError(RetinanetError):
 
 
 class ImageError(RetinanetError):
-    """A file could not be read as an image."""
+    """A file cannot be read as an image."""
 
 
 class WeightsError(RetinanetError):
-    """Weights are missing, damaged, or of another network."""
+    """Weights are missing, damaged, or belong to another network."""
 
 
 class TrainingError(RetinanetError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class EvaluationError(RetinanetError):
-    """There is nothing to measure, or the measured numbers are none."""
+    """There is nothing to evaluate, or metrics are NaN or infinite."""
 
 
 class ExportError(RetinanetError):
-    """An exported model does not say what the trained one says."""
+    """An exported model computes other detections than the trained one."""
 
 
 class TrackingError(RetinanetError):
-    """The MLflow store lacks what was asked for, or cannot be reached."""
+    """The MLflow store lacks a requested entry, or cannot be reached."""
 
 
 def disk_full(error: OSError) -> bool:
@@ -52,7 +52,7 @@ def disk_full(error: OSError) -> bool:
 
 
 def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
-    """Make a program of `main`: a RetinanetError or a full disk is one line on stderr and exit code 1, Ctrl-C 130.
+    """Wrap `main` as a program: a RetinanetError or a full disk is one line on stderr and exit code 1, Ctrl-C 130.
 
     RETINANET_TRACEBACK=1 in the environment shows the traceback instead.
     """
@@ -66,7 +66,7 @@ def exit_on_error(main: Callable[[], int | None]) -> Callable[[], None]:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
-        except BrokenPipeError:  # whoever read the output, `head` perhaps, has enough
+        except BrokenPipeError:  # the reader of the output, perhaps `head`, has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
         except (RetinanetError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Files and folders that are either there whole or not at all."""
+"""Atomic replacement of files and folders, and hashes of files."""
 
 import hashlib
 import json
@@ -20,16 +20,16 @@ def sha256_of(path: Path | str) -> str:
 
 
 def repo_root() -> Path:
-    """Where a path in params.yaml starts: the repository, also when DVC runs a stage in a temporary copy of it."""
+    """The folder of paths in params.yaml: the repository, also if DVC runs a stage in a copy of it."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """Give an empty folder beside `final` that takes its place, whole, when the block ends well.
+    """Yield an empty folder beside `final` that replaces it when the block succeeds.
 
-    When the block raises, the new folder is removed and `final` stays as it was. What a killed run left is cleared.
-    Raises RetinanetError where no folder can be made.
+    If the block raises, the new folder is removed and `final` is unchanged. Leftovers of a killed run are removed.
+    Raises RetinanetError if the folder cannot be created.
     """
     fresh, old = final.with_name(f".{final.name}.new"), final.with_name(f".{final.name}.old")
     if old.exists() and not final.exists():
@@ -39,7 +39,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     try:
         fresh.mkdir(parents=True)
     except OSError as error:
-        raise RetinanetError(f"{fresh}: the folder cannot be made ({error.strerror}); see to {final.parent}") from error
+        raise RetinanetError(f"{fresh}: the folder cannot be created ({error.strerror})") from error
     try:
         yield fresh
         if final.exists():
@@ -54,7 +54,7 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step, making its folder when needed."""
+    """Replace a text file atomically; its folder is created if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
     try:
@@ -65,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Replace a JSON file in one step; NaN and inf are refused with a ValueError."""
+    """Replace a JSON file atomically. Raises ValueError for NaN and inf."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 

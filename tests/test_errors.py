@@ -7,7 +7,7 @@ import pytest
 from retinanet.errors import ParamsError, disk_full, exit_on_error
 
 
-def test_a_fault_is_one_line_and_exit_code_1(capsys):
+def test_retinanet_error_is_one_line_and_exit_code_1(capsys):
     @exit_on_error
     def main():
         raise ParamsError("params.yaml: two\nlines")
@@ -18,13 +18,13 @@ def test_a_fault_is_one_line_and_exit_code_1(capsys):
     assert capsys.readouterr().err == "error: params.yaml: two lines\n"
 
 
-def test_a_programs_own_exit_code_passes():
+def test_exit_code_of_main_is_returned():
     with pytest.raises(SystemExit) as stop:
         exit_on_error(lambda: 3)()
     assert stop.value.code == 3
 
 
-def test_the_traceback_is_there_for_who_asks(monkeypatch):
+def test_traceback_is_shown_if_requested(monkeypatch):
     @exit_on_error
     def main():
         raise ParamsError("x")
@@ -34,7 +34,7 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch):
         main()
 
 
-def test_ctrl_c_is_no_traceback(capsys):
+def test_ctrl_c_has_exit_code_130_without_traceback(capsys):
     @exit_on_error
     def main():
         raise KeyboardInterrupt
@@ -44,7 +44,7 @@ def test_ctrl_c_is_no_traceback(capsys):
     assert (stop.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
-def test_a_reader_that_has_enough_is_no_traceback():
+def test_closed_output_has_no_traceback():
     code = "from retinanet.errors import exit_on_error\nexit_on_error(lambda: print('x\\n' * 100_000))()"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as program:
@@ -55,7 +55,7 @@ def test_a_reader_that_has_enough_is_no_traceback():
 
 
 @pytest.mark.parametrize(("code", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
-def test_which_errors_mean_a_full_disk(code, full):
+def test_disk_full_by_error_number(code, full):
     assert disk_full(OSError(code, "")) is full
 
 
@@ -71,6 +71,6 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == expected
 
 
-def test_other_errors_of_the_system_are_faults_of_the_program():
+def test_other_os_errors_are_raised():
     with pytest.raises(PermissionError):
         exit_on_error(lambda: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))()

@@ -29,21 +29,21 @@ def test_paths_start_at_the_repository_also_in_a_temporary_copy_of_it(tmp_path, 
     assert str(repo_root()) == "/somewhere"
 
 
-def test_a_new_folder_replaces_the_old_one_whole(final):
+def test_new_folder_replaces_the_old_one(final):
     with new_folder(final) as folder:
         (folder / "new.txt").write_text("new")
         assert tree(final) == {"old.txt": b"old"}
     assert tree(final.parent) == {"raw": None, "raw/new.txt": b"new"}
 
 
-def test_a_new_folder_where_there_was_none(tmp_path):
+def test_new_folder_without_an_old_one(tmp_path):
     with new_folder(tmp_path / "data" / "raw") as folder:
         (folder / "new.txt").write_text("new")
     assert tree(tmp_path) == {"data": None, "data/raw": None, "data/raw/new.txt": b"new"}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_after_an_error_all_is_as_before(final, error):
+def test_new_folder_after_an_error_leaves_everything_unchanged(final, error):
     before = tree(final.parent)
     with pytest.raises(error), new_folder(final) as folder:
         (folder / "new.txt").write_text("new")
@@ -51,7 +51,7 @@ def test_after_an_error_all_is_as_before(final, error):
     assert tree(final.parent) == before
 
 
-def test_what_a_killed_run_left_is_cleared(final):
+def test_new_folder_removes_leftovers_of_a_killed_run(final):
     for left in (".raw.new", ".raw.old"):
         (final.parent / left).mkdir()
         (final.parent / left / "left.txt").write_text("left")
@@ -60,17 +60,17 @@ def test_what_a_killed_run_left_is_cleared(final):
     assert tree(final.parent) == {"raw": None}
 
 
-def test_a_run_killed_between_the_renames_loses_nothing(final):
+def test_new_folder_recovers_from_a_kill_between_renames(final):
     final.rename(final.parent / ".raw.old")
     with pytest.raises(ValueError), new_folder(final):
         raise ValueError
     assert tree(final.parent) == {"raw": None, "raw/old.txt": b"old"}
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_new_folder_that_cannot_be_created_fails(tmp_path):
     (tmp_path / "data").write_text("a file")
     with (
-        pytest.raises(RetinanetError, match=r"data/\.raw\.new: the folder cannot be made"),
+        pytest.raises(RetinanetError, match=r"data/\.raw\.new: the folder cannot be created"),
         new_folder(tmp_path / "data" / "raw"),
     ):
         pass

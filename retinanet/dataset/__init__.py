@@ -1,1 +1,1 @@
-"""Prepared data as training and evaluation read it."""
+"""Prepared data, read for training and evaluation."""

@@ -1,4 +1,4 @@
-"""What training does to an image before the network sees it, by albumentations."""
+"""Training augmentation, by albumentations."""
 
 import math
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import numpy as np
 from retinanet.config.training import Augment
 from retinanet.images.preprocess import fit_scale
 
-# A box of which a crop leaves less than this share is no longer an example of its class, but a crowd.
+# An object with a smaller share inside a crop is ignored, like a crowd.
 MIN_VISIBLE = 0.3
 CROWD = -1
 
 
 class AnnotatedImage(NamedTuple):
-    """An image (H, W, 3) uint8 with boxes (G, 4) xyxy float32 in its pixels, labels (G,) int64, and crowds (C, 4)
-    xyxy float32: regions that are no example of anything, not of background either."""
+    """An image (H, W, 3) uint8 with boxes (G, 4) xyxy float32 in pixels, labels (G,) int64, and crowds (C, 4) xyxy
+    float32: ignored regions (crowds and truncated objects), neither objects nor background."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -28,8 +28,8 @@ class AnnotatedImage(NamedTuple):
 class Augmentation:
     """Random scale, crop, flips, turns, colors and mosaics on a square canvas; the same for the same seed.
 
-    On a canvas of `side` pixels, images have the size that inference gives them, times a factor out of
-    settings.scale; on another canvas they are larger or smaller by as much.
+    On a canvas of `side` pixels, images have their size at inference times a factor from settings.scale; on another
+    canvas, they are scaled in proportion.
     """
 
     def __init__(self, settings: Augment, side: int, long_side: int, padding: tuple[int, int, int]):
@@ -37,31 +37,31 @@ class Augmentation:
         self._composes: dict[int, A.Compose] = {}
 
     def wants_mosaic(self, seed: list[int]) -> bool:
-        """Whether the sample of this seed is a mosaic, so that its other three images need be read."""
+        """Whether the sample of this seed is a mosaic, so that three other images must be read."""
         return self.settings.mosaic > 0 and np.random.default_rng([*seed, 1]).random() < self.settings.mosaic
 
     def scale(self, height: int, width: int, seed: list[int], canvas: int) -> float:
-        """How much an image of that size is to be enlarged for the sample of this seed."""
+        """The scale of an image of this size in the sample of this seed."""
         return self._draw(seed)[0] * canvas / self.side * fit_scale(height, width, self.side, self.long_side)
 
     def largest_scale(self, height: int, width: int) -> float:
-        """The largest that `scale` can be."""
+        """The largest value of `scale`."""
         largest = self.settings.scale[1] * max(self.settings.multi_scale)
         return largest * fit_scale(height, width, self.side, self.long_side)
 
     def __call__(
-        self, marked: AnnotatedImage, seed: list[int], canvas: int, others: Sequence[AnnotatedImage] = ()
+        self, image: AnnotatedImage, seed: list[int], canvas: int, others: Sequence[AnnotatedImage] = ()
     ) -> AnnotatedImage:
-        """What an image at the scale of this seed becomes on the canvas. others are the other three of a mosaic."""
+        """Augment an image that has the scale of this seed. others are the other three images of a mosaic."""
         if others:
-            marked = _side_by_side([marked, *others], self.padding)
+            image = _side_by_side([image, *others], self.padding)
         if canvas not in self._composes:
             self._composes[canvas] = self._compose(canvas)
         compose = self._composes[canvas]
         compose.set_random_seed(self._draw(seed)[1])
-        regions = np.concatenate([marked.boxes, marked.crowds])
-        labels = np.concatenate([marked.labels, np.full(len(marked.crowds), CROWD)])
-        out = compose(image=marked.image, bboxes=regions, labels=labels, areas=_areas(regions))
+        regions = np.concatenate([image.boxes, image.crowds])
+        labels = np.concatenate([image.labels, np.full(len(image.crowds), CROWD)])
+        out = compose(image=image.image, bboxes=regions, labels=labels, areas=_areas(regions))
         regions = np.asarray(out["bboxes"], np.float32).reshape(-1, 4)
         labels = np.asarray(out["labels"], np.int64).reshape(-1)
         areas = np.asarray(out["areas"], np.float32).reshape(-1)
@@ -69,7 +69,7 @@ class Augmentation:
         return AnnotatedImage(out["image"], regions[single], labels[single], regions[~single])
 
     def _draw(self, seed: list[int]) -> tuple[float, int]:
-        """The factor of the scale, and the seed of all else."""
+        """The scale factor, and the seed of all other transforms."""
         rng = np.random.default_rng(seed)
         low, high = (math.log(factor) for factor in self.settings.scale)
         return math.exp(rng.uniform(low, high)), int(rng.integers(2**31))
@@ -90,10 +90,10 @@ class Augmentation:
 
 
 def _side_by_side(four: Sequence[AnnotatedImage], padding: tuple[int, int, int]) -> AnnotatedImage:
-    """Two above two, as one image: their corners meet in a point, at whatever sizes they have.
+    """A 2 x 2 mosaic of images of any sizes, whose corners meet in a point.
 
-    albumentations' own mosaic brings all to one size, which undoes the scale that was drawn, and does not tell how
-    much of an object it cuts off.
+    albumentations' mosaic resizes all images to one size, which undoes the drawn scale, and does not report how much
+    of an object it cuts off.
     """
     heights, widths = zip(*(one.image.shape[:2] for one in four), strict=True)
     top, left = max(heights[:2]), max(widths[::2])

@@ -1,4 +1,4 @@
-"""The one annotation format on disk: COCO JSON, read with every check and written always the same."""
+"""Prepared splits as COCO JSON: the dataset in memory, its checked reader and its deterministic writer."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from retinanet.files import write_text
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """An image that an annotation file names; width and height in pixels."""
+    """An image of an annotation file; width and height in pixels."""
 
     id: int
     file_name: str
@@ -25,9 +25,9 @@ class ImageInfo:
 class Objects:
     """The G objects of one image.
 
-    boxes_xyxy (G, 4) float32 in pixels, labels (G,) int64 in 0..K-1, iscrowd (G,) bool: regions in which objects are
-    neither to be found nor faults; areas (G,) float32 in square pixels are the file's (of the outline, where it had
-    one), or the boxes' own when not given.
+    boxes_xyxy (G, 4) float32 in pixels, labels (G,) int64 in 0..K-1, iscrowd (G,) bool: ignored regions, in which
+    detections are neither right nor wrong; areas (G,) float32 in square pixels are the file's (of the segmentation, if
+    it had one), or those of the boxes if not given.
     """
 
     boxes_xyxy: np.ndarray
@@ -44,17 +44,17 @@ class Objects:
         return len(self.labels)
 
     def rows(self, chosen: np.ndarray) -> "Objects":
-        """Some of them, by a mask or by numbers."""
+        """The objects that a mask or an array of row numbers selects."""
         return Objects(self.boxes_xyxy[chosen], self.labels[chosen], self.iscrowd[chosen], self.areas[chosen])
 
     @property
     def is_single(self) -> np.ndarray:
-        """(G,) bool: which are objects and no crowds."""
+        """(G,) bool: which rows are single objects, not crowds."""
         return ~self.iscrowd
 
     @property
     def count(self) -> int:
-        """How many there are to be found."""
+        """Number of single objects."""
         return int(self.is_single.sum())
 
 
@@ -62,7 +62,7 @@ class Objects:
 class CocoDataset:
     """Images and their objects. Label k is class_names[k] and category_ids[k]; ids ascend and may have gaps.
 
-    objects has an entry for every image's id, of zero rows where nothing is on it.
+    objects has an entry for every image id, with zero rows for an image without objects.
     """
 
     images: tuple[ImageInfo, ...]
@@ -72,7 +72,7 @@ class CocoDataset:
 
 
 def read_coco(path: Path | str) -> CocoDataset:
-    """Read a split file as `prepare` writes it. Raises AnnotationError on anything that it would not write."""
+    """Read a split file as `prepare` writes it. Raises AnnotationError for content that it does not write."""
     content = read_coco_content(Path(path))
     categories = sorted(content["categories"], key=lambda category: category["id"])
     category_ids = tuple(category["id"] for category in categories)
@@ -89,12 +89,12 @@ def read_coco(path: Path | str) -> CocoDataset:
         images,
         tuple(category["name"] for category in categories),
         category_ids,
-        {image_id: _objects(of_image) for image_id, of_image in rows.items()},
+        {image_id: _objects(image_rows) for image_id, image_rows in rows.items()},
     )
 
 
 def write_coco(dataset: CocoDataset, path: Path | str) -> None:
-    """Write a split file in one step; the same dataset gives the same bytes. Boxes are rounded to 1/1000 px."""
+    """Write a split file atomically; the same dataset gives the same bytes. Boxes are rounded to 1/1000 px."""
     images: list[dict] = []
     annotations: list[dict] = []
     for image in dataset.images:
@@ -108,7 +108,7 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
                     "id": len(annotations) + 1,
                     "image_id": image.id,
                     "category_id": dataset.category_ids[int(label)],
-                    "bbox": _xywh(box, 3),
+                    "bbox": _xywh(box),
                     "area": round(float(area), 3),
                     "iscrowd": int(iscrowd),
                 }
@@ -118,7 +118,7 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
         for category_id, name in zip(dataset.category_ids, dataset.class_names, strict=True)
     ]
     sections = {"images": images, "annotations": annotations, "categories": categories}
-    # One row a line: readable, and a diff shows what changed.
+    # One row per line, for readable diffs.
     text = ",\n".join(f'"{name}": [\n{_lines(rows)}\n]' for name, rows in sections.items())
     write_text(Path(path), f"{{\n{text}\n}}\n")
 
@@ -137,7 +137,7 @@ def _box_inside(annotation: dict, size: tuple[int, int], path: Path | str) -> tu
     if not (inside and width > 0 and height > 0):
         raise AnnotationError(
             f"{path}: annotation {annotation['id']} has bbox {annotation['bbox']}; it must have a size and lie inside "
-            f"the {size[0]} x {size[1]} image; the prepare stage mends that"
+            f"the {size[0]} x {size[1]} image; run `dvc repro prepare`, which clips boxes"
         )
     return x, y, x + width, y + height
 
@@ -151,9 +151,9 @@ def _objects(rows: list[tuple]) -> Objects:
     )
 
 
-def _xywh(box_xyxy: np.ndarray, digits: int) -> list[float]:
+def _xywh(box_xyxy: np.ndarray) -> list[float]:
     left, top, right, bottom = (float(side) for side in box_xyxy)
-    return [round(left, digits), round(top, digits), round(right - left, digits), round(bottom - top, digits)]
+    return [round(value, 3) for value in (left, top, right - left, bottom - top)]
 
 
 def _lines(rows: list[dict]) -> str:

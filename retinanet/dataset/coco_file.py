@@ -1,4 +1,4 @@
-"""COCO JSON as a file: its sections, ids and names, checked before anything relies on them."""
+"""Checks of a COCO file's structure: sections, ids, references, and the names of images and classes."""
 
 import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -8,10 +8,13 @@ from retinanet.errors import AnnotationError
 
 
 def read_coco_content(path: Path) -> dict:
-    """A COCO file's sections, checked for what no reader can mend: ids, references and paths, but not the boxes."""
+    """The sections of a COCO file, with ids, references and paths checked, but not the values of boxes.
+
+    Raises AnnotationError.
+    """
     content = read_json(path)
     if not isinstance(content, dict):
-        content = {}  # has no section, which the first one's check says
+        content = {}  # the check of the first section fails
     for section in ("images", "annotations", "categories"):
         rows = content.get(section)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -28,28 +31,28 @@ def read_coco_content(path: Path) -> dict:
     for category in content["categories"]:
         check_class_name(category.get("name"), f"{path}: category {category['id']}")
     for annotation in content["annotations"]:
-        who = f"{path}: annotation {annotation['id']}"
+        location = f"{path}: annotation {annotation['id']}"
         if not _is_one_of(annotation.get("image_id"), image_ids):
-            raise AnnotationError(f"{who} is for image {annotation.get('image_id')!r}, which the file does not list")
+            raise AnnotationError(f"{location} is for image {annotation.get('image_id')!r}; the file has no such image")
         if not _is_one_of(annotation.get("category_id"), category_ids):
             raise AnnotationError(
-                f"{who} has category {annotation.get('category_id')!r}; the file knows {sorted(category_ids)}"
+                f"{location} has category {annotation.get('category_id')!r}; the file knows {sorted(category_ids)}"
             )
         if annotation.get("iscrowd", 0) not in (0, 1, None):
-            raise AnnotationError(f"{who} has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
+            raise AnnotationError(f"{location} has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
         box = annotation.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(is_number(side) for side in box):
-            raise AnnotationError(f"{who} has bbox {box!r}; it must be [x, y, width, height]")
+            raise AnnotationError(f"{location} has bbox {box!r}; it must be [x, y, width, height]")
     return content
 
 
 def read_json(path: Path) -> object:
-    """A JSON file's content without the outlines of objects, which are most of it and of no use here.
+    """A JSON file's content without the segmentations of objects, which are large and not used.
 
     Raises AnnotationError.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_hook=_without_outline)
+        return json.loads(path.read_text(encoding="utf-8"), object_hook=_without_segmentation)
     except OSError as error:
         raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
     # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
@@ -58,11 +61,11 @@ def read_json(path: Path) -> object:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether JSON says a number that a float can hold; NaN and inf are left to the check of boxes."""
+    """Whether a JSON value is a number that fits a float; NaN and inf are left to the check of boxes."""
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
 
 
-def _without_outline(row: dict) -> dict:
+def _without_segmentation(row: dict) -> dict:
     row.pop("segmentation", None)
     return row
 
@@ -83,23 +86,23 @@ def _distinct_ids(rows: list[dict], kind: str, path: Path) -> set[int]:
     return seen
 
 
-def check_file_name(file_name: object, who: str) -> None:
-    """Raise AnnotationError for an image's path that is none or leads out of the data's folder."""
+def check_file_name(file_name: object, location: str) -> None:
+    """Raise AnnotationError if an image's file name is not a relative path inside the data's folder."""
     if not isinstance(file_name, str) or not file_name or "\0" in file_name or not is_text(file_name):
-        raise AnnotationError(f"{who} has file name {file_name!r}; it must be a path")
+        raise AnnotationError(f"{location} has file name {file_name!r}; it must be a path")
     windows = PureWindowsPath(file_name)
     if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(file_name).is_absolute():
-        raise AnnotationError(f"{who} has file name {file_name!r}; it must be relative and stay inside the folder")
+        raise AnnotationError(f"{location} has file name {file_name!r}; it must be relative and stay inside the folder")
 
 
-def check_class_name(name: object, who: str) -> None:
-    """Raise AnnotationError for a name that no file can hold."""
+def check_class_name(name: object, location: str) -> None:
+    """Raise AnnotationError if a class name is not a non-empty string that UTF-8 can encode."""
     if not isinstance(name, str) or not name or not is_text(name):
-        raise AnnotationError(f"{who} has class name {name!r}; give it one")
+        raise AnnotationError(f"{location} has class name {name!r}; give it one")
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be written as UTF-8: JSON can spell halves of surrogate pairs, file systems keep any bytes."""
+    """Whether UTF-8 can encode a string: JSON may contain lone surrogates, and file names any bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Images kept on disk as training needs them, for when decoding large ones takes longer than a step."""
+"""Cache of resized images on disk, for data whose decoding takes longer than a training step."""
 
 import hashlib
 import os
@@ -12,29 +12,29 @@ from retinanet.images.reading import read_image
 
 
 class ImageCache:
-    """Arrays by the sha256 of the image's file and the size that it was brought to, so that none is ever stale."""
+    """Arrays by the sha256 of the image file and the size after resizing, so that entries cannot be stale."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def read(self, path: Path, size: tuple[int, int], scale: float) -> np.ndarray:
-        """The image (H, W, 3) uint8, shrunk by `scale` where that is below 1. size: its (height, width) as it is.
+        """The image (H, W, 3) uint8, resized by `scale` if that is below 1. size is its original (height, width).
 
-        Raises ImageError. On a full disk the image is returned and not kept.
+        Raises ImageError. On a full disk, the image is returned without being cached.
         """
         scale = min(scale, 1.0)
         height, width = scaled_size(*size, scale)
         try:
             with path.open("rb") as file:
-                kept = self.folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{height}x{width}.npy"
-                found = _load(kept)
-                if found is not None:
-                    return found
+                entry = self.folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{height}x{width}.npy"
+                cached = _load(entry)
+                if cached is not None:
+                    return cached
                 file.seek(0)
                 image = resize_to(read_image(file, scale=scale), (height, width))
         except FileNotFoundError as error:
             raise ImageError(f"{path}: there is no such file") from error
-        _keep(kept, image)
+        _store(entry, image)
         return image
 
 
@@ -43,13 +43,13 @@ def _load(path: Path) -> np.ndarray | None:
         return np.load(path)
     except FileNotFoundError:
         return None
-    # A power cut can leave a file without all of its content.
+    # A power failure can leave an incomplete file.
     except (ValueError, EOFError):
         return None
 
 
-def _keep(path: Path, image: np.ndarray) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")  # every worker has its own
+def _store(path: Path, image: np.ndarray) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")  # one for each worker
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:

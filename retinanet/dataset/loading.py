@@ -1,4 +1,4 @@
-"""What training learns from, and the processes that read and augment it ahead of the network."""
+"""Data loaders whose worker processes read and augment images ahead of the network."""
 
 import atexit
 import functools
@@ -15,7 +15,7 @@ from retinanet.errors import RetinanetError
 
 
 def loader_of(images: Dataset, workers: int, padding: tuple[int, int, int], **settings: Any) -> DataLoader:
-    """A loader of Batches, padded with a color; settings are DataLoader's own."""
+    """A DataLoader of Batches, padded with a color; settings are further arguments of DataLoader."""
     _kill_workers_at_exit()
     return DataLoader(
         images,
@@ -27,32 +27,32 @@ def loader_of(images: Dataset, workers: int, padding: tuple[int, int, int], **se
 
 
 def batches_of(loader: DataLoader) -> Iterator[Batch]:
-    """The loader's batches. A worker's RetinanetError comes as it was raised there, without the worker's traceback."""
+    """The loader's batches. A RetinanetError in a worker is raised here with its original message."""
     try:
         yield from loader
     except RetinanetError as error:
         if not loader.num_workers:
             raise
-        # torch puts the formatted traceback in the place of the message, which is its last line.
+        # torch replaces the message by a formatted traceback, whose last line has it.
         _, _, message = str(error).rstrip().splitlines()[-1].partition(": ")
         raise type(error)(message) from error
 
 
 def _ignore_signals(worker: int) -> None:
-    """Ctrl-C reaches a worker too, and its parent decides when it ends."""
+    """Ctrl-C reaches workers too, but the parent process decides when they end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 @functools.cache
 def _kill_workers_at_exit() -> None:
-    """A program that ends on an error still holds its loader; Python would wait for workers that ignore its SIGTERM."""
+    """At exit after an error, Python would wait for workers that ignore its SIGTERM: kill them first."""
 
     def kill() -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call each an error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report each as an error
         for child in multiprocessing.active_children():
             if child.daemon:
                 child.kill()
 
-    # Called before multiprocessing's own, which was registered when it was imported.
+    # Runs before multiprocessing's handler, which was registered earlier, at import.
     atexit.register(kill)

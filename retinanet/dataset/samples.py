@@ -1,4 +1,4 @@
-"""Images with their objects as tensors, one by one and in batches."""
+"""Images with their objects, as samples and as batches of tensors."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from retinanet.images.reading import read_image
 
 
 class Sample(NamedTuple):
-    """One image as the network gets it: the fields of Marked, and the image's id."""
+    """One image at the network's input size: the fields of AnnotatedImage, and the image's id."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -39,8 +39,8 @@ class Batch(NamedTuple):
 
 
 class SampleKey(NamedTuple):
-    """Which sample a training step asks for: how often all images came before, the row of the image, and the side
-    of the canvas in pixels."""
+    """Key of a training sample: the number of earlier rounds over all images, the row of the image, and the side of
+    the canvas in pixels."""
 
     round: int
     row: int
@@ -48,7 +48,7 @@ class SampleKey(NamedTuple):
 
 
 class TrainingImages(Dataset):
-    """Augmented samples: each follows from its key and the seed alone, in any process."""
+    """Augmented samples; each depends on its key and the seed alone, in any process."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class TrainingImages(Dataset):
 
 
 class EvaluationImages(Dataset):
-    """Samples at the size that inference gives them, read as it reads them. A key is a row."""
+    """Samples read and resized as in inference. A key is a row."""
 
     def __init__(self, dataset: CocoDataset, root: Path, input_size: InputSize):
         self.dataset, self.root, self.input_size = dataset, root, input_size
@@ -102,13 +102,12 @@ class EvaluationImages(Dataset):
 
 
 class EpochBatches(Sampler):
-    """Keys of an epoch's batches from step `first` on, which follow from (seed, epoch).
+    """Keys of an epoch's batches from step `first` on, determined by (seed, epoch).
 
-    All images come in an order of their own, then all of them in another, and so on, without an end. An epoch is as
-    many whole batches as would hold them once, and the next goes on where it ended: over a training, whichever epoch it
-    begins with, none is dropped and none comes again and again, and each step has as many images as the learning rate
-    was set for. canvases are the sides that a batch may have; each draws one. Each batch comes in `parts` equal parts,
-    of which process `rank` of `processes` gets its own.
+    Rounds over all images, each in a new order, follow one another without end. An epoch is the number of full batches
+    that covers all images once, and the next epoch continues where it ended: no image is dropped or preferred, and
+    each step has batch_size images, for which the learning rate was set. Each batch draws its side in pixels from
+    canvases. Each batch is divided into micro_batches of equal size, and process `rank` of `processes` gets its share.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class EpochBatches(Sampler):
 
     @property
     def steps(self) -> int:
-        """How many steps an epoch has."""
+        """Number of steps in an epoch."""
         return -(-self.count // self.batch_size)
 
     def __len__(self) -> int:
@@ -138,25 +137,25 @@ class EpochBatches(Sampler):
         for step in range(self.first, self.steps):
             canvas = np.random.default_rng([self.seed, self.epoch, step]).choice(self.canvases)
             begin = (self.epoch * self.steps + step) * self.batch_size
-            of_process = np.arange(begin + self.rank, begin + self.batch_size, self.processes)
-            for micro_batch in of_process.reshape(self.micro_batches, -1):
-                yield [self._key(int(place), int(canvas)) for place in micro_batch]
+            own = np.arange(begin + self.rank, begin + self.batch_size, self.processes)
+            for micro_batch in own.reshape(self.micro_batches, -1):
+                yield [self._key(int(position), int(canvas)) for position in micro_batch]
 
-    def _key(self, place: int, canvas: int) -> SampleKey:
-        """Of the image at that place when all rounds stand in one row."""
-        number, within = divmod(place, self.count)
+    def _key(self, position: int, canvas: int) -> SampleKey:
+        """The key at a position in the concatenation of all rounds."""
+        number, within = divmod(position, self.count)
         return SampleKey(number, int(self._order(number)[within]), canvas)
 
     def _order(self, number: int) -> np.ndarray:
         if number not in self._orders:
-            # A batch may reach into the next round.
+            # Keep the previous order: a batch may reach into the next round.
             kept = dict(list(self._orders.items())[-1:])
             self._orders = kept | {number: np.random.default_rng([self.seed, number]).permutation(self.count)}
         return self._orders[number]
 
 
 def collate(samples: list[Sample], padding: tuple[int, int, int]) -> Batch:
-    """Put samples of any sizes into one batch."""
+    """Combine samples of any sizes into a batch, padded with a color."""
     return Batch(
         torch.from_numpy(pad_batch([s.image for s in samples], padding)),
         [torch.from_numpy(s.boxes) for s in samples],
@@ -168,9 +167,9 @@ def collate(samples: list[Sample], padding: tuple[int, int, int]) -> Batch:
 
 
 def _at_scale(image: np.ndarray, dataset: CocoDataset, row: int, scale: float) -> AnnotatedImage:
-    """The image of that row, which may be decoded smaller than it is, at a scale of its own size.
+    """The annotated image of a row, resized to `scale` times its original size; it may be decoded smaller.
 
-    Boxes follow the whole pixels that the image really gets.
+    Boxes are scaled by the rounded size of the resized image.
     """
     info = dataset.images[row]
     objects = dataset.objects[info.id]

@@ -1,4 +1,4 @@
-"""From an image of any size to what the network takes."""
+"""Resize and pad images to batches for the network."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 
 # Sides are padded to multiples of the last backbone stride, as torchvision and detectron2 do.
 MULTIPLE = 32
-# The Inceptions' unpadded convolutions leave nothing of an image under 75 px.
+# Inception's unpadded convolutions fail on images under 75 px.
 MIN_INPUT_SIDE = 96
 
 
@@ -20,7 +20,7 @@ class InputSize(NamedTuple):
 
 
 def fit_scale(height: int, width: int, short_side: int, long_side: int) -> float:
-    """How much to enlarge an image so that its shorter side is short_side, unless the longer would pass long_side."""
+    """The scale at which the shorter side is short_side, or less if the longer side would exceed long_side."""
     return min(short_side / min(height, width), long_side / max(height, width))
 
 
@@ -35,17 +35,17 @@ def fitted_size(height: int, width: int, input_size: InputSize) -> tuple[int, in
 
 
 def resize(image: np.ndarray, scale: float) -> np.ndarray:
-    """Image (H, W, 3) uint8 at another scale."""
+    """Resize an image (H, W, 3) uint8 by a scale."""
     height, width = image.shape[:2]
     return resize_to(image, scaled_size(height, width, scale))
 
 
 def resize_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (H, W, 3) uint8 with the size (height, width)."""
-    # Linear interpolation looks at two pixels a side: shrinking further, it would leave some out.
-    leaves_some_out = size[0] * 2 < image.shape[0] or size[1] * 2 < image.shape[1]
-    how = cv2.INTER_AREA if leaves_some_out else cv2.INTER_LINEAR
-    return cv2.resize(image, size[::-1], interpolation=how)
+    """Resize an image (H, W, 3) uint8 to (height, width)."""
+    # Linear interpolation reads two pixels per axis: below half the size, it would skip pixels.
+    skips_pixels = size[0] * 2 < image.shape[0] or size[1] * 2 < image.shape[1]
+    interpolation = cv2.INTER_AREA if skips_pixels else cv2.INTER_LINEAR
+    return cv2.resize(image, size[::-1], interpolation=interpolation)
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
@@ -55,7 +55,7 @@ def padded_size(height: int, width: int) -> tuple[int, int]:
 
 
 def pad_batch(images: Sequence[np.ndarray], color: Sequence[int]) -> np.ndarray:
-    """(N, H, W, 3) uint8: the images in the top left corners, the rest in one color."""
+    """(N, H, W, 3) uint8: the images in the top left corners, padded with a color."""
     sides = padded_size(max(p.shape[0] for p in images), max(p.shape[1] for p in images))
     batch = np.empty((len(images), *sides, 3), np.uint8)
     for row, image in zip(batch, images, strict=True):
@@ -66,6 +66,6 @@ def pad_batch(images: Sequence[np.ndarray], color: Sequence[int]) -> np.ndarray:
 
 
 def padding_color(mean: Sequence[float]) -> tuple[int, int, int]:
-    """The color that is nothing once normalized, so that padding looks like no object."""
+    """The mean RGB color as bytes: padding of this color is 0 after normalization."""
     red, green, blue = (round(float(m) * 255) for m in mean)
     return red, green, blue

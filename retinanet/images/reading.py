@@ -1,17 +1,20 @@
-"""The one loader of images: a file or bytes in, RGB out, or a ImageError."""
+"""Load images from files or bytes as RGB arrays; every failure is an ImageError."""
 
 import math
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from retinanet.errors import ImageError
 from retinanet.files import sha256_of
 
-# What Pillow decodes by itself: its other formats start programs (EPS) or hold no photographs.
+# Pillow's other formats start programs (EPS) or hold no photographs.
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "MPO": (".jpg", ".jpeg", ".mpo"),
@@ -30,15 +33,12 @@ THUMBNAIL = (18, 16)  # width, height
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
-# read_image has a limit of its own, which a person can set.
-Image.MAX_IMAGE_PIXELS = None
-
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What reading a whole image showed; size as read, that is upright.
+    """Facts about a decoded image; width and height are those of the upright image.
 
-    traits: what was not plain 8-bit RGB. thumbnail: THUMBNAIL gray values, for finding images that look the same.
+    traits lists differences from plain 8-bit RGB. thumbnail has THUMBNAIL gray values, to find near-duplicates.
     """
 
     width: int
@@ -49,30 +49,30 @@ class ImageFacts:
 
 
 def read_image(source: Path | str | BinaryIO, max_pixels: int = 100_000_000, scale: float = 1.0) -> np.ndarray:
-    """Decode an image, whole and upright, to (H, W, 3) uint8 RGB.
+    """Decode an image to an upright (H, W, 3) uint8 RGB array.
 
     Gray, palette, CMYK, 1-bit and animated (first frame) images become RGB, transparency is dropped, 16-bit gray is
-    scaled to 8. A JPEG that will be shrunk by `scale` may come at 1/2, 1/4 or 1/8 of its size, though never smaller
-    than that. Raises ImageError when the file is missing, damaged, no image, or larger than max_pixels.
+    scaled to 8. A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, but not smaller than `scale` times its size.
+    Raises ImageError if the file is missing, damaged, not an image, or larger than max_pixels.
     """
     return _decode(source, max_pixels, scale)[0]
 
 
 def inspect_image(path: Path, max_pixels: int = 100_000_000) -> ImageFacts:
-    """Read an image as read_image does and tell what it is. Raises ImageError."""
+    """Decode an image like read_image and return facts about it. Raises ImageError."""
     image, traits = _decode(path, max_pixels)
-    # reducing_gap: in two steps, the first of which averages whole blocks quickly.
+    # reducing_gap: two steps, of which the first averages blocks quickly.
     thumbnail = Image.fromarray(image).resize(THUMBNAIL, Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     return ImageFacts(image.shape[1], image.shape[0], sha256_of(path), traits, thumbnail.tobytes())
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:
-    """Width and height as read_image would give them, from the file's header alone; None where it has none."""
+    """(width, height) of the array that read_image would return, from the header alone; None if it has no size."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(ORIENTATION, 1) in range(5, 9)
-            return (image.height, image.width) if turned else image.size
-    # As in _decode: damaged headers make anything of a decoder. The check of images says what is wrong.
+        with _open(path) as image:
+            is_rotated = image.getexif().get(ORIENTATION, 1) in range(5, 9)
+            return (image.height, image.width) if is_rotated else image.size
+    # As in _decode, a damaged header raises anything. The check of images reports it.
     except Exception:
         return None
 
@@ -80,7 +80,7 @@ def upright_size(path: Path) -> tuple[int, int] | None:
 def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) -> tuple[np.ndarray, tuple[str, ...]]:
     name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "the image"))
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with _open(source) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(
@@ -96,10 +96,38 @@ def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) 
     except FileNotFoundError as error:
         raise ImageError(f"{name}: there is no such file") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{name}: {_what_it_is(source)}; an image is needed (JPEG, PNG, TIFF …)") from error
-    # Decoders raise whatever a damaged header makes of them: struct.error, IndexError, SyntaxError, MemoryError …
+        raise ImageError(f"{name}: {_describe(source)}; an image is needed (JPEG, PNG, TIFF …)") from error
+    # Damaged files make decoders raise anything: struct.error, IndexError, SyntaxError, MemoryError ...
     except Exception as error:
         raise ImageError(f"{name}: damaged or truncated ({error}); fetch it again") from error
+
+
+@contextmanager
+def _open(source: Path | str | BinaryIO) -> Iterator[ImageFile.ImageFile]:
+    """Open as Image.open does, but without Pillow's limit on pixels, which only the whole process can lift.
+
+    Nothing is decoded yet: the caller checks the size first.
+    """
+    with (
+        open(source, "rb") if isinstance(source, Path | str) else nullcontext(source) as file,
+        _identify(file, str(getattr(file, "name", ""))) as image,
+    ):
+        yield image
+
+
+def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
+    Image.init()
+    file.seek(0)
+    start = file.read(16)
+    for format_name in FORMATS:
+        plugin, accepts = Image.OPEN[format_name]
+        # A format that this build of Pillow lacks answers with a reason, a string.
+        if accepts is not None and accepts(start) is not True:
+            continue
+        file.seek(0)
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+            return plugin(file, name)
+    raise Image.UnidentifiedImageError(name)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -110,7 +138,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode in SIXTEEN_BIT:
-        # Pillow's own conversion would clip all above 255 to white.
+        # Pillow's conversion would clip values above 255 to white.
         gray = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         return np.repeat(((gray + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode == "F":
@@ -133,11 +161,15 @@ def _traits(image: Image.Image, suffix: str) -> tuple[str, ...]:
     return tuple(traits)
 
 
-def _what_it_is(source: Path | str | BinaryIO) -> str:
+def _describe(source: Path | str | BinaryIO) -> str:
     if not isinstance(source, Path | str):
-        return "no image"
+        return "is not an image"
     with open(source, "rb") as file:
         start = file.read(512)
     if not start:
         return "has 0 bytes"
-    return "is an HTML page" if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")) else "no image"
+    return (
+        "is an HTML page"
+        if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+        else "is not an image"
+    )

@@ -1,4 +1,4 @@
-"""Tiles: how an image that is larger than a detector takes is covered by smaller ones."""
+"""Cover large images with tiles."""
 
 from itertools import pairwise, product
 from math import ceil
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class Tiling(NamedTuple):
-    """Images with a side of more than `size` pixels are cut into tiles that overlap by a share of it; 0: never."""
+    """Images with a side of more than `size` pixels are cut into tiles, which overlap by a share of it; 0 cuts none."""
 
     size: int
     overlap: float
 
     def cuts(self, height: int, width: int) -> bool:
-        """Whether an image of that size is cut."""
+        """Whether an image of this size is cut."""
         return 0 < self.size < max(height, width)
 
 
@@ -20,7 +20,7 @@ UNCUT = Tiling(0, 0.0)
 
 
 class Region(NamedTuple):
-    """A rectangle of an image, in whole pixels; right and bottom are outside."""
+    """A rectangle of an image, in whole pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -39,8 +39,8 @@ class Region(NamedTuple):
 def tiles(region: Region, size: int, overlap: float) -> list[Region]:
     """Cover a region with tiles of at most size x size.
 
-    With an overlap (a share of size) tiles are of full size where the region is, the last one of a row pushed back
-    inside. Without, they lie side by side, as equal as can be, so that each pixel is in exactly one.
+    With an overlap (a share of size), tiles have the full size if the region does, and the last tile of a row or
+    column is moved inside the region. Without an overlap, tiles of nearly equal size contain each pixel once.
     """
     columns = _spans(region.left, region.right, size, overlap)
     rows = _spans(region.top, region.bottom, size, overlap)

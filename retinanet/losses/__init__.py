@@ -1,1 +1,1 @@
-"""What training minimizes: which object each anchor predicts, and the losses."""
+"""Matching of anchors to objects, and the training losses."""

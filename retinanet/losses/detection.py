@@ -1,4 +1,4 @@
-"""Focal loss on classes and a box loss on the anchors that have an object (Lin et al. 2017)."""
+"""Focal loss on classes and a box loss on foreground anchors (Lin et al. 2017)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ ALPHA, GAMMA = 0.25, 2
 
 
 class Losses(NamedTuple):
-    """Scalars, in the graph."""
+    """Differentiable scalars."""
 
     classification: Tensor
     box: Tensor
@@ -27,7 +27,7 @@ class DetectionLoss:
     """The loss with its parameters.
 
     box_loss is a key of BOX_LOSSES, box_parameters its parameters by name, box_weight its weight in the total.
-    class_weights (K,) multiply each class's part of the classification loss; None is 1 for all.
+    class_weights (K,) multiply the classification loss of each class; None is 1 for all.
     """
 
     box_loss: str = "l1"
@@ -45,10 +45,10 @@ class DetectionLoss:
         gt_boxes: Sequence[Tensor],
         gt_labels: Sequence[Tensor],
     ) -> Losses:
-        """Compare a batch of predictions with its objects, in float32 whatever came in.
+        """The losses of a batch, computed in float32 for inputs of any type.
 
-        logits (N, R, K), deltas (N, R, 4), anchors (R, 4), matched (N, R) as match_images returns it; gt_boxes N times
-        (G, 4) xyxy and gt_labels N times (G,), G may be 0. Each image's sums are divided by its own of divisors (N,).
+        logits (N, R, K), deltas (N, R, 4), anchors (R, 4), matched (N, R) as match_images returns it; gt_boxes has N
+        tensors (G, 4) xyxy and gt_labels N tensors (G,), G may be 0. The sums of image i are divided by divisors[i].
         """
         logits, deltas = logits.float(), deltas.float()
         image, anchor = torch.nonzero(matched >= 0, as_tuple=True)  # of the F foreground anchors
@@ -66,12 +66,12 @@ class DetectionLoss:
 
 
 def count_foreground(matched: Tensor) -> Tensor:
-    """(N,) how many anchors of each image have an object."""
+    """(N,) number of foreground anchors of each image."""
     return (matched >= 0).sum(dim=1)
 
 
 def image_divisors(matched: Tensor) -> Tensor:
-    """(N,) that make the losses torchvision's: of each image over its foreground, at least 1, and of these the mean."""
+    """(N,) divisors of torchvision's losses: the mean over images of sums over max(1, foreground anchors)."""
     return len(matched) * count_foreground(matched).clamp(min=1)
 
 
@@ -87,24 +87,24 @@ def focal_loss(
 
     logits (N, R, K), ignored (N, R); image, anchor and labels (F,) name the foreground entries; class_weights (K,).
     """
-    # Nearly every entry is background: take all as such in one pass, then put the few others right.
-    each = _background_term(logits)  # (N, R, K)
-    by_anchor = each.sum(dim=2) if class_weights is None else each @ class_weights
+    # Nearly every entry is background: compute all as background in one pass, then correct the others.
+    background_terms = _background_term(logits)  # (N, R, K)
+    by_anchor = background_terms.sum(dim=2) if class_weights is None else background_terms @ class_weights
     background = (by_anchor * ~ignored).sum(dim=1)
-    chosen = logits[image, anchor, labels]
-    change = ALPHA * torch.sigmoid(-chosen) ** GAMMA * F.softplus(-chosen) - _background_term(chosen)
+    foreground = logits[image, anchor, labels]
+    change = ALPHA * torch.sigmoid(-foreground) ** GAMMA * F.softplus(-foreground) - _background_term(foreground)
     if class_weights is not None:
         change = change * class_weights[labels]
     return background.index_add(0, image, change)
 
 
 def l1_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor) -> Tensor:
-    """(F,) sums of the four absolute differences to the deltas that would be right."""
+    """(F,) sums of absolute differences between predicted and target deltas."""
     return (deltas - encode(boxes, anchors)).abs().sum(dim=1)
 
 
 def smooth_l1_loss(deltas: Tensor, anchors: Tensor, boxes: Tensor, beta: float) -> Tensor:
-    """(F,) as l1_loss, where a difference d under beta counts d^2 / (2 beta) and another d - beta / 2; beta 0 is L1."""
+    """(F,) sums of d^2 / (2 beta) for differences d under beta and d - beta / 2 for others; beta 0 is L1."""
     return F.smooth_l1_loss(deltas, encode(boxes, anchors), reduction="none", beta=beta).sum(dim=1)
 
 

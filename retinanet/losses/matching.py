@@ -1,4 +1,4 @@
-"""Which object each anchor has to predict."""
+"""Match anchors to the objects that they are trained to predict."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ BACKGROUND, IGNORE = -1, -2
 
 
 def match_images(anchors: Tensor, gt_boxes: Sequence[Tensor], crowds: Sequence[Tensor] | None = None) -> Tensor:
-    """(N, R) what match_anchors says of each of N images; gt_boxes and crowds are N times (G, 4) and (C, 4)."""
+    """match_anchors for N images: (N, R) int64. gt_boxes has N tensors (G, 4), crowds N tensors (C, 4)."""
     regions: Sequence[Tensor | None] = crowds or [None] * len(gt_boxes)
-    return torch.stack([match_anchors(anchors, *of_image) for of_image in zip(gt_boxes, regions, strict=True)])
+    return torch.stack([match_anchors(anchors, *targets) for targets in zip(gt_boxes, regions, strict=True)])
 
 
 def match_anchors(
@@ -22,9 +22,9 @@ def match_anchors(
     """Assign each anchor an object, background, or neither.
 
     anchors (R, 4), gt_boxes (G, 4) and crowds (C, 4) are xyxy in pixels. Returns (R,) int64: the row of gt_boxes
-    to predict, BACKGROUND (best IoU under `low`) or IGNORE (between `low` and `high`, or background of which a crowd
-    holds a share of `high`, at which COCO's evaluation ignores detections). The anchors nearest to an object are never
-    left out: they keep their own best object at any IoU.
+    to predict, BACKGROUND (best IoU under `low`) or IGNORE: best IoU between `low` and `high`, or background with a
+    share of at least `high` inside a crowd, at which COCO's evaluation ignores detections. The anchors with the highest
+    IoU of an object predict their own best object at any IoU above 0.
     """
     matched = _match_objects(anchors, gt_boxes, low, high)
     if crowds is not None and len(crowds):
@@ -41,6 +41,7 @@ def _match_objects(anchors: Tensor, gt_boxes: Tensor, low: float, high: float) -
     matched = best_object.clone()
     matched[best_iou < high] = IGNORE
     matched[best_iou < low] = BACKGROUND
-    nearest = (iou == iou.max(dim=1, keepdim=True).values).any(dim=0)
+    # An object that overlaps no anchor has a maximum of 0, which all anchors share: it gets none.
+    nearest = ((iou == iou.max(dim=1, keepdim=True).values) & (iou > 0)).any(dim=0)
     matched[nearest] = best_object[nearest]
     return matched

@@ -1,1 +1,1 @@
-"""The network, its anchors, losses and decoding; torch only."""
+"""The network with its anchors, box coding, decoding and weights files."""

@@ -1,12 +1,12 @@
-"""The boxes that a detector starts from: A in each cell of each pyramid level.
+"""Anchors: A boxes in each cell of each pyramid level.
 
-Two conventions. `exact`: sizes and centers are the numbers that the settings say, cells lie fixed
-strides of 8 to 128 apart (detectron2's numbers). `torchvision`: sizes are truncated and corners rounded to whole
-pixels, the stride is the image's side divided by the grid's, as its published weights were trained.
+Two conventions. `exact`: sizes as configured, and fixed strides of 8 to 128 between cells (detectron2). `torchvision`:
+sizes truncated and corners rounded to whole pixels, and a stride of image side over grid side, as its published
+weights were trained.
 
-In both, the first cell's anchors are centerd on what the cell sees: on pixel 0 for networks that pad each convolution
-all around, as ResNets do; almost a stride further inside for those that pad as TensorFlow does, to the right and below;
-and inside, too, for those without padding, whose grids then are smaller than the image and tell no stride.
+In both, anchors are centered on the receptive fields of cells. The first cell's is centered on pixel 0 in networks
+with even padding (ResNet), almost a stride further inside with TensorFlow's padding to the right and bottom, and also
+inside without padding, where the grid is smaller than the image and the fixed stride is used.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def level_sizes(size: float, scales_per_octave: int, convention: str) -> list[fl
 
 
 def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], convention: str) -> Tensor:
-    """(A, 4) xyxy around (0, 0), ratio (height / width) by ratio, sizes within each; area is size^2."""
+    """(A, 4) xyxy around (0, 0), ordered by ratio (height / width), then size; the area is size^2."""
     size = torch.tensor(sizes)
     root = torch.tensor(ratios).sqrt()
     widths = (1 / root[:, None] * size[None, :]).flatten()
@@ -39,9 +39,9 @@ def level_anchors(
     convention: str,
     origin: float = 0,
 ) -> Tensor:
-    """One level's anchors (rows * columns * A, 4) xyxy for an image of (height, width), A of `cell` at each place.
+    """One level's anchors (rows * columns * A, 4) xyxy for an image of (height, width), from the A of one `cell`.
 
-    origin is the pixel on which the first cell's field is centerd.
+    origin is the pixel on which the first cell's receptive field is centered.
     """
     rows, columns = grid_size
     dy = dx = stride

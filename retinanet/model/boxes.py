@@ -1,13 +1,13 @@
-"""Boxes against anchors: the four deltas that the box subnet predicts."""
+"""Boxes: their coding as deltas to anchors, clipping, and overlaps."""
 
 import math
 
 import torch
 from torch import Tensor
 
-# A box grows by at most 1000 / 16 in one step, so that exp() of an untrained output stays finite.
+# A box is at most 1000 / 16 times as large as its anchor, so that exp() of an untrained output stays finite.
 MAX_LOG_SCALE = math.log(1000 / 16)
-# What clipping leaves of a box that lies outside the image is a line; nobody wants it as a detection.
+# Pixels. Clipping turns a box outside the image into a line, which is not a detection.
 MIN_SIDE = 1.0
 
 
@@ -19,7 +19,7 @@ def encode(boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
 
 
 def decode(deltas: Tensor, anchors_xyxy: Tensor) -> Tensor:
-    """(..., 4) boxes xyxy: what `encode` undoes; log scales are clamped at log(1000 / 16)."""
+    """(..., 4) boxes xyxy, the inverse of `encode`; log scales are clamped at log(1000 / 16)."""
     center, size = _center_size(anchors_xyxy)
     center = center + deltas[..., :2] * size
     half = torch.exp(deltas[..., 2:].clamp(max=MAX_LOG_SCALE)) * size / 2
@@ -27,7 +27,7 @@ def decode(deltas: Tensor, anchors_xyxy: Tensor) -> Tensor:
 
 
 def clip(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
-    """Boxes (..., 4) moved inside images of (height, width), broadcast over the leading dimensions."""
+    """Boxes (..., 4) clipped to images of (height, width), broadcast over the leading dimensions."""
     limits = sizes_hw.flip(-1)  # (w, h)
     return torch.minimum(boxes_xyxy.clamp(min=0), torch.cat([limits, limits], dim=-1).to(boxes_xyxy))
 
@@ -49,7 +49,7 @@ def share_inside(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
 
 
 def _overlap(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
-    # One coordinate at a time: (G, R) blocks instead of (G, R, 2) ones, half the memory traffic.
+    # One coordinate at a time: (G, R) tensors instead of (G, R, 2) halve the memory traffic.
     ax1, ay1, ax2, ay2 = a_xyxy[:, None].unbind(-1)
     bx1, by1, bx2, by2 = b_xyxy[None].unbind(-1)
     width = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_(min=0)

@@ -1,4 +1,4 @@
-"""From the network's numbers to detections: threshold, best candidates of each level, NMS by class."""
+"""Decode logits and deltas to detections: threshold, best candidates of each level, NMS by class."""
 
 import math
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from retinanet.model import boxes as box_ops
 
 class Decoded(NamedTuple):
     """One image's D detections, best first: boxes_xyxy (D, 4) in input pixels, scores (D,), labels (D,), and
-    anchor_index (D,), the row of the anchor that made each."""
+    anchor_index (D,), the row of the anchor of each."""
 
     boxes_xyxy: Tensor
     scores: Tensor
@@ -34,8 +34,8 @@ def decode(
     """Detections of each of N images.
 
     logits (N, R, K), deltas (N, R, 4), anchors (R, 4); level_sizes: how many of the R anchors each level has;
-    image_sizes: (height, width) inside the padding, to which boxes are clipped; what is then less than a pixel wide or
-    high is left out. A score must exceed the threshold.
+    image_sizes: (height, width) inside the padding, to which boxes are clipped; boxes then narrower or lower than a
+    pixel are dropped. A score must exceed the threshold: 1 keeps nothing.
     """
     return [
         _decode_image(
@@ -66,7 +66,7 @@ def _decode_image(
 ) -> Decoded:
     K = logits.shape[1]
     # Threshold the logits: a sigmoid of the few that pass is cheaper than of all.
-    threshold = math.log(score_threshold / (1 - score_threshold)) if 0 < score_threshold < 1 else -math.inf
+    threshold = _logit(score_threshold)
     candidates = []
     first = 0
     for level, count in zip(logits.split(level_sizes), level_sizes, strict=True):
@@ -85,3 +85,9 @@ def _decode_image(
     boxes, scores, labels, anchor_index = boxes[inside], scores[inside], labels[inside], anchor_index[inside]
     keep = batched_nms(boxes, scores, labels, nms_iou)[:detections_per_image]
     return Decoded(boxes[keep], scores[keep], labels[keep], anchor_index[keep])
+
+
+def _logit(probability: float) -> float:
+    if probability >= 1:
+        return math.inf
+    return math.log(probability / (1 - probability)) if probability > 0 else -math.inf

@@ -1,4 +1,4 @@
-"""Batch norms whose statistics and weights stay as they were loaded."""
+"""Batch norms with fixed statistics and weights."""
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -6,11 +6,10 @@ from torch import Tensor, nn
 
 
 class FrozenBatchNorm(nn.Module):
-    """One factor and one summand a channel, then what the norm did besides: timm's activate, too.
+    """Scale and shift each channel of (N, C, H, W) by constants; an activation inside the norm (timm's) is kept.
 
-    In half precision the map keeps its type, as in detectron2; torchvision's and timm's frozen norms make it float32,
-    and a network then keeps a third more for its backward pass (ResNet-50 in bfloat16, an image of 256 px: 128 MB for
-    what takes 96).
+    In half precision, the output keeps its type, as in detectron2. torchvision's and timm's frozen norms return
+    float32, which takes a third more memory in the backward pass (ResNet-50 in bfloat16, 256 px: 128 instead of 96 MB).
     """
 
     weight: Tensor
@@ -23,7 +22,7 @@ class FrozenBatchNorm(nn.Module):
         self.eps = norm.eps
         new = nn.BatchNorm2d(norm.num_features).state_dict()
         for name in ("weight", "bias", "running_mean", "running_var"):
-            # A norm without weights of its own does as a new one's do.
+            # A norm without weights computes like one with initial weights.
             self.register_buffer(name, norm.state_dict().get(name, new[name]).clone())
         self.after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
@@ -35,7 +34,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 def freeze_norms(network: nn.Module) -> None:
-    """Replace each batch norm that keeps statistics."""
+    """Replace, in place, each batch norm that tracks running statistics."""
     for parent in list(network.modules()):
         for name, norm in parent.named_children():
             if isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:

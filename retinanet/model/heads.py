@@ -1,4 +1,4 @@
-"""The two subnets that read each pyramid level: what is there, and where exactly."""
+"""The classification and box subnets, shared by all pyramid levels."""
 
 import math
 
@@ -10,9 +10,9 @@ GROUPS = 32
 
 
 class Subnet(nn.Module):
-    """A tower of 3x3 convolutions and a last one with `outputs` numbers for each anchor, shared by all levels.
+    """A tower of 3x3 convolutions and a last one with `outputs` values for each anchor.
 
-    norm is "none" (convolutions with bias) or "group" (GroupNorm of 32 groups, convolutions without).
+    norm is "none" (convolutions with bias) or "group" (GroupNorm of 32 groups, convolutions without bias).
     """
 
     def __init__(self, in_channels: int, width: int, depth: int, norm: str, anchors_per_cell: int, outputs: int):

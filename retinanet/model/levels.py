@@ -1,5 +1,5 @@
-"""The pyramid levels P3 to P7; needs nothing but Python."""
+"""The pyramid levels P3 to P7; imports nothing."""
 
 FIRST_LEVEL = 3
-# Pixels of the network's input between two cells of each level.
+# Pixels of the network's input between neighboring cells of each level.
 LEVEL_STRIDES = (8, 16, 32, 64, 128)

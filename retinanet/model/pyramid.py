@@ -1,4 +1,4 @@
-"""The feature pyramid network (Lin et al. 2017), with P6 and P7 as RetinaNet adds them."""
+"""The feature pyramid network (Lin et al. 2017), with RetinaNet's P6 and P7."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class FeaturePyramid(nn.Module):
     """[C3, C4, C5] of any channels -> [P3, P4, P5, P6, P7], each `width` wide, strides 8 to 128.
 
-    For a network that ends at stride 16, [C3, C4], a convolution of stride 2 makes P5 too, as others make P6 and P7.
-    p6_from says what the first of these reads: "c5" the network's last map, "p5" the pyramid's.
+    For a network that ends at stride 16, [C3, C4], a convolution of stride 2 computes P5, as others compute P6 and P7.
+    p6_from is the input of the first of these convolutions: "c5", the backbone's last map, or "p5", the pyramid's.
     """
 
     def __init__(self, in_channels: list[int], width: int, p6_from: str):
@@ -31,15 +31,15 @@ class FeaturePyramid(nn.Module):
             finer = lateral(feature)
             merged = finer + F.interpolate(merged, size=finer.shape[-2:], mode="nearest")
             maps.insert(0, output(merged))
-        first, *rest = map(self.get_submodule, self.added)
+        first, *others = map(self.get_submodule, self.added)
         maps.append(first(self._widened(features[-1] if self.p6_from == "c5" else maps[-1])))
-        for conv in rest:
+        for conv in others:
             maps.append(conv(self._widened(F.relu(maps[-1]))))
         return maps
 
     def _widened(self, feature: Tensor) -> Tensor:
-        """In training, a map of one column with a second one of zeros, which changes no output of stride 2.
+        """In training, pad a map of one column with a column of zeros, which changes no output of stride 2.
 
-        On processors, PyTorch 2.15 leaves the bfloat16 gradient of weights that read a single column uninitialized.
+        On CPUs, PyTorch 2.15 leaves the bfloat16 gradient of weights that read a single column uninitialized.
         """
         return F.pad(feature, (0, 1)) if self.training and feature.shape[-1] == 1 else feature

@@ -43,7 +43,7 @@ class RetinaNet(nn.Module):
     ):
         """anchor_sizes are in pixels, one for each level; aspect_ratios are height / width."""
         super().__init__()
-        # What a weights file keeps: with it and the classes, the network is built again.
+        # Saved in weights files: RetinaNet(num_classes, **architecture) builds the network again.
         self.architecture: dict[str, Any] = {
             "backbone": backbone,
             "frozen_norm": frozen_norm,
@@ -94,23 +94,23 @@ class RetinaNet(nn.Module):
         return torch.cat([self.anchors_on(level, size, (height, width)) for level, size in enumerate(sizes)])
 
     def anchors_on(self, level: int, grid_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-        """One level's anchors, when the size of its map is known, as in a graph being traced."""
+        """One level's anchors for a map of known size, as in tracing."""
         cell = self.get_buffer(f"cell_anchors_{level}")
         convention, stride = self.anchor_convention, LEVEL_STRIDES[level]
         return level_anchors(cell, grid_size, stride, image_size, convention, self.origin(level))
 
     def origin(self, level: int) -> float:
-        """The pixel of the input on which the first cell of a level's map is centerd."""
-        # The levels that the pyramid adds keep the place of the network's last.
+        """The pixel of the input on which the receptive field of a level's first cell is centered."""
+        # Levels that the pyramid adds keep the origin of the backbone's last map.
         origins = self.backbone.origins
         return origins[min(level, len(origins) - 1)]
 
     def grid_sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(rows, columns) of each pyramid level for an input of this size, measured once, without computing."""
+        """(rows, columns) of each pyramid level for an input of this size; measured once on shapes alone."""
         return self._grid_sizes(height, width)
 
     def level_sizes(self, height: int, width: int) -> list[int]:
-        """How many of the R anchors each level has."""
+        """Number of anchors of each level; they sum to R."""
         return [rows * columns * self.anchors_per_cell for rows, columns in self.grid_sizes(height, width)]
 
     @functools.cached_property

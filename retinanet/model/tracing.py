@@ -1,4 +1,4 @@
-"""The features of a torchvision network, found by running it once: the last of each stride."""
+"""Find the last feature map of each stride in a torchvision network, by tracing it once."""
 
 import math
 import warnings
@@ -11,9 +11,9 @@ from torchvision.models.feature_extraction import NodePathTracer, create_feature
 
 from retinanet.model.receptive_fields import meta_twin
 
-# Two sides whose ratio survives every stride, so that a pooling to a fixed size is told from a stride.
+# Two sides that keep their ratio at every stride: a pooling to a fixed size does not.
 PROBE_SIDES = (256, 384)
-# Blocks whose inside is not traced: a feature lies between them.
+# Blocks that are not traced inside: features lie between them.
 LEAVES = [
     member for member in vars(torchvision.ops).values() if isinstance(member, type) and issubclass(member, nn.Module)
 ]
@@ -26,10 +26,10 @@ class Tap(NamedTuple):
 
 
 def find_taps(network: nn.Module) -> dict[int, Tap]:
-    """{stride: where the last feature with it is} for the strides 2 to 32 that the network has, finest first.
+    """{stride: last node with this stride} for the strides 2 to 32 of the network, finest first.
 
-    Only nodes through which all that follows passes count: the first half of a residual block still has the
-    finer stride, but is no feature of the network. Raises what a network raises that takes one size only.
+    Only nodes on every path to the output count: the first half of a residual block still has the finer stride, but
+    is not a feature of the network. A network that accepts images of one size only raises its own error.
     """
     twin = meta_twin(network)
     tracer = NodePathTracer(leaf_modules=LEAVES)
@@ -49,7 +49,7 @@ def find_taps(network: nn.Module) -> dict[int, Tap]:
 
 
 def extract(network: nn.Module, taps: dict[int, Tap]) -> nn.Module:
-    """The network as far as its taps: images -> {stride: feature}, strides as text."""
+    """The network up to its taps: images -> {stride: feature}, strides as strings."""
     return_nodes = {tap.node: str(stride) for stride, tap in taps.items()}
     with warnings.catch_warnings():
         # Train and eval graphs differ by dropout alone in the networks that warn here.
@@ -58,12 +58,12 @@ def extract(network: nn.Module, taps: dict[int, Tap]) -> nn.Module:
 
 
 def nearest_stride(side: int, cells: int) -> int:
-    """The power of two nearest to a map's pixels per cell: unpadded convolutions leave a few cells out."""
+    """The power of two nearest to side / cells: maps of unpadded convolutions lack a few cells."""
     return 2 ** round(math.log2(side / cells))
 
 
 class _Shapes(torch.fx.Interpreter):
-    """Runs a graph and keeps the shape of each tensor in it."""
+    """Runs a graph on shapes and records the shape of each tensor."""
 
     def __init__(self, module: torch.fx.GraphModule, side: int):
         super().__init__(module)
@@ -79,7 +79,7 @@ class _Shapes(torch.fx.Interpreter):
 
 
 def _bottlenecks(graph: torch.fx.Graph) -> list[torch.fx.Node]:
-    """The nodes that every path from the images to the output passes, in order."""
+    """The nodes on every path from the images to the output, in order."""
     nodes = [node for node in graph.nodes if node.op not in ("get_attr", "output")]
     position = {node: i for i, node in enumerate(nodes)}
     found, reach = [], 0

@@ -1,4 +1,4 @@
-"""Weights files: this project's detectors with everything needed to use them, and the weights of others."""
+"""Weights files: the project's detectors with everything needed to use them, and state dicts of other programs."""
 
 import json
 import re
@@ -16,13 +16,13 @@ from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.model.retinanet import RetinaNet
 
-ABOUT = "retinanet"  # the entry of a .safetensors file's metadata
-# Raised whenever a reader of the older version could not read the file, or would read it wrongly.
+ABOUT = "retinanet"  # key in the metadata of a .safetensors file
+# Increase it when a reader of the previous version would fail, or misread the file.
 FORMAT_VERSION = 1
 
 
 class TrainedModel(NamedTuple):
-    """A network with its classes, the size that it expects images at, and how larger images are tiled."""
+    """A network with its classes, the size that images are resized to, and the tiling of larger images."""
 
     model: RetinaNet
     class_names: tuple[str, ...]
@@ -32,7 +32,7 @@ class TrainedModel(NamedTuple):
 
 
 def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | None = None) -> None:
-    """Write a model with everything needed to use it; state takes the place of the network's own weights.
+    """Write a model with everything needed to use it; `state` replaces the network's own weights.
 
     The same model gives the same bytes. Raises WeightsError if the file cannot be written.
     """
@@ -45,25 +45,28 @@ def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | 
         "input_size": list(trained.input_size),
         "tiling": list(trained.tiling),
     }
-    # In one entry: safetensors writes several in an order that differs from process to process.
+    # One entry: safetensors writes several in an order that differs between processes.
     metadata = {ABOUT: json.dumps(about)}
     part = path.with_suffix(".part")
     try:
         safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, part, metadata)
     except safetensors.SafetensorError as error:
         part.unlink(missing_ok=True)
-        raise WeightsError(f"{path} could not be written: {error}") from error
+        raise WeightsError(f"{path} cannot be written: {error}") from error
     part.rename(path)
 
 
 def load_model(path: Path) -> TrainedModel:
-    """Read what save_model wrote; the model is in eval mode. Raises WeightsError."""
+    """Read a file that save_model wrote; the model is in eval mode.
+
+    Raises WeightsError if the file is missing, damaged, of another format version or of another program.
+    """
     if not path.exists():
-        raise WeightsError(f"{path} does not exist; `dvc repro train` makes it, `dvc pull` fetches it")
+        raise WeightsError(f"{path} does not exist; create it with `dvc repro train` or fetch it with `dvc pull`")
     about = read_about(path)
     state = _safetensors(path)
     if not about:
-        raise WeightsError(f"{path} does not describe its network; it was not written by this project")
+        raise WeightsError(f"{path} does not describe its network; use a file that `dvc repro train` wrote")
     check_finite(path, state)
     try:
         class_names = tuple(about["class_names"])
@@ -73,11 +76,11 @@ def load_model(path: Path) -> TrainedModel:
         return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path} does not fit the network that it describes ({reason}); train again") from error
+        raise WeightsError(f"{path}: its weights do not fit its architecture ({reason}); train again") from error
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What save_model wrote beside the tensors; empty if another program wrote the file.
+    """The description that save_model wrote beside the tensors; empty if another program wrote the file.
 
     Raises WeightsError if the file is damaged or of another format version.
     """
@@ -88,28 +91,33 @@ def read_about(path: Path) -> dict[str, Any]:
             about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
+    if not isinstance(about, dict):
+        raise WeightsError(f"{path} is damaged: its metadata {ABOUT!r} is not a JSON object; train again")
     version = about.get("format_version", 0) if about else FORMAT_VERSION
     if version != FORMAT_VERSION:
-        way = "update retinanet" if isinstance(version, int) and version > FORMAT_VERSION else "train again"
-        raise WeightsError(
-            f"{path} has format version {version}, this version of retinanet reads {FORMAT_VERSION}; {way}"
-        )
+        is_newer = isinstance(version, int) and version > FORMAT_VERSION
+        remedy = "update retinanet" if is_newer else "train again, or use the retinanet that wrote it"
+        raise WeightsError(f"{path} has format version {version}, this retinanet reads {FORMAT_VERSION}; {remedy}")
     return about
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or torch file; nothing in it is executed. Raises WeightsError."""
+    """The named tensors of a .safetensors or torch file; code in it is not executed.
+
+    The weights inside a checkpoint ("state_dict" or "model") are found. Raises WeightsError.
+    """
     if not path.exists():
-        raise WeightsError(f"{path} does not exist; model.weights names it, `dvc repro download` fetches packaged ones")
+        raise WeightsError(f"{path} does not exist; correct model.weights, or run `dvc repro download`")
     if path.suffix == ".safetensors":
         content: object = _safetensors(path)
     else:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            # Whatever a file holds that is not weights: the unpickler's reasons are many and long.
-            raise WeightsError(f"{path} is no file of plain weights: {' '.join(str(error).split())[:200]}") from error
-    # Checkpoints have the weights beside other things.
+            # The unpickler raises many types of errors with long messages.
+            raise WeightsError(
+                f"{path} is not a file of plain weights: {' '.join(str(error).split())[:200]}"
+            ) from error
     state = content.get("state_dict", content.get("model", content)) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path} holds a {type(state).__name__}, not named weights")
@@ -123,20 +131,23 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def check_finite(source: Path | str, state: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError when a tensor has numbers that are none."""
+    """Raise WeightsError if a tensor has NaN or infinite values."""
     for name, tensor in state.items():
         if not tensor.isfinite().all():
-            raise WeightsError(f"{source}: {name} has NaN or infinite weights; take another file, or train again")
+            raise WeightsError(f"{source}: {name} has NaN or infinite weights; use another file, or train again")
 
 
 def is_torchvisions(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is of torchvision's RetinaNet."""
+    """Whether a state dict has the names of torchvision's RetinaNet."""
     return any(name.startswith("backbone.body.") for name in state)
 
 
 def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's retinanet_resnet50_fpn or _v2 state dict under this project's names."""
-    # A layer of v1's towers is (conv, ReLU), one of v2's (conv, norm, ReLU); older files of v1 number both in one row.
+    """Rename the tensors of torchvision's retinanet_resnet50_fpn or _v2 to this project's names.
+
+    Raises WeightsError for a name that is not torchvision's.
+    """
+    # A tower's layer is (conv, ReLU) in v1 and (conv, norm, ReLU) in v2; older files of v1 number all modules in turn.
     stride = 3 if any(re.search(r"_head\.conv\.0\.1\.", name) for name in state) else 2
     return {_our_name(name, stride): tensor for name, tensor in state.items()}
 
@@ -145,7 +156,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
 
 
 def _our_name(name: str, tower_stride: int) -> str:
@@ -161,7 +172,7 @@ def _our_name(name: str, tower_stride: int) -> str:
         if replaced:
             return name
     if tower := re.match(r"^head\.(classification|regression)_head\.conv\.(\d)\.(?:(\d)\.)?(weight|bias)$", name):
-        subnet, layer, part, rest = tower.groups()
-        position = int(layer) if part is None else int(layer) * tower_stride + int(part)
-        return f"{'box' if subnet == 'regression' else subnet}.tower.{position}.{rest}"
-    raise WeightsError(f"{name} is no tensor of torchvision's RetinaNet")
+        subnet, layer, part, kind = tower.groups()
+        index = int(layer) if part is None else int(layer) * tower_stride + int(part)
+        return f"{'box' if subnet == 'regression' else subnet}.tower.{index}.{kind}"
+    raise WeightsError(f"{name} is not a tensor of torchvision's RetinaNet")

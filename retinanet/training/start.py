@@ -22,6 +22,10 @@ def starting_model(
     # A seed may have more than the 64 bits that torch takes.
     torch.manual_seed(seed % 2**63)
     model = RetinaNet(len(class_names), **settings.architecture())
-    said = load_weights(model, weights, packaged, class_names)
-    freeze_stages(model.backbone, settings.frozen_stages)
-    return model, said
+    messages, is_random = load_weights(model, weights, packaged, class_names)
+    if is_random and settings.frozen_stages:
+        messages.append(f"model.frozen_stages: {settings.frozen_stages} is ignored: random weights are not frozen")
+    if is_random and settings.frozen_norm:
+        messages.append("WARNING: frozen norms do not normalize random weights; set model.frozen_norm: false")
+    freeze_stages(model.backbone, 0 if is_random else settings.frozen_stages)
+    return model, messages

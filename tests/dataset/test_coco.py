@@ -24,7 +24,7 @@ def changed(tmp_path, **sections):
     return tmp_path / "a.json"
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_read_coco_returns_what_write_coco_wrote(tmp_path):
     write_coco(dataset(), tmp_path / "a.json")
     again = read_coco(tmp_path / "a.json")
     assert (again.images, again.class_names, again.category_ids) == (dataset().images, ("cat", "dog"), (3, 90))
@@ -41,13 +41,13 @@ def test_the_same_dataset_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
-def test_rows_stand_on_lines_of_their_own(tmp_path):
+def test_write_coco_writes_one_row_per_line(tmp_path):
     write_coco(dataset(), tmp_path / "a.json")
     line = '{"id": 1, "image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "area": 150.0, "iscrowd": 0},'
     assert line in (tmp_path / "a.json").read_text(encoding="utf-8").splitlines()
 
 
-def test_area_and_iscrowd_are_filled(tmp_path):
+def test_read_coco_fills_missing_area_and_iscrowd(tmp_path):
     path = changed(tmp_path, annotations=[{"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 4, 5]}])
     objects = read_coco(path).objects[7]
     assert (objects.areas.tolist(), objects.iscrowd.tolist()) == ([20.0], [False])
@@ -58,7 +58,7 @@ def annotation(**values) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("sections", "said"),
+    ("sections", "message"),
     [
         ({"annotations": [annotation(), annotation()]}, "annotation id 1 is there twice"),
         ({"annotations": [annotation(id=0)]}, "annotation id 0"),
@@ -81,30 +81,30 @@ def annotation(**values) -> dict:
         ({"categories": [{"id": 3, "name": ""}, {"id": 90, "name": "dog"}]}, "class name ''"),
     ],
 )
-def test_contradictions_are_named(tmp_path, sections, said):
-    with pytest.raises(AnnotationError, match=rf"a\.json.*{said}"):
+def test_invalid_content_fails_with_its_id_and_value(tmp_path, sections, message):
+    with pytest.raises(AnnotationError, match=rf"a\.json.*{message}"):
         read_coco(changed(tmp_path, **sections))
 
 
-def test_a_image_needs_a_size(tmp_path):
+def test_image_without_a_size_fails(tmp_path):
     path = changed(tmp_path, images=[{"id": 7, "file_name": "a.png", "width": 0, "height": 48}], annotations=[])
     with pytest.raises(AnnotationError, match="image 7 has size 0 x 48"):
         read_coco(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": ' + "9" * 5000 + "}", "\x00"])
-def test_broken_json_is_said(tmp_path, text):
+def test_broken_json_fails(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(AnnotationError, match=r"a\.json: broken JSON"):
         read_coco(tmp_path / "a.json")
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_missing_file_fails(tmp_path):
     with pytest.raises(AnnotationError, match=r"none\.json: No such file"):
         read_coco(tmp_path / "none.json")
 
 
-def test_results_have_the_files_category_ids():
+def test_coco_results_have_category_ids():
     boxes = np.array([[1, 2, 11, 22.004]], np.float32)
     found = Detections(boxes, np.array([0.12345678], np.float32), np.array([1]))
     (row,) = coco_results(7, found, (3, 90))

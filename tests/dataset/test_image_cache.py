@@ -26,18 +26,18 @@ def kept(cache: ImageCache) -> list[str]:
     return sorted(file.name.split("-")[1] for file in cache.folder.glob("*"))
 
 
-def test_the_second_time_comes_from_the_disk(path, cache, monkeypatch):
+def test_second_read_comes_from_disk(path, cache, monkeypatch):
     first = cache.read(path, (40, 60), 0.5)
     assert first.shape == (20, 30, 3) and first.dtype == np.uint8
     monkeypatch.setattr(image_cache, "read_image", None)
     np.testing.assert_array_equal(cache.read(path, (40, 60), 0.5), first)
 
 
-def test_what_is_to_be_enlarged_is_kept_as_it_is(path, cache):
+def test_scale_above_one_caches_the_original_size(path, cache):
     np.testing.assert_array_equal(cache.read(path, (40, 60), 2.5), read_image(path))
 
 
-def test_another_size_and_another_content_are_other_entries(path, cache):
+def test_other_size_or_content_is_another_entry(path, cache):
     cache.read(path, (40, 60), 0.5)
     assert cache.read(path, (40, 60), 0.25).shape == (10, 15, 3)
     Image.new("RGB", (60, 40), (9, 9, 9)).save(path)
@@ -46,7 +46,7 @@ def test_another_size_and_another_content_are_other_entries(path, cache):
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None])
-def test_a_damaged_entry_is_made_again(path, cache, damage):
+def test_damaged_entry_is_replaced(path, cache, damage):
     first = cache.read(path, (40, 60), 0.5)
     (entry,) = cache.folder.iterdir()
     entry.write_bytes(entry.read_bytes()[:-7] if damage is None else damage)
@@ -54,7 +54,7 @@ def test_a_damaged_entry_is_made_again(path, cache, damage):
     assert np.load(entry).shape == (20, 30, 3)
 
 
-def test_a_full_disk_keeps_nothing_and_answers(path, cache, monkeypatch):
+def test_full_disk_returns_the_image_uncached(path, cache, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -63,7 +63,7 @@ def test_a_full_disk_keeps_nothing_and_answers(path, cache, monkeypatch):
     assert kept(cache) == []
 
 
-def test_a_missing_and_a_damaged_image_are_named(path, cache):
+def test_missing_and_damaged_images_fail(path, cache):
     with pytest.raises(ImageError, match=r"b\.png: there is no such file"):
         cache.read(path.with_name("b.png"), (40, 60), 1)
     path.write_bytes(path.read_bytes()[:200])

@@ -20,7 +20,7 @@ list(fit_squares(model, squares, folder, folder, workers=1))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_image_that_is_gone_is_named_in_one_line(tmp_path, small_settings, workers):
+def test_missing_image_fails_with_one_line(tmp_path, small_settings, workers):
     squares = make_squares(tmp_path)
     (tmp_path / "3.png").unlink()
     model = build_network(small_settings, 1)
@@ -29,7 +29,7 @@ def test_a_image_that_is_gone_is_named_in_one_line(tmp_path, small_settings, wor
     assert str(caught.value) == f"{tmp_path / '3.png'}: there is no such file"
 
 
-def test_a_program_that_fails_ends_though_workers_run(tmp_path):
+def test_failed_program_ends_while_workers_run(tmp_path):
     program = [sys.executable, "-c", PROGRAM.format(folder=str(tmp_path))]
     ended = subprocess.run(program, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1

@@ -8,15 +8,15 @@ from retinanet.images.preprocess import fit_scale, pad_batch, padding_color, res
     ("height", "width", "scale"),
     [(480, 640, 800 / 480), (480, 1600, 1333 / 1600), (800, 800, 1.0), (1600, 1600, 0.5)],
 )
-def test_short_side_unless_the_long_one_is_too_long(height, width, scale):
+def test_fit_scale_reaches_short_side_or_is_limited_by_long_side(height, width, scale):
     assert fit_scale(height, width, 800, 1333) == scale
 
 
-def test_a_strip_keeps_at_least_one_pixel():
+def test_resize_keeps_at_least_one_pixel():
     assert resize(np.zeros((3, 2000, 3), np.uint8), 0.1).shape == (1, 200, 3)
 
 
-def test_no_pixel_is_left_out_when_shrinking():
+def test_resize_to_uses_every_pixel_when_shrinking():
     """White lines, one in eight: their share of the light stays whichever pixels they stand on."""
     for first in range(8):
         image = np.zeros((64, 64, 3), np.uint8)
@@ -31,9 +31,9 @@ def test_batch_is_padded_to_multiples_of_32_at_the_right_and_bottom():
     assert batch[1, 9, 149].tolist() == [7, 7, 7] and batch[1, 9, 150].tolist() == [1, 2, 3]
 
 
-def test_a_thin_image_is_padded_to_a_side_that_every_network_takes():
+def test_thin_image_is_padded_to_the_minimum_side():
     assert pad_batch([np.zeros((20, 200, 3), np.uint8)], (1, 2, 3)).shape == (1, 96, 224, 3)
 
 
-def test_padding_is_the_mean_color():
+def test_padding_color_is_the_mean():
     assert padding_color((0.5, 0.485, 0.0)) == (128, 124, 0)

@@ -1,5 +1,7 @@
 import io
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode, color, suffix, expected, trait):
     assert inspect_image(path).traits == (trait,)
 
 
-def test_palette_images_have_their_colors(tmp_path):
+def test_palette_image_becomes_rgb(tmp_path):
     image = Image.new("P", (6, 4), 1)
     image.putpalette([0, 0, 0, *RED])
     image.save(tmp_path / "a.png")
@@ -47,13 +49,13 @@ def test_palette_images_have_their_colors(tmp_path):
     assert inspect_image(tmp_path / "b.png").traits == ("palette",)
 
 
-def test_a_jpeg_in_cmyk_is_read(tmp_path):
+def test_cmyk_jpeg_becomes_rgb(tmp_path):
     path = save(tmp_path / "a.jpg", "CMYK", (0, 255, 255, 0), (16, 16), quality=95)
     assert np.abs(read_image(path)[8, 8].astype(int) - RED).max() <= 3
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png"])
-def test_of_an_animation_the_first_image_counts(tmp_path, suffix):
+def test_animation_gives_its_first_frame(tmp_path, suffix):
     first, second = Image.new("RGB", (6, 4), RED), Image.new("RGB", (6, 4), GREEN)
     first.save(tmp_path / f"a{suffix}", save_all=True, append_images=[second], duration=100)
     assert read_image(tmp_path / f"a{suffix}")[0, 0].tolist() == list(RED)
@@ -61,7 +63,7 @@ def test_of_an_animation_the_first_image_counts(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))])
-def test_exif_turns_the_image(tmp_path, orientation, corner):
+def test_exif_orientation_is_applied(tmp_path, orientation, corner):
     """The red pixel is top left in the file; 6 turns the image clockwise, 8 counter-clockwise."""
     image = Image.new("RGB", (6, 4), GREEN)
     image.putpixel((0, 0), RED)
@@ -75,44 +77,44 @@ def test_exif_turns_the_image(tmp_path, orientation, corner):
     assert upright_size(tmp_path / "a.png") == read.shape[1::-1]
 
 
-def test_a_wrong_extension_is_read_and_said(tmp_path):
+def test_wrong_extension_is_read_and_listed_in_traits(tmp_path):
     save(tmp_path / "a.png", size=(16, 16)).rename(tmp_path / "a.jpg")
     assert inspect_image(tmp_path / "a.jpg").traits == ("wrong extension",)
 
 
-def test_images_come_from_memory_too():
+def test_read_image_accepts_a_binary_stream():
     file = io.BytesIO()
     save(file, format="PNG")
     assert read_image(file).shape == (4, 6, 3)
-    with pytest.raises(ImageError, match="the image: no image"):
+    with pytest.raises(ImageError, match="the image: is not an image"):
         read_image(io.BytesIO(b"no"))
 
 
-def test_facts_of_a_plain_image(tmp_path):
+def test_inspect_image_of_a_plain_image(tmp_path):
     facts = inspect_image(save(tmp_path / "a.png", color=(77, 77, 77)))
     assert (facts.width, facts.height, facts.traits) == (6, 4, ())
     assert set(facts.thumbnail) == {77} and len(facts.thumbnail) == 18 * 16
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "has 0 bytes"),
         (b"<!DOCTYPE html><html>404</html>", "is an HTML page"),
         (b"\n <html>", "is an HTML page"),
-        (b"plain text", "no image"),
+        (b"plain text", "is not an image"),
         (b"\x89PNG\r\n\x1a\n", "a.png"),
     ],
 )
-def test_what_is_no_image_is_said(tmp_path, content, said):
+def test_content_that_is_not_an_image_is_described(tmp_path, content, message):
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ImageError, match=said):
+    with pytest.raises(ImageError, match=message):
         read_image(tmp_path / "a.png")
     assert upright_size(tmp_path / "a.png") is None
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".tif", ".bmp", ".webp"])
-def test_a_truncated_image_is_an_error(tmp_path, suffix):
+def test_truncated_image_fails(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     path = tmp_path / f"a{suffix}"
     Image.fromarray(noise).save(path)
@@ -121,7 +123,7 @@ def test_a_truncated_image_is_an_error(tmp_path, suffix):
         read_image(path)
 
 
-def test_a_missing_file_and_a_folder_are_errors(tmp_path):
+def test_missing_file_and_folder_fail(tmp_path):
     with pytest.raises(ImageError, match="there is no such file"):
         read_image(tmp_path / "a.png")
     (tmp_path / "b.png").mkdir()
@@ -129,32 +131,47 @@ def test_a_missing_file_and_a_folder_are_errors(tmp_path):
         read_image(tmp_path / "b.png")
 
 
-def test_the_pixel_limit_holds_before_decoding(tmp_path):
+def test_image_above_max_pixels_fails(tmp_path):
     path = save(tmp_path / "a.png", size=(20, 10))
     assert read_image(path, max_pixels=200).shape == (10, 20, 3)
     with pytest.raises(ImageError, match="20 x 10 is more than 199 pixels"):
         read_image(path, max_pixels=199)
 
 
-def test_floating_point_samples_are_refused(tmp_path):
+def test_reading_does_not_change_pillows_pixel_limit(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", size=(20, 10))
+    code = "from PIL import Image; before = Image.MAX_IMAGE_PIXELS; import retinanet.images.reading; "
+    code += "assert before and Image.MAX_IMAGE_PIXELS == before"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    # Pillow would warn above 150 pixels and refuse above twice as many; max_pixels decides for read_image.
+    for limit in (150, 50):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert read_image(path, max_pixels=200).shape == (10, 20, 3)
+        assert upright_size(path) == (20, 10)
+        with pytest.raises(ImageError, match="20 x 10 is more than 199 pixels"):
+            read_image(path, max_pixels=199)
+        assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_floating_point_samples_fail(tmp_path):
     with pytest.raises(ImageError, match="floating-point"):
         read_image(save(tmp_path / "a.tif", "F", 0.5))
 
 
-def test_names_may_have_any_characters(tmp_path):
+def test_file_name_may_have_any_characters(tmp_path):
     path = save(tmp_path / "ä b\nc.png")
     shutil.copy(path, tmp_path / "d.png")
     assert inspect_image(path).sha256 == inspect_image(tmp_path / "d.png").sha256
 
 
 @pytest.mark.parametrize(("scale", "side"), [(1.0, 160), (0.6, 160), (0.5, 80), (0.3, 80), (0.25, 40), (0.01, 20)])
-def test_a_jpeg_is_decoded_no_larger_than_needed(tmp_path, scale, side):
+def test_jpeg_is_decoded_at_the_smallest_sufficient_size(tmp_path, scale, side):
     Image.new("RGB", (160, 160), (200, 30, 30)).save(tmp_path / "a.jpg")
     image = read_image(tmp_path / "a.jpg", scale=scale)
     assert image.shape == (side, side, 3)
     assert np.abs(image.astype(int) - (200, 30, 30)).max() < 6
 
 
-def test_other_formats_come_whole(tmp_path):
+def test_scale_does_not_change_other_formats(tmp_path):
     Image.new("RGB", (160, 160)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", scale=0.1).shape == (160, 160, 3)

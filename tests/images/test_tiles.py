@@ -13,7 +13,7 @@ def overlap(a: Region, b: Region) -> int:
     return max(0, width) * max(0, height)
 
 
-def test_bands_divide_the_longer_side_and_share_no_pixel():
+def test_bands_divide_the_longer_side_without_overlap():
     assert bands(1000, 500, 0.15, 0.2) == {
         "train": Region(0, 0, 650, 500),
         "val": Region(650, 0, 800, 500),
@@ -27,12 +27,12 @@ def test_a_share_of_zero_has_no_band():
     assert bands(100, 50, 0, 0) == {"train": Region(0, 0, 100, 50)}
 
 
-def test_tiles_with_overlap_are_full_and_cover_everything():
+def test_tiles_with_overlap_have_full_size_and_cover_the_region():
     found = tiles(Region(0, 0, 1000, 400), 400, 0.25)
     assert found == [Region(0, 0, 400, 400), Region(300, 0, 700, 400), Region(600, 0, 1000, 400)]
 
 
-def test_the_last_tile_is_pushed_back_inside():
+def test_last_tile_is_moved_inside_the_region():
     assert tiles(Region(50, 0, 750, 10), 400, 0.25)[-1] == Region(350, 0, 750, 10)
 
 
@@ -49,27 +49,27 @@ def test_a_small_region_is_one_tile():
     assert tiles(Region(5, 5, 105, 55), 400, 0.25) == [Region(5, 5, 105, 55)]
 
 
-def test_boxes_are_cut_and_moved():
+def test_boxes_inside_clips_and_moves_boxes():
     box = Box("cat", (90, 10, 110, 30), area=100.0)
     (inside,) = boxes_inside((box,), Region(100, 0, 200, 100), 0.5)
     assert inside == Box("cat", (0, 10, 10, 30), iscrowd=False, area=50.0)
 
 
-def test_the_rest_of_a_box_that_is_cut_too_much_is_a_crowd():
+def test_box_with_too_small_a_share_inside_becomes_a_crowd():
     box = Box("cat", (90, 10, 110, 30), area=100.0)
     (inside,) = boxes_inside((box,), Region(100, 0, 200, 100), 0.51)
     assert inside == Box("cat", (0, 10, 10, 30), iscrowd=True, area=50.0)
 
 
-def test_a_box_outside_is_none():
+def test_box_outside_is_dropped():
     assert boxes_inside((Box("cat", (0, 0, 10, 10)),), Region(10, 0, 20, 10), 0.0) == ()
 
 
-def test_a_sliver_is_no_box():
+def test_sliver_is_dropped():
     box = Box("cat", (90, 10, 100.005, 30))
     assert boxes_inside((box,), Region(100, 0, 200, 100), 0.0) == ()
 
 
-def test_a_box_without_an_area_of_its_own_stays_so():
+def test_box_without_area_keeps_none():
     (inside,) = boxes_inside((Box("cat", (90, 10, 110, 30)),), Region(0, 0, 100, 100), 0.1)
     assert inside.area is None

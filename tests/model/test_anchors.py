@@ -21,7 +21,7 @@ def test_order_is_ratio_then_size():
     assert widths.tolist() == [20, 40, 10, 20]
 
 
-def test_places_run_by_row_then_column():
+def test_cells_are_ordered_by_row_then_column():
     cell = torch.tensor([[-1.0, -1, 1, 1]])
     centers = level_anchors(cell, (2, 3), 8, (16, 24), "exact")[:, :2] + 1
     assert centers.tolist() == [[0, 0], [8, 0], [16, 0], [0, 8], [8, 8], [16, 8]]
@@ -34,7 +34,7 @@ def test_torchvision_stride_is_side_over_grid():
     assert level_anchors(cell, (1, 13), 8, (8, 100), "exact")[-1, 0] == 12 * 8
 
 
-def test_unpadded_networks_start_further_inside_with_their_true_stride():
+def test_unpadded_network_has_an_origin_and_fixed_stride():
     # AlexNet at 128 px: 3 cells on pixels 31, 63 and 95, where side over grid would say 42 px apart
     for convention in ("exact", "torchvision"):
         centers = level_anchors(torch.zeros(1, 4), (1, 3), 32, (32, 128), convention, origin=31)

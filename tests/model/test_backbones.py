@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import timm
 import torch
@@ -100,7 +102,22 @@ def test_freezing_two_stages_leaves_the_rest_alive():
     assert all(p.grad is None for p in backbone.parameters())
 
 
-def test_stages_are_counted_by_stride_not_by_place():
+@pytest.mark.parametrize("name", ["resnet18", "timm/resnet10t"])
+def test_freeze_stages_stops_batch_statistics_of_frozen_stages_only(name):
+    backbone = build_backbone(name)
+    freeze_stages(backbone, 2)
+    copied = copy.deepcopy(backbone)
+    for network in (backbone, copied):
+        before = {key: tensor.clone() for key, tensor in network.named_buffers()}
+        network.eval().train()(torch.rand(2, 3, 64, 64))
+        moved = {key.split(".")[1] for key, tensor in network.named_buffers() if not torch.equal(tensor, before[key])}
+        assert moved == {"layer2", "layer3", "layer4"}
+        assert network.training
+    freeze_stages(backbone, 0)
+    assert all(module.training for module in backbone.train().modules())
+
+
+def test_stages_are_counted_by_stride_not_by_index():
     backbone = build_backbone("timm/convnext_atto")  # strides 4, 8, 16, 32
     freeze_stages(backbone, 1)
     assert all(p.requires_grad for p in backbone.parameters())
@@ -126,10 +143,10 @@ def test_what_no_map_depends_on_does_not_learn():
     [
         ("resnet19", "did you mean resnet1"),
         ("timm/resnot50", "did you mean resne"),
-        ("vit_b_16", "one size only, so it gives no pyramid"),
-        ("swin_t", r"strides \[4, 32\]; a pyramid needs also 8 and 16"),
-        ("timm/vit_tiny_patch16_224", r"strides \[16\]; a pyramid needs also 8"),
-        ("timm/efficientvit_m0", "a pyramid needs also 8"),
+        ("vit_b_16", "accepts images of one size only"),
+        ("swin_t", r"strides \[4, 32\]; a pyramid also needs 8 and 16"),
+        ("timm/vit_tiny_patch16_224", r"strides \[16\]; a pyramid also needs 8"),
+        ("timm/efficientvit_m0", "a pyramid also needs 8"),
         ("timm/swin_tiny_patch4_window7_224", "one size only"),
     ],
 )

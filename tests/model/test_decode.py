@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 
 from retinanet.model.decode import decode
@@ -31,22 +34,29 @@ def test_score_must_exceed_the_threshold():
     assert len(found([[0.0], [-9.0], [-9.0], [-9.0]]).scores) == 0  # p = .5 exactly
 
 
-def test_candidates_are_counted_by_level():
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0, [1, 0, 2]), (1.0, [])])
+def test_threshold_of_zero_keeps_all_and_of_one_keeps_nothing(threshold, kept):
+    # The sigmoid of 50 is 1 in float32.
+    detections = found([[1.0], [50.0], [-9.0], [-math.inf]], score_threshold=threshold, nms_iou=1.0)
+    assert detections.anchor_index.tolist() == kept
+
+
+def test_candidates_are_limited_per_level():
     # One candidate a level: the best of the first three anchors, and the last.
     detections = found([[1.0], [-9.0], [2.0], [0.5]], candidates_per_level=1)
     assert detections.anchor_index.tolist() == [2, 3]
 
 
-def test_no_more_detections_than_allowed():
+def test_detections_per_image_limits_detections():
     assert found([[1.0], [-9.0], [2.0], [3.0]], detections_per_image=2).anchor_index.tolist() == [3, 2]
 
 
-def test_nothing_found():
+def test_no_detections_have_empty_tensors():
     detections = found([[-9.0]] * 4)
     assert detections.boxes_xyxy.shape == (0, 4) and detections.labels.dtype == torch.int64
 
 
-def test_a_box_outside_the_image_is_no_detection():
+def test_box_outside_the_image_is_dropped():
     deltas = torch.zeros(1, 4, 4)
     sizes = [(100, 80)]  # the last anchor begins at x = 90, in the padding
     assert decode(torch.full((1, 4, 1), 3.0), deltas, ANCHORS, [3, 1], sizes, **SETTINGS)[0].anchor_index.tolist() == [

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from retinanet.model.receptive_fields import Place, find_places, meta_twin
+from retinanet.model.receptive_fields import GridGeometry, grid_geometries, meta_twin
 
 
-def places(*layers: nn.Module) -> list[Place | None]:
+def geometries(*layers: nn.Module) -> list[GridGeometry | None]:
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
@@ -18,11 +18,11 @@ def places(*layers: nn.Module) -> list[Place | None]:
                 maps.append(x)
             return maps
 
-    return find_places(meta_twin(Network()), 128)
+    return grid_geometries(meta_twin(Network()), 128)
 
 
 @pytest.mark.parametrize(
-    ("layer", "place"),
+    ("layer", "geometry"),
     [
         (nn.Conv2d(3, 4, 3, stride=2, padding=1), (2, 0)),  # cells see pixels -1..1, 1..3, ...
         (nn.Conv2d(3, 4, 3, stride=2), (2, 1)),  # 0..2, 2..4, ...
@@ -39,19 +39,19 @@ def places(*layers: nn.Module) -> list[Place | None]:
     ],
     ids=str,
 )
-def test_one_layer(layer, place):
-    assert places(layer) == [place]
+def test_geometry_of_one_layer(layer, geometry):
+    assert geometries(layer) == [geometry]
 
 
 def test_strides_multiply_and_origins_add_up():
-    # AlexNet's: 11x11 padded by 2 sees -2..8, centerd on 3; then two poolings, each of the cells 0..2 below it.
+    # AlexNet's: 11x11 padded by 2 sees -2..8, centered on 3; then two poolings, each of the cells 0..2 below it.
     stem = nn.Conv2d(3, 4, 11, stride=4, padding=2)
-    assert places(stem, nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2)) == [(4, 3), (8, 7), (16, 15)]
+    assert geometries(stem, nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2)) == [(4, 3), (8, 7), (16, 15)]
 
 
-def test_branches_take_the_place_of_the_first_of_the_largest():
+def test_merged_branches_keep_the_geometry_of_the_largest_tensor():
     class Gated(nn.Module):
         def forward(self, x):
             return torch.sigmoid(x.mean((2, 3), keepdim=True)) * nn.functional.pad(x, (1, 1, 1, 1))
 
-    assert places(Gated()) == [(1, -1)]
+    assert geometries(Gated()) == [(1, -1)]

@@ -1,4 +1,4 @@
-"""A task that is learned in seconds: white squares on gray noise. Run as a program, it trains and writes the result."""
+"""A task that is learned in seconds: white squares on gray noise. As a program, it trains and writes the result."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ NETWORK = {
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
-def small_network(**changed) -> Model:
+def small_network(**changed: object) -> Model:
     """A network that runs in milliseconds."""
     settings = load_params(PARAMS).model
     return settings.model_copy(
@@ -45,16 +45,26 @@ def small_network(**changed) -> Model:
     )
 
 
+def torchvision_v1_network(settings: Model) -> Model:
+    """The settings with the architecture of torchvision's retinanet_resnet50_fpn."""
+    return Model.model_validate(
+        settings.model_dump()
+        | {"backbone": "resnet50", "p6_from": "p5", "frozen_norm": True, "head_norm": "none"}
+        | {"pyramid_width": 256, "head_width": 256, "head_depth": 4}
+        | {"anchors": settings.anchors.model_dump() | {"scales_per_octave": 3, "convention": "torchvision"}}
+    )
+
+
 def build_network(settings: Model, num_classes: int) -> RetinaNet:
     return RetinaNet(num_classes, **settings.architecture())
 
 
-def short_training(**changed) -> Train:
+def short_training(**changed: object) -> Train:
     plain = {"epochs": 3, "batch_size": 4, "validate_every": 1, "ema_steps": 5}
     return load_params(PARAMS).train.model_copy(update=plain | changed)
 
 
-def short_runtime(**changed) -> Runtime:
+def short_runtime(**changed: object) -> Runtime:
     return load_params(PARAMS).runtime.model_copy(update={"workers": 0} | changed)
 
 
@@ -62,9 +72,15 @@ INPUT_SIZE = InputSize(96, 128)
 
 
 def fit_squares(
-    model: RetinaNet, squares: CocoDataset, root: Path, folder: Path, stop=None, workers: int = 0, **changed
+    model: RetinaNet,
+    squares: CocoDataset,
+    root: Path,
+    folder: Path,
+    stop: StopSignal | None = None,
+    workers: int = 0,
+    **changed: object,
 ) -> Iterator[Epoch]:
-    """Train on the squares and validate on them, with short_training's settings but for those that are changed."""
+    """Train and validate on the squares, with the settings of short_training and `changed`."""
     sets, runtime = TrainingSets(squares, squares, root), short_runtime(workers=workers)
     return fit(model, sets, short_training(**changed), runtime, INPUT_SIZE, CPU, folder, stop=stop)
 
@@ -89,26 +105,26 @@ def make_squares(root: Path) -> CocoDataset:
 
 
 def digest(epoch: Epoch) -> str:
-    """A hash of an epoch's weights, bit by bit."""
+    """A hash of an epoch's weights."""
     joined = b"".join(tensor.numpy().tobytes() for tensor in epoch.weights.values())
     return hashlib.sha256(joined).hexdigest()
 
 
 def main() -> None:
-    """squares.py FOLDER {train settings} {model settings}: FOLDER/result.json gets all epochs' metrics and a hash.
+    """squares.py FOLDER {train settings} {model settings}: writes all epochs' metrics and a hash to FOLDER/result.json.
 
-    The images are those that make_squares made in `images` beside FOLDER.
+    The images are read from `images` beside FOLDER, where make_squares wrote them.
     """
     folder, changed, network = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
     torch.set_num_threads(1)
     stop = StopSignal()
     with distributed.process_group() as here:
         torch.manual_seed(0)
-        # Norms that learn would see half a batch in each of two processes.
+        # Unfrozen norms would use the statistics of half a batch in each of two processes.
         model = build_network(small_network(frozen_norm=True, **network), 1)
         images = folder.parent / "images"
         squares = read_coco(images / "squares.json")
-        # An odd number, which two processes cannot share out evenly.
+        # An odd number, which two processes cannot divide evenly.
         odd = replace(squares, images=squares.images[:-1])
         lock = lock_folder(folder / "checkpoints", 30) if here.rank == 0 else None
         settings, runtime = short_training(**changed), short_runtime(processes=here.size)
