@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from retinanet.data_report.coverage import AnchorSettings, TrainingBoxes, best_ious
+from retinanet.images.boxes import iou
 from retinanet.model.levels import LEVEL_STRIDES
 
 # So many boxes say as much as a million.
@@ -49,15 +50,17 @@ def kmeans_on_iou(shapes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     centers = np.unique(shapes[order[np.linspace(0, len(order) - 1, count).astype(int)]], axis=0)
     nearest = np.full(len(shapes), -1)
     for _ in range(ROUNDS):
-        shared = np.minimum(shapes[:, None], centers[None]).prod(axis=2)
-        ious = shared / (shapes.prod(axis=1)[:, None] + centers.prod(axis=1) - shared)
-        previous, nearest = nearest, ious.argmax(axis=1)
+        previous, nearest = nearest, iou(_centered(shapes)[:, None], _centered(centers)).argmax(axis=1)
         if (previous == nearest).all():
             break
         used = np.unique(nearest)
         centers = np.stack([np.exp(np.log(shapes[nearest == k]).mean(axis=0)) for k in used])
         nearest = np.searchsorted(used, nearest)
     return centers, np.bincount(nearest, minlength=len(centers)) / len(shapes)
+
+
+def _centered(shapes: np.ndarray) -> np.ndarray:
+    return np.concatenate([-shapes / 2, shapes / 2], axis=1)
 
 
 def _ratios(centers: np.ndarray, shares: np.ndarray, count: int) -> tuple[float, ...]:

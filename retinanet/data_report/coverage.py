@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retinanet.dataset.coco import CocoDataset
+from retinanet.images.boxes import iou
 from retinanet.images.preprocess import InputSize, fit_scale, padded_size, scaled_size
 from retinanet.model.levels import LEVEL_STRIDES
 
@@ -67,19 +68,17 @@ def best_ious(boxes: TrainingBoxes, anchors: AnchorSettings) -> np.ndarray:
 
     Of anchors of one shape, the one whose center is nearest fits best, in x and in y alike; so only that is looked at.
     """
-    low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
-    areas = (high - low).prod(axis=1)
-    best = np.zeros(len(areas))
+    best = np.zeros(len(boxes.xyxy))
+    box_centers = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2
     grid = boxes.input_sizes[:, ::-1] // LEVEL_STRIDES[0]  # columns, rows
     for level, (stride, shapes) in enumerate(zip(LEVEL_STRIDES, anchor_shapes(anchors), strict=True)):
         if level:
             grid = -(-grid // 2)
         step = boxes.input_sizes[:, ::-1] // grid if anchors.convention == "torchvision" else stride
-        center = np.clip(np.round((low + high) / 2 / step), 0, grid - 1) * step
+        center = np.clip(np.round(box_centers / step), 0, grid - 1) * step
         for shape in shapes:
-            sides = np.minimum(high, center + shape / 2) - np.maximum(low, center - shape / 2)
-            shared = np.maximum(sides, 0).prod(axis=1)
-            np.maximum(best, shared / (areas + shape.prod() - shared), out=best)
+            anchor = np.concatenate([center - shape / 2, center + shape / 2], axis=1)
+            np.maximum(best, iou(boxes.xyxy, anchor), out=best)
     return best
 
 

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from retinanet.annotations.records import SPLITS, TRAIN, Finding
 from retinanet.data_report.coverage import THRESHOLDS
 from retinanet.data_report.thumbnails import sample, thumbnail
 from retinanet.dataset.coco import CocoDataset
-from retinanet.drawing import COLORS, CROWD_COLOR, CROWD_NAME
+from retinanet.drawing import COLORS, IGNORED_COLOR, IGNORED_NAME
+from retinanet.images.sampling import evenly_spaced
 from retinanet.pages.render import css_color, jpeg_url, render_page
 from retinanet.prepare.findings import Findings
 
@@ -42,7 +41,7 @@ def write_page(
     names = datasets[TRAIN].class_names
     legend = list(zip(names, map(css_color, COLORS), strict=False)) if len(names) <= len(COLORS) else []
     if any(statistics["splits"][split]["crowds"] for split in SPLITS):
-        legend.append((CROWD_NAME, css_color(CROWD_COLOR)))
+        legend.append((IGNORED_NAME, css_color(IGNORED_COLOR)))
     text = render_page(
         "data",
         statistics=statistics,
@@ -63,10 +62,8 @@ def _samples(datasets: Mapping[str, CocoDataset]) -> list[dict]:
     """Of each split, images with objects from all over it."""
     found = []
     for split, dataset in datasets.items():
-        rows = [image for image in dataset.images if dataset.objects[image.id].count]
-        chosen = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int))
-        for number, row in enumerate(chosen, start=1):
-            image = rows[row]
+        with_objects = [image for image in dataset.images if dataset.objects[image.id].count]
+        for number, image in enumerate(evenly_spaced(with_objects, SAMPLES), start=1):
             content = sample(Path(image.file_name), dataset.objects[image.id], dataset.class_names)
             title = f"{split}: {Path(image.file_name).name}, {dataset.objects[image.id].count} objects"
             found.append({"file": f"{split}_{number}.jpg", "title": title, "jpeg": content})

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from retinanet.dataset.coco import Objects
-from retinanet.drawing import COLORS, CROWD_COLOR, draw_boxes, jpeg
+from retinanet.drawing import COLORS, IGNORED_COLOR, draw_boxes, jpeg
 from retinanet.errors import ImageError
 from retinanet.images.reading import read_image
 
@@ -47,7 +47,7 @@ def sample(path: Path | str, objects: Objects, class_names: Sequence[str]) -> by
     crowds in gray."""
     image, scale = _fit(read_image(Path(path), MAX_PIXELS), SAMPLE_SIDE)
     crowds = objects.boxes_xyxy[objects.iscrowd] * scale
-    image = draw_boxes(image, crowds, [""] * len(crowds), CROWD_COLOR)
+    image = draw_boxes(image, crowds, [""] * len(crowds), IGNORED_COLOR)
     for label in np.unique(objects.labels):
         boxes = objects.boxes_xyxy[(objects.labels == label) & objects.is_single] * scale
         named = len(class_names) > len(COLORS)
