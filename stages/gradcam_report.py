@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from retinanet.config.params import load_params
-from retinanet.dataset.coco import CocoDataset, ImageInfo, read_coco
+from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.explain.examples import explain_image
 from retinanet.explain.panels import strip
 from retinanet.explain.report import report_html
 from retinanet.files import new_folder, write_text
 from retinanet.images.reading import read_image
+from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.model.weights import load_model
 from retinanet.tracking.runs import resume_run
@@ -38,7 +38,7 @@ def main() -> None:
             params.gradcam.score_threshold,
             params.gradcam.detections_per_image,
         )
-        for image in _spread(test, params.gradcam.images)
+        for image in evenly_spaced(test.images, params.gradcam.images)
     ]
     metrics, run_facts = (json.loads(path.read_text(encoding="utf-8")) for path in (paths.METRICS, paths.RUN))
     facts = {name: f"{metrics[name]:.3f}" for name in ("AP50", "AP", "AR100") if name in metrics}
@@ -64,12 +64,6 @@ def main() -> None:
         f"next: open {paths.GRADCAM_REPORT / 'index.html'}; compare runs with `uv run mlflow ui --backend-store-uri "
         f"{run_facts['tracking_uri']}`; put this model into production with `uv run retinanet promote`"
     )
-
-
-def _spread(dataset: CocoDataset, count: int) -> list[ImageInfo]:
-    """Up to `count` images, evenly over the whole set: neighbors in the file are often alike."""
-    rows = np.linspace(0, len(dataset.images) - 1, min(count, len(dataset.images))).round().astype(int)
-    return [dataset.images[row] for row in rows]
 
 
 if __name__ == "__main__":
