@@ -26,7 +26,7 @@ def main() -> None:
     keep_freed_memory()
     params = load_params(paths.PARAMS)
     test_set = read_coco(paths.TEST_JSON)
-    print(f"evaluate: the model on {len(test_set.images)} test images", flush=True)
+    print(f"evaluate: {paths.MODEL} on {len(test_set.images)} test images", flush=True)
     trained = load_model(paths.MODEL)
     decoding = DecodeSettings(**params.evaluate.decoding())
     model = trained.model.to(best_device())

@@ -54,7 +54,7 @@ def main() -> None:
         )
     write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version})
     print(
-        f"export: {paths.EXPORT / runtime.file_name} ({report['megabytes']} MB) finds the same {agreement.detections} "
+        f"export: {paths.EXPORT / runtime.file_name} ({report['megabytes']} MB) gives the same {agreement.detections} "
         f"detections as PyTorch; registered as {params.tracking.model_name} version {version}"
     )
 

@@ -1,4 +1,4 @@
-"""Show what the model looked at on some test images: reports/gradcam/index.html."""
+"""Explain detections on test images by HiResCAM heat maps: reports/gradcam/index.html."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from stages import paths
 @exit_on_error
 def main() -> None:
     params = load_params(paths.PARAMS)
-    print(f"gradcam-report: heat maps of what the model looked at on {params.gradcam.images} test images", flush=True)
+    print(f"gradcam-report: HiResCAM heat maps of detections on {params.gradcam.images} test images", flush=True)
     trained = load_model(paths.MODEL)
     test = read_coco(paths.TEST_JSON)
     decoding = DecodeSettings(**params.evaluate.decoding())
@@ -44,13 +44,13 @@ def main() -> None:
     facts = {name: f"{metrics[name]:.3f}" for name in ("AP50", "AP", "AR100") if name in metrics}
     facts |= {
         "test images shown": f"{len(examples)} of {len(test.images)}",
-        "scores from": f"{params.gradcam.score_threshold:g}",
+        "minimum score": f"{params.gradcam.score_threshold:g}",
         "network": trained.model.architecture["backbone"],
         "MLflow run": run_facts["run_id"],
     }
     with new_folder(paths.GRADCAM_REPORT) as folder:
         write_text(folder / "index.html", report_html(examples, trained.class_names, facts))
-        # DVC shows a folder's images, and complains of a page among them.
+        # DVC plots a folder of images, but not one that also contains the page.
         (folder / "images").mkdir()
         for number, example in enumerate(examples, start=1):
             Image.fromarray(strip(example, trained.class_names)).save(
@@ -59,9 +59,10 @@ def main() -> None:
     with resume_run(paths.RUN) as run:
         run.log_artifacts(paths.GRADCAM_REPORT, "gradcam")
     explained = sum(len(example.explained) for example in examples)
-    print(f"gradcam-report: {explained} detections on {len(examples)} images: {paths.GRADCAM_REPORT / 'index.html'}")
+    page = paths.GRADCAM_REPORT / "index.html"
+    print(f"gradcam-report: {explained} detections on {len(examples)} images explained: {page}")
     print(
-        f"next: open {paths.GRADCAM_REPORT / 'index.html'}; compare runs with `uv run mlflow ui --backend-store-uri "
+        f"next: open {page}; compare runs with `uv run mlflow ui --backend-store-uri "
         f"{run_facts['tracking_uri']}`; put this model into production with `uv run retinanet promote`"
     )
 
