@@ -1,4 +1,4 @@
-"""Boxes with captions on images, legible on small and large ones."""
+"""Draw boxes with captions on images, legible on small and large ones."""
 
 import io
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from retinanet.dataset.coco import Objects
 from retinanet.inference.detections import Detections
 
 Color = tuple[int, int, int]
@@ -21,22 +22,22 @@ COLORS: tuple[Color, ...] = (
     (0, 255, 190),
     (255, 80, 60),
 )
-# Of regions that count neither way, and what a legend calls them.
-CROWD_COLOR: Color = (150, 150, 150)
-CROWD_NAME = "crowd, or the rest of a cut object: not counted"
-# An image with a longer side below this many pixels is enlarged for its detections to be legible.
+IGNORED_COLOR: Color = (150, 150, 150)
+IGNORED_NAME = "ignored region (crowd or truncated object)"
+GROUND_TRUTH_COLOR: Color = (255, 255, 255)
+# Images with a longer side of fewer pixels are enlarged, so that captions are legible.
 MIN_DRAWN_SIDE = 480
 JPEG_QUALITY = 82
 
 
 def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> np.ndarray:
-    """A copy of an image (H, W, 3) uint8 with a box, class and score for each detection.
+    """Draw each detection's box, class and score on a copy of an image (H, W, 3) uint8.
 
-    Small images come back enlarged by a whole factor. Where captions would cover each other the best scores keep
-    theirs; one class alone is not named at each box.
+    Small images are enlarged by an integer factor. A caption that would cover another is left out, the best scores
+    first. The class is named only if there are several.
     """
-    factor = -(-MIN_DRAWN_SIDE // max(image.shape[:2])) if max(image.shape[:2]) < MIN_DRAWN_SIDE else 1
-    canvas = _Canvas(image.repeat(factor, axis=0).repeat(factor, axis=1))
+    factor = _enlargement(image)
+    canvas = _Canvas(_enlarged(image, factor))
     boxes = detections.boxes_xyxy * factor
     labels = [int(label) for label in detections.labels]
     for box, label in zip(boxes, labels, strict=True):
@@ -47,10 +48,20 @@ def draw_detections(image: np.ndarray, detections: Detections, class_names: Sequ
     return canvas.pixels()
 
 
-def draw_boxes(image: np.ndarray, boxes: np.ndarray, captions: Sequence[str], color: Color) -> np.ndarray:
-    """A copy of an image (H, W, 3) uint8, of the same size, with boxes (B, 4) xyxy in one color.
+def draw_objects(image: np.ndarray, objects: Objects, class_names: Sequence[str]) -> np.ndarray:
+    """Draw the ground truth on a copy of an image, ignored regions in gray, at the scale of draw_detections."""
+    factor = _enlargement(image)
+    drawn = _enlarged(image, factor)
+    names = np.array(class_names if len(class_names) > 1 else [""])[objects.labels]
+    for rows, color in ((objects.iscrowd, IGNORED_COLOR), (objects.is_single, GROUND_TRUTH_COLOR)):
+        drawn = draw_boxes(drawn, objects.boxes_xyxy[rows] * factor, names[rows], color)
+    return drawn
 
-    An empty caption draws none; of captions that would cover each other the first stays.
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, captions: Sequence[str], color: Color) -> np.ndarray:
+    """Draw boxes (B, 4) xyxy in one color on a copy of an image (H, W, 3) uint8.
+
+    Empty captions are not drawn, nor is a caption that would cover an earlier one.
     """
     canvas = _Canvas(image)
     for box in boxes:
@@ -61,15 +72,23 @@ def draw_boxes(image: np.ndarray, boxes: np.ndarray, captions: Sequence[str], co
 
 
 def jpeg(image: np.ndarray) -> bytes:
-    """The bytes of a JPEG file of an image (H, W, 3) uint8."""
+    """Encode an image (H, W, 3) uint8 as a JPEG file."""
     buffer = io.BytesIO()
-    # Halved colors would wash the thin lines of boxes out.
+    # Chroma subsampling would blur the thin lines of boxes.
     Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
+def _enlargement(image: np.ndarray) -> int:
+    return max(1, -(-MIN_DRAWN_SIDE // max(image.shape[:2])))
+
+
+def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
 class _Canvas:
-    """An image being drawn on; it knows where captions stand already."""
+    """An image being drawn on, and the captions on it."""
 
     def __init__(self, image: np.ndarray):
         self.image = Image.fromarray(np.ascontiguousarray(image))
@@ -77,15 +96,15 @@ class _Canvas:
         side = max(self.image.size)
         self.line = max(1, round(side / 400))
         self.font = ImageFont.load_default(max(11, round(side / 60)))
-        self.taken: list[tuple[float, float, float, float]] = []
+        self.caption_boxes: list[tuple[float, float, float, float]] = []
 
     def outline(self, box: np.ndarray, color: Color) -> None:
         left, top, right, bottom = (round(float(edge)) for edge in box)
-        # Pillow draws the right and bottom edge inside its limits and refuses crossed ones.
+        # Pillow includes the right and bottom edge and rejects boxes of negative size.
         self.draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color, width=self.line)
 
     def caption(self, box: np.ndarray, text: str, color: Color) -> None:
-        """Above the box, or inside its top edge where the image ends; left out where it does not fit."""
+        """Write above the box, or inside its top edge at the top of the image; leave out a caption without space."""
         width, height = self.draw.textbbox((0, 0), text, font=self.font)[2:]
         width, height = width + 4, height + 3
         if not text or width > self.image.width or height > self.image.height:
@@ -93,13 +112,13 @@ class _Canvas:
         left = min(max(0.0, float(box[0])), self.image.width - width)
         top = float(box[1]) - height
         top = min(top if top >= 0 else max(0.0, float(box[1])), self.image.height - height)
-        place = (left, top, left + width, top + height)
-        if any(_overlap(place, other) for other in self.taken):
+        caption_box = (left, top, left + width, top + height)
+        if any(_overlap(caption_box, other) for other in self.caption_boxes):
             return
-        self.taken.append(place)
-        self.draw.rectangle(place, fill=color)
-        dark = np.dot(color, (0.299, 0.587, 0.114)) > 110
-        self.draw.text((left + 2, top + 1), text, fill=(0, 0, 0) if dark else (255, 255, 255), font=self.font)
+        self.caption_boxes.append(caption_box)
+        self.draw.rectangle(caption_box, fill=color)
+        is_bright = np.dot(color, (0.299, 0.587, 0.114)) > 110
+        self.draw.text((left + 2, top + 1), text, fill=(0, 0, 0) if is_bright else (255, 255, 255), font=self.font)
 
     def pixels(self) -> np.ndarray:
         return np.array(self.image)

@@ -1,4 +1,4 @@
-"""Show what is in the prepared data, before or beside training: reports/data/index.html."""
+"""Report on the prepared data, independently of training: reports/data/index.html."""
 
 from retinanet.annotations.records import SPLITS
 from retinanet.config.params import load_params
@@ -25,7 +25,7 @@ def main() -> None:
     input_size = InputSize(params.model.short_side, params.model.long_side)
     min_coverage = params.data_report.min_coverage
     statistics = data_statistics(findings, datasets, settings, input_size, min_coverage)
-    # Of which data this is, so that nobody takes it for a page of other data.
+    # Identifies the data that the report is about.
     statistics |= {"prepared": {split: sha256_of(paths.split_json(split)) for split in SPLITS}}
     with new_folder(paths.DATA_REPORT) as folder:
         write_json(folder / "statistics.json", statistics)

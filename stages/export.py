@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
 from retinanet.config.params import load_params
 from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
@@ -12,6 +10,7 @@ from retinanet.export.gate import compare, require_agreement
 from retinanet.export.runtimes import RUNTIMES
 from retinanet.files import new_folder, sha256_of, write_json
 from retinanet.images.reading import read_image
+from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
@@ -30,9 +29,7 @@ def main() -> None:
     trained = load_model(paths.MODEL)
     decoding = DecodeSettings(**params.evaluate.decoding())
     test_set = read_coco(paths.TEST_JSON)
-    count = min(gate.check_images, len(test_set.images))
-    rows = np.linspace(0, len(test_set.images) - 1, count).round().astype(int)
-    images = [read_image(Path(test_set.images[row].file_name)) for row in rows]
+    images = [read_image(Path(info.file_name)) for info in evenly_spaced(test_set.images, gate.check_images)]
     with new_folder(paths.EXPORT) as folder:
         path = folder / runtime.file_name
         runtime.write(path, trained, decoding)
@@ -41,7 +38,7 @@ def main() -> None:
         )
         require_agreement(agreement, gate.min_matched, gate.min_iou, gate.score_tolerance)
     size = sum(file.stat().st_size for file in paths.EXPORT.iterdir())
-    report = {"images": count, **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
+    report = {"images": len(images), **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
     write_json(paths.EXPORT_REPORT, report)
     metrics, protocol = (json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST))
     with resume_run(paths.RUN) as run:
@@ -57,7 +54,7 @@ def main() -> None:
         )
     write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version})
     print(
-        f"export: {paths.EXPORT / runtime.file_name} ({report['megabytes']} MB) finds the same {agreement.detections} "
+        f"export: {paths.EXPORT / runtime.file_name} ({report['megabytes']} MB) gives the same {agreement.detections} "
         f"detections as PyTorch; registered as {params.tracking.model_name} version {version}"
     )
 

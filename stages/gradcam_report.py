@@ -1,19 +1,19 @@
-"""Show what the model looked at on some test images: reports/gradcam/index.html."""
+"""Explain detections on test images by HiResCAM heat maps: reports/gradcam/index.html."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from retinanet.config.params import load_params
-from retinanet.dataset.coco import CocoDataset, ImageInfo, read_coco
+from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.explain.examples import explain_image
 from retinanet.explain.panels import strip
 from retinanet.explain.report import report_html
 from retinanet.files import new_folder, write_text
 from retinanet.images.reading import read_image
+from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.model.weights import load_model
 from retinanet.tracking.runs import resume_run
@@ -23,7 +23,7 @@ from stages import paths
 @exit_on_error
 def main() -> None:
     params = load_params(paths.PARAMS)
-    print(f"gradcam-report: heat maps of what the model looked at on {params.gradcam.images} test images", flush=True)
+    print(f"gradcam-report: HiResCAM heat maps of detections on {params.gradcam.images} test images", flush=True)
     trained = load_model(paths.MODEL)
     test = read_coco(paths.TEST_JSON)
     decoding = DecodeSettings(**params.evaluate.decoding())
@@ -38,19 +38,19 @@ def main() -> None:
             params.gradcam.score_threshold,
             params.gradcam.detections_per_image,
         )
-        for image in _spread(test, params.gradcam.images)
+        for image in evenly_spaced(test.images, params.gradcam.images)
     ]
     metrics, run_facts = (json.loads(path.read_text(encoding="utf-8")) for path in (paths.METRICS, paths.RUN))
     facts = {name: f"{metrics[name]:.3f}" for name in ("AP50", "AP", "AR100") if name in metrics}
     facts |= {
         "test images shown": f"{len(examples)} of {len(test.images)}",
-        "scores from": f"{params.gradcam.score_threshold:g}",
+        "minimum score": f"{params.gradcam.score_threshold:g}",
         "network": trained.model.architecture["backbone"],
         "MLflow run": run_facts["run_id"],
     }
     with new_folder(paths.GRADCAM_REPORT) as folder:
         write_text(folder / "index.html", report_html(examples, trained.class_names, facts))
-        # DVC shows a folder's images, and complains of a page among them.
+        # DVC plots a folder of images, but not one that also contains the page.
         (folder / "images").mkdir()
         for number, example in enumerate(examples, start=1):
             Image.fromarray(strip(example, trained.class_names)).save(
@@ -59,17 +59,12 @@ def main() -> None:
     with resume_run(paths.RUN) as run:
         run.log_artifacts(paths.GRADCAM_REPORT, "gradcam")
     explained = sum(len(example.explained) for example in examples)
-    print(f"gradcam-report: {explained} detections on {len(examples)} images: {paths.GRADCAM_REPORT / 'index.html'}")
+    page = paths.GRADCAM_REPORT / "index.html"
+    print(f"gradcam-report: {explained} detections on {len(examples)} images explained: {page}")
     print(
-        f"next: open {paths.GRADCAM_REPORT / 'index.html'}; compare runs with `uv run mlflow ui --backend-store-uri "
+        f"next: open {page}; compare runs with `uv run mlflow ui --backend-store-uri "
         f"{run_facts['tracking_uri']}`; put this model into production with `uv run retinanet promote`"
     )
-
-
-def _spread(dataset: CocoDataset, count: int) -> list[ImageInfo]:
-    """Up to `count` images, evenly over the whole set: neighbors in the file are often alike."""
-    rows = np.linspace(0, len(dataset.images) - 1, min(count, len(dataset.images))).round().astype(int)
-    return [dataset.images[row] for row in rows]
 
 
 if __name__ == "__main__":

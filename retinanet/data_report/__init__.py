@@ -1,1 +1,1 @@
-"""What is in the data, and whether the detector can learn it: figures and a page for people."""
+"""Statistics of the prepared data, among them how well the anchors fit its objects, and a page that shows them."""

@@ -1,8 +1,8 @@
-"""Whether the anchors reach the objects: each box's best IoU with any anchor, as the network will see it.
+"""Anchor coverage: the best IoU of each training box with any anchor of the grid.
 
-An anchor learns an object from an IoU of 0.5 on and ignores it down to 0.4; an object below has its one best anchor
-alone. The grid here is that of networks that pad their convolutions, as ResNets do: cells lie a stride apart from
-pixel 0 of the image, which is resized for training and padded on its own.
+Anchors with an IoU of at least 0.5 are positive, those from 0.4 to 0.5 are ignored; an object below 0.4 has only its
+best anchor. The grid is that of backbones with padded convolutions, such as ResNets: cells are a stride apart, from
+pixel 0 of the image, which is resized for training and padded without a batch.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retinanet.dataset.coco import CocoDataset
+from retinanet.images.boxes import iou
 from retinanet.images.preprocess import InputSize, fit_scale, padded_size, scaled_size
 from retinanet.model.levels import LEVEL_STRIDES
 
@@ -18,7 +19,7 @@ THRESHOLDS = (0.5, 0.4)
 
 
 class AnchorSettings(NamedTuple):
-    """As in params.yaml: a size for each level in pixels, ratios as height / width."""
+    """model.anchors of params.yaml: a size in pixels for each level, and ratios of height / width."""
 
     sizes: tuple[float, ...]
     scales_per_octave: int
@@ -27,7 +28,7 @@ class AnchorSettings(NamedTuple):
 
 
 class TrainingBoxes(NamedTuple):
-    """G boxes in pixels of the network's input: xyxy (G, 4), that input's (height, width) (G, 2), labels (G,)."""
+    """G boxes in pixels of the network's input: xyxy (G, 4), their input's (height, width) (G, 2), labels (G,)."""
 
     xyxy: np.ndarray
     input_sizes: np.ndarray
@@ -38,7 +39,7 @@ class TrainingBoxes(NamedTuple):
 
 
 def training_boxes(dataset: CocoDataset, input_size: InputSize) -> TrainingBoxes:
-    """The dataset's boxes, crowds left out, at the size that images are resized to."""
+    """The boxes of the dataset without ignored regions, scaled like their images to input_size."""
     boxes, sizes, labels = [np.zeros((0, 4))], [np.zeros((0, 2))], [np.zeros(0, np.int64)]
     for image in dataset.images:
         objects = dataset.objects[image.id]
@@ -52,7 +53,7 @@ def training_boxes(dataset: CocoDataset, input_size: InputSize) -> TrainingBoxes
 
 
 def anchor_shapes(anchors: AnchorSettings) -> np.ndarray:
-    """(5, A, 2) width and height of the anchors of a cell on each level, rounded where the convention rounds."""
+    """(5, A, 2) width and height of the A anchors of a cell on each level, rounded as the convention does."""
     octave = 2 ** (np.arange(anchors.scales_per_octave) / anchors.scales_per_octave)
     sizes = np.asarray(anchors.sizes, float)[:, None] * octave  # (5, scales)
     if anchors.convention == "torchvision":
@@ -63,31 +64,29 @@ def anchor_shapes(anchors: AnchorSettings) -> np.ndarray:
 
 
 def best_ious(boxes: TrainingBoxes, anchors: AnchorSettings) -> np.ndarray:
-    """(G,) the IoU of each box with the anchor that fits it best, over all cells, levels and shapes.
+    """(G,) the maximum IoU of each box with an anchor, over all cells, levels and shapes.
 
-    Of anchors of one shape, the one whose center is nearest fits best, in x and in y alike; so only that is looked at.
+    Among anchors of one shape the maximum is at the nearest center, so only that one is computed.
     """
-    low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
-    areas = (high - low).prod(axis=1)
-    best = np.zeros(len(areas))
+    best = np.zeros(len(boxes.xyxy))
+    box_centers = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2
     grid = boxes.input_sizes[:, ::-1] // LEVEL_STRIDES[0]  # columns, rows
     for level, (stride, shapes) in enumerate(zip(LEVEL_STRIDES, anchor_shapes(anchors), strict=True)):
         if level:
             grid = -(-grid // 2)
         step = boxes.input_sizes[:, ::-1] // grid if anchors.convention == "torchvision" else stride
-        center = np.clip(np.round((low + high) / 2 / step), 0, grid - 1) * step
+        center = np.clip(np.round(box_centers / step), 0, grid - 1) * step
         for shape in shapes:
-            sides = np.minimum(high, center + shape / 2) - np.maximum(low, center - shape / 2)
-            shared = np.maximum(sides, 0).prod(axis=1)
-            np.maximum(best, shared / (areas + shape.prod() - shared), out=best)
+            anchor = np.concatenate([center - shape / 2, center + shape / 2], axis=1)
+            np.maximum(best, iou(boxes.xyxy, anchor), out=best)
     return best
 
 
 def coverage_by_class(ious: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, dict]:
-    """For each class its boxes, and the share of them whose best IoU reaches each of THRESHOLDS; no boxes, no entry."""
-    found = {}
+    """For each class with boxes: their number, and the share whose best IoU is at least each of THRESHOLDS."""
+    coverage = {}
     for label, name in enumerate(class_names):
         own = ious[labels == label]
         if len(own):
-            found[name] = {"boxes": len(own)} | {f"IoU {t}": round(float((own >= t).mean()), 4) for t in THRESHOLDS}
-    return found
+            coverage[name] = {"boxes": len(own)} | {f"IoU {t}": round(float((own >= t).mean()), 4) for t in THRESHOLDS}
+    return coverage

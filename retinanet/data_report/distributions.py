@@ -1,4 +1,4 @@
-"""How large images and objects are, how long, and how many on an image."""
+"""Histograms of image sizes, box sizes and ratios, and objects per image."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,29 +16,29 @@ MAX_SIZES = 8
 
 
 def distributions(datasets: Mapping[str, CocoDataset], boxes: TrainingBoxes) -> dict[str, dict[str, int]]:
-    """Counts by range: of the training boxes' sides and ratios, of objects on an image, and of images' sizes."""
+    """Histograms: training boxes by side and ratio, images by number of objects and by size."""
     sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
-    everything = [(dataset, image) for dataset in datasets.values() for image in dataset.images]
-    sizes = Counter(f"{image.width} x {image.height}" for _, image in everything)
-    shown = dict(sizes.most_common(MAX_SIZES))
-    if rest := sizes.total() - sum(shown.values()):
-        shown["other"] = rest
+    all_images = [(dataset, image) for dataset in datasets.values() for image in dataset.images]
+    sizes = Counter(f"{image.width} x {image.height}" for _, image in all_images)
+    most_common = dict(sizes.most_common(MAX_SIZES))
+    if others := sizes.total() - sum(most_common.values()):
+        most_common["other"] = others
     return {
         "box_sides": histogram(np.sqrt(sides.prod(axis=1)), SIDES),
         "box_ratios": histogram(sides[:, 1] / sides[:, 0], RATIOS),
-        "objects_a_image": histogram([d.objects[p.id].count for d, p in everything], COUNTS, whole=True),
-        "image_sizes": shown,
+        "objects_per_image": histogram([d.objects[image.id].count for d, image in all_images], COUNTS, integers=True),
+        "image_sizes": most_common,
     }
 
 
-def histogram(values: Sequence[float] | np.ndarray, edges: Sequence[float], whole: bool = False) -> dict[str, int]:
-    """How many values lie below the first edge, between each two (the lower one included), and above the last."""
-    rows = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+def histogram(values: Sequence[float] | np.ndarray, edges: Sequence[float], integers: bool = False) -> dict[str, int]:
+    """The number of values below the first edge, in each [edge, next edge), and from the last edge up."""
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
     names = [f"< {edges[0]:g}"]
     for low, high in pairwise(edges):
-        last = high - 1 if whole else high
+        last = high - 1 if integers else high
         names.append(f"{low:g}" if last == low else f"{low:g} to {last:g}")
     names.append(f"≥ {edges[-1]:g}")
-    if whole and edges[0] == 1:
+    if integers and edges[0] == 1:
         names[0] = "0"
-    return {name: int(count) for name, count in zip(names, rows, strict=True)}
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}

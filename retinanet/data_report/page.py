@@ -1,25 +1,24 @@
-"""The data's page: one HTML file with its images inside, which opens anywhere and needs nothing else."""
+"""The data report as one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from retinanet.annotations.records import SPLITS, TRAIN, Finding
 from retinanet.data_report.coverage import THRESHOLDS
 from retinanet.data_report.thumbnails import sample, thumbnail
 from retinanet.dataset.coco import CocoDataset
-from retinanet.drawing import COLORS, CROWD_COLOR, CROWD_NAME
+from retinanet.drawing import COLORS, IGNORED_COLOR, IGNORED_NAME
+from retinanet.images.sampling import evenly_spaced
 from retinanet.pages.render import css_color, jpeg_url, render_page
 from retinanet.prepare.findings import Findings
 
 SAMPLES = 4  # of each split
-SHOWN = 24  # findings of a kind with their image; the others are in statistics.json
+MAX_SHOWN = 24  # findings of a kind that are shown; all are in statistics.json
 CHARTS = {
     "box_sides": "Objects by side, √(width · height) in px at the training size",
     "box_ratios": "Objects by height / width",
-    "objects_a_image": "Images by number of objects",
+    "objects_per_image": "Images by number of objects",
     "image_sizes": "Images by size in px",
 }
 
@@ -31,18 +30,18 @@ def write_page(
     statistics: Mapping,
     min_coverage: float,
 ) -> None:
-    """Write index.html, and the samples once more as images/*.jpg.
+    """Write index.html, and its samples also as images/*.jpg.
 
-    Classes of which anchors reach a smaller share than min_coverage are marked.
+    Classes with an anchor coverage at IoU 0.5 below min_coverage are highlighted.
     """
     samples = _samples(datasets)
     (folder / "images").mkdir()
-    for one in samples:
-        (folder / "images" / one["file"]).write_bytes(one["jpeg"])
+    for drawn in samples:
+        (folder / "images" / drawn["file"]).write_bytes(drawn["jpeg"])
     names = datasets[TRAIN].class_names
     legend = list(zip(names, map(css_color, COLORS), strict=False)) if len(names) <= len(COLORS) else []
     if any(statistics["splits"][split]["crowds"] for split in SPLITS):
-        legend.append((CROWD_NAME, css_color(CROWD_COLOR)))
+        legend.append((IGNORED_NAME, css_color(IGNORED_COLOR)))
     text = render_page(
         "data",
         statistics=statistics,
@@ -51,26 +50,24 @@ def write_page(
         min_coverage=min_coverage,
         legend=legend,
         charts=[(title, _bars(statistics["distributions"][key])) for key, title in CHARTS.items()],
-        samples=[(one["title"], jpeg_url(one["jpeg"])) for one in samples],
-        alike=_alike(statistics),
+        samples=[(drawn["title"], jpeg_url(drawn["jpeg"])) for drawn in samples],
+        look_alikes=_look_alikes(statistics),
         kinds=_kinds(findings),
-        shown=SHOWN,
+        max_shown=MAX_SHOWN,
     )
     (folder / "index.html").write_text(text, encoding="utf-8", errors="replace")
 
 
 def _samples(datasets: Mapping[str, CocoDataset]) -> list[dict]:
-    """Of each split, images with objects from all over it."""
-    found = []
+    """SAMPLES images with objects of each split, evenly spaced."""
+    samples = []
     for split, dataset in datasets.items():
-        rows = [image for image in dataset.images if dataset.objects[image.id].count]
-        chosen = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int))
-        for number, row in enumerate(chosen, start=1):
-            image = rows[row]
+        with_objects = [image for image in dataset.images if dataset.objects[image.id].count]
+        for number, image in enumerate(evenly_spaced(with_objects, SAMPLES), start=1):
             content = sample(Path(image.file_name), dataset.objects[image.id], dataset.class_names)
             title = f"{split}: {Path(image.file_name).name}, {dataset.objects[image.id].count} objects"
-            found.append({"file": f"{split}_{number}.jpg", "title": title, "jpeg": content})
-    return found
+            samples.append({"file": f"{split}_{number}.jpg", "title": title, "jpeg": content})
+    return samples
 
 
 def _facts(statistics: Mapping) -> dict[str, str]:
@@ -79,8 +76,8 @@ def _facts(statistics: Mapping) -> dict[str, str]:
     for split in SPLITS:
         boxes = sum(splits[split]["boxes"].values())
         facts[split] = f"{splits[split]['images']:,} images, {boxes:,} objects"
-    if crowds := sum(splits[split]["crowds"] for split in SPLITS):
-        facts["crowds or cut-off rests"] = f"{crowds:,}"
+    if ignored := sum(splits[split]["crowds"] for split in SPLITS):
+        facts["ignored regions"] = f"{ignored:,}"
     for key in ("skipped_images", "skipped_boxes", "clipped_boxes"):
         facts[key.replace("_", " ")] = f"{len(statistics[key]):,}"
     return facts
@@ -91,7 +88,7 @@ def _class_rows(statistics: Mapping, min_coverage: float) -> list[dict]:
     counts = {
         name: [statistics["splits"][split]["boxes"][name] for split in SPLITS] for name in statistics["category_ids"]
     }
-    most = max((sum(of_class) for of_class in counts.values()), default=0) or 1
+    max_count = max((sum(of_class) for of_class in counts.values()), default=0) or 1
     rows = []
     for label, (name, category_id) in enumerate(statistics["category_ids"].items()):
         shares = [covered.get(name, {}).get(f"IoU {threshold}") for threshold in THRESHOLDS]
@@ -101,8 +98,8 @@ def _class_rows(statistics: Mapping, min_coverage: float) -> list[dict]:
                 "category_id": category_id,
                 "name": name,
                 "counts": counts[name],
-                "widths": [100 * count / most for count in counts[name]],
-                "shares": ["none" if share is None else f"{share:.1%}" for share in shares],
+                "widths": [100 * count / max_count for count in counts[name]],
+                "shares": ["n/a" if share is None else f"{share:.1%}" for share in shares],
                 "poor": shares[0] is not None and shares[0] < min_coverage,
             }
         )
@@ -110,26 +107,25 @@ def _class_rows(statistics: Mapping, min_coverage: float) -> list[dict]:
 
 
 def _bars(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
-    most = max(counts.values(), default=0) or 1
-    return [(name, count, 100 * count / most) for name, count in counts.items()]
+    max_count = max(counts.values(), default=0) or 1
+    return [(name, count, 100 * count / max_count) for name, count in counts.items()]
 
 
-def _alike(statistics: Mapping) -> list[dict]:
+def _look_alikes(statistics: Mapping) -> list[dict]:
     groups = []
-    for kind, title in (("same_bytes", "the same file"), ("near_duplicates", "look the same")):
-        # Those that lie in several splits come first.
-        for group in islice(sorted(statistics[kind], key=lambda one: len(set(one.values())) < 2), SHOWN // 2):
+    for kind, title in (("same_bytes", "identical files"), ("near_duplicates", "look alike")):
+        # Groups in several splits come first.
+        for group in islice(sorted(statistics[kind], key=lambda group: len(set(group.values())) < 2), MAX_SHOWN // 2):
             images = [
                 {"file": file, "split": split, "image": _optional(thumbnail(file))}
                 for file, split in islice(group.items(), 4)
             ]
-            rest = len(group) - len(images)
             groups.append(
                 {
                     "title": title,
                     "images": images,
-                    "rest": rest,
-                    "leak": len(set(group.values()) - {"left out"}) > 1,
+                    "others": len(group) - len(images),
+                    "is_leak": len(set(group.values()) - {"left out"}) > 1,
                 }
             )
     return groups
@@ -137,17 +133,17 @@ def _alike(statistics: Mapping) -> list[dict]:
 
 def _kinds(findings: Findings) -> list[tuple[str, str, int, list[dict]]]:
     kinds = (
-        ("Skipped images", "Left out of every split.", findings.skipped_images),
-        ("Skipped boxes", "Left out; their images are kept.", findings.skipped_boxes),
-        ("Clipped boxes", "Shown as annotated; clipped at the edge of the image.", findings.clipped_boxes),
+        ("Skipped images", "Not in any split.", findings.skipped_images),
+        ("Skipped boxes", "Removed; their images are kept.", findings.skipped_boxes),
+        ("Clipped boxes", "Shown as annotated; clipped to the image.", findings.clipped_boxes),
     )
     return [(title, why, len(of_kind), _cards(of_kind)) for title, why, of_kind in kinds]
 
 
 def _cards(findings: Sequence[Finding]) -> list[dict]:
     return [
-        {"file": one.file, "reason": one.reason, "image": _optional(thumbnail(one.file, one.xyxy))}
-        for one in findings[:SHOWN]
+        {"file": finding.file, "reason": finding.reason, "image": _optional(thumbnail(finding.file, finding.xyxy))}
+        for finding in findings[:MAX_SHOWN]
     ]
 
 

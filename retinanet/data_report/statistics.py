@@ -1,4 +1,4 @@
-"""What is in the prepared data, in numbers: reports/data/statistics.json."""
+"""The statistics of the prepared data: reports/data/statistics.json."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from retinanet.prepare.findings import Findings, look_alikes_across_splits, miss
 from retinanet.prepare.near_duplicates import clusters
 from retinanet.prepare.store import split_statistics
 
-NAMED = 8  # examples in a line
+MAX_NAMED = 8  # classes or files in one message
 
 
 def data_statistics(
@@ -32,10 +32,10 @@ def data_statistics(
     input_size: InputSize,
     min_coverage: float,
 ) -> dict[str, Any]:
-    """The statistics, and under `warnings` what should be looked at before training."""
+    """Counts, findings, anchor coverage and histograms; `warnings` are messages to read before training."""
     train = datasets[TRAIN]
     boxes = training_boxes(train, input_size)
-    coverage, warning = _coverage(boxes, train.class_names, anchors, min_coverage)
+    coverage, coverage_warning = _coverage(boxes, train.class_names, anchors, min_coverage)
     splits = {split: split_statistics(dataset) for split, dataset in datasets.items()}
     counts = {split: of_split["boxes"] for split, of_split in splits.items()}
     return {
@@ -43,7 +43,11 @@ def data_statistics(
         "category_ids": dict(zip(train.class_names, train.category_ids, strict=True)),
         "renamed_classes": findings.renamed_classes,
         "splits": splits,
-        "warnings": [*missing_classes(counts, TRAIN, NAMED), *look_alikes_across_splits(findings, NAMED), *warning],
+        "warnings": [
+            *missing_classes(counts, TRAIN, MAX_NAMED),
+            *look_alikes_across_splits(findings, MAX_NAMED),
+            *coverage_warning,
+        ],
         "remarks": findings.remarks,
         "skipped_images": _listed(findings.skipped_images),
         "skipped_boxes": _listed(findings.skipped_boxes),
@@ -61,25 +65,25 @@ def _coverage(
 ) -> tuple[dict, list[str]]:
     classes = coverage_by_class(best_ious(boxes, anchors), boxes.labels, class_names)
     reached = f"IoU {THRESHOLDS[0]}"
-    poor = {name: one for name, one in classes.items() if one[reached] < min_coverage}
+    poor = {name: row for name, row in classes.items() if row[reached] < min_coverage}
     statistics = {"anchors": anchors._asdict(), "classes": classes}
     if not poor:
         return statistics, []
     fitted = fit_anchors(boxes, anchors)
     fitted_classes = coverage_by_class(best_ious(boxes, fitted), boxes.labels, class_names)
-    which = ", ".join(
-        f"{one[reached]:.0%} of {one['boxes']} {name} ({_median_size(boxes, class_names.index(name))})"
-        for name, one in list(poor.items())[:NAMED]
+    named = ", ".join(
+        f"{row[reached]:.0%} of {row['boxes']} {name} ({_median_size(boxes, class_names.index(name))})"
+        for name, row in list(poor.items())[:MAX_NAMED]
     )
-    text = f"anchors reach few objects with {reached} at the training size: {which}{_more(poor)}; "
+    text = f"anchors reach few objects with {reached} at the training size: {named}{_more(poor)}; "
     if fitted == anchors:
-        text += "no other sizes and ratios reach clearly more: a larger model.short_side and long_side would"
+        text += "no other sizes and ratios reach clearly more; increase model.short_side and model.long_side"
     else:
-        now, then = (_share_of(which, poor, reached) for which in (classes, fitted_classes))
+        current_share, fitted_share = (_share_of(rows, poor, reached) for rows in (classes, fitted_classes))
         sizes, ratios = (", ".join(f"{value:g}" for value in values) for values in (fitted.sizes, fitted.ratios))
         text += (
-            f"model.anchors.sizes [{sizes}] and ratios [{ratios}] would reach {then:.0%} of them, not {now:.0%} "
-            "(`retinanet fit-anchors --write`)"
+            f"model.anchors.sizes [{sizes}] and ratios [{ratios}] would reach {fitted_share:.0%} of them, "
+            f"not {current_share:.0%} (`retinanet fit-anchors --write`)"
         )
     return statistics | {"proposal": {"anchors": fitted._asdict(), "classes": fitted_classes}}, [text]
 
@@ -96,11 +100,11 @@ def _share_of(classes: dict[str, dict], names: Iterable[str], reached: str) -> f
 
 
 def _listed(findings: Iterable[Finding]) -> list[dict]:
-    return [{"file": _printable(one.file), "reason": one.reason} for one in findings]
+    return [{"file": _printable(finding.file), "reason": finding.reason} for finding in findings]
 
 
 def _groups(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Pairs of look-alikes as groups: a series of frames is one."""
+    """Merge pairs of look-alikes into groups, e.g. a series of frames."""
     files = list(dict.fromkeys(file for pair in pairs for file in pair))
     row = {file: number for number, file in enumerate(files)}
     return [[files[number] for number in group] for group in clusters([(row[a], row[b]) for a, b in pairs])]
@@ -114,5 +118,5 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _more(things: Sequence | dict) -> str:
-    return " …" if len(things) > NAMED else ""
+def _more(items: Sequence | dict) -> str:
+    return " …" if len(items) > MAX_NAMED else ""

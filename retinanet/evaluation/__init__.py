@@ -1,1 +1,1 @@
-"""How good a detector is, in COCO's figures and in curves."""
+"""Detection metrics, precision-recall curves and error analysis."""

@@ -1,4 +1,4 @@
-"""What a score threshold costs and buys: precision and recall by class, and where the two are best together."""
+"""Precision-recall curves, and the score threshold of the best F1 for each class."""
 
 import math
 from pathlib import Path
@@ -10,17 +10,17 @@ from pycocotools.cocoeval import COCOeval
 
 from retinanet.dataset.coco import CocoDataset
 
-# More classes than this are drawn gray behind their mean: nobody tells so many colors apart.
-CLASSES_IN_COLOR = 10
+# More curves than this are drawn in gray, behind their mean.
+MAX_COLORED_CLASSES = 10
 
 
 def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[dict]:
-    """Rows of class, recall, precision and score at IoU .5: those of COCO's 101 recalls that are reached.
+    """Rows of class, recall, precision and score at IoU 0.5, one for each of COCO's 101 recalls that is reached.
 
-    Precision is the best at this recall or a higher one, so the mean over all 101 (0 beyond the last) is AP50. score
-    is the threshold to set for it.
+    Precision is the maximum at this or a higher recall, so its mean over all 101 recalls (0 if not reached) is AP50.
+    score is the threshold that gives this recall.
     """
-    # precision, scores: IoU thresholds x recalls x classes x object sizes x detections allowed
+    # (T, R, K, areas, max_detections) of T IoU thresholds and R recalls
     precision, scores = (evaluation.eval[name][0, :, :, 0, -1] for name in ("precision", "scores"))
     return [
         {
@@ -38,40 +38,43 @@ def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[di
 def class_table(evaluation: COCOeval, ground_truth: CocoDataset) -> list[dict]:
     """A row for each class: class, objects, AP, AP50, best_threshold, and precision, recall and f1 at that threshold.
 
-    best_threshold is the score that gives the best F1 at IoU .5 on these very images, so the figures beside it are
-    a little rosy; it is 1 where no detection finds an object. AP and AP50 are None for a class without objects.
+    best_threshold maximizes F1 at IoU 0.5 on the evaluated images themselves, so precision, recall and f1 are slightly
+    optimistic. It is 1 for a class without true positives. AP and AP50 are None for a class without objects.
     """
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     rows = []
     for label, name in enumerate(ground_truth.class_names):
-        scores, hits, objects = _decisions(evaluation, label)
-        threshold, at = best_threshold(scores, hits, objects)
+        scores, is_true, objects = _decisions(evaluation, label)
+        threshold, metrics = best_threshold(scores, is_true, objects)
         row = {"class": name, "objects": objects, "AP": None, "AP50": None}
         if objects:
             row |= {"AP": precision[:, :, label].mean(), "AP50": precision[0, :, label].mean()}
-        row |= {"best_threshold": threshold, **at}
+        row |= {"best_threshold": threshold, **metrics}
         rows.append({key: round(float(x), 4) if isinstance(x, float) else x for key, x in row.items()})
     return rows
 
 
-def best_threshold(scores: np.ndarray, hits: np.ndarray, objects: int) -> tuple[float, dict[str, float]]:
-    """The score (D,) to cut at for the best F1, and the precision, recall and f1 it gives; 1 and zeros without hits."""
+def best_threshold(scores: np.ndarray, is_true: np.ndarray, objects: int) -> tuple[float, dict[str, float]]:
+    """The score threshold with the best F1, and precision, recall and f1 at it; 1 and zeros without true positives.
+
+    scores (D,) and is_true (D,) bool are of one class's detections; objects is the number of its objects.
+    """
     order = np.argsort(-scores, kind="stable")
-    scores, found = scores[order], np.cumsum(hits[order])
-    # One cannot cut between equal scores.
+    scores, true_positives = scores[order], np.cumsum(is_true[order])
+    # A threshold cannot separate equal scores: only the last of them is a candidate.
     last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True)) if len(scores) else np.zeros(0, np.int64)
-    f1 = 2 * found[last] / (last + 1 + max(objects, 1))
+    f1 = 2 * true_positives[last] / (last + 1 + max(objects, 1))
     if not len(f1) or f1.max() == 0:
         return 1.0, {"precision": 0.0, "recall": 0.0, "f1": 0.0}
     best = last[f1.argmax()]
-    # Down, so that the scores it was found on pass it when written with four digits.
+    # Rounded down to four digits, so that the detection it comes from still passes.
     threshold = math.floor(float(scores[best]) * 1e4) / 1e4
-    at = {"precision": found[best] / (best + 1), "recall": found[best] / objects, "f1": f1.max()}
-    return threshold, {name: float(value) for name, value in at.items()}
+    precision, recall = true_positives[best] / (best + 1), true_positives[best] / objects
+    return threshold, {"precision": float(precision), "recall": float(recall), "f1": float(f1.max())}
 
 
 def draw_precision_recall(rows: list[dict], path: Path) -> None:
-    """Draw what precision_recall gives as a PNG, a line for each class."""
+    """Draw the rows of precision_recall as a PNG, one curve for each class."""
     curves: dict[str, list[dict]] = {}
     for row in rows:
         curves.setdefault(row["class"], []).append(row)
@@ -79,19 +82,19 @@ def draw_precision_recall(rows: list[dict], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title("Precision and recall at IoU 0.5")
-    few = len(curves) <= CLASSES_IN_COLOR
+    is_colored = len(curves) <= MAX_COLORED_CLASSES
     for name, curve in curves.items():
-        style = {"label": f"{name}  AP50 {_area(curve):.3f}"} if few else {"color": "0.8", "linewidth": 0.8}
+        style = {"label": f"{name}  AP50 {_area(curve):.3f}"} if is_colored else {"color": "0.8", "linewidth": 0.8}
         axes.plot([row["recall"] for row in curve], [row["precision"] for row in curve], **style)
-    if not few:
+    if not is_colored:
         recalls = np.linspace(0, 1, 101)
-        at = {name: {row["recall"]: row["precision"] for row in curve} for name, curve in curves.items()}
-        mean = [np.mean([by_recall.get(round(r, 2), 0) for by_recall in at.values()]) for r in recalls]
+        precisions = [{row["recall"]: row["precision"] for row in curve} for curve in curves.values()]
+        mean = [np.mean([of_class.get(round(r, 2), 0) for of_class in precisions]) for r in recalls]
         axes.plot(recalls, mean, color="black", label=f"mean of {len(curves)} classes  AP50 {np.mean(mean):.3f}")
     if curves:
         axes.legend(loc="lower left")
     else:
-        axes.text(0.5, 0.5, "no detection finds an object", ha="center", va="center")
+        axes.text(0.5, 0.5, "no true positives", ha="center", va="center")
     axes.grid(alpha=0.3)
     figure.savefig(path)
 
@@ -101,15 +104,15 @@ def _area(curve: list[dict]) -> float:
 
 
 def _decisions(evaluation: COCOeval, label: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """One class at IoU .5: scores (D,) and hits (D,) bool of the detections that count, and the number of objects."""
+    """One class at IoU 0.5: scores (D,) and is_true (D,) bool of detections not ignored, and the number of objects."""
     images, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # evalImgs runs over classes, then object sizes (the first is all), then images; None where there is nothing.
+    # evalImgs is ordered by class, object size (the first is "all") and image; it has None for an image with nothing.
     first = label * sizes * images
-    judged = [of_image for of_image in evaluation.evalImgs[first : first + images] if of_image]
-    scores, hits = [np.zeros(0)], [np.zeros(0, bool)]
-    for of_image in judged:
+    evaluated = [of_image for of_image in evaluation.evalImgs[first : first + images] if of_image]
+    scores, is_true = [np.zeros(0)], [np.zeros(0, bool)]
+    for of_image in evaluated:
         counts = ~of_image["dtIgnore"][0].astype(bool)
         scores.append(np.asarray(of_image["dtScores"])[counts])
-        hits.append(of_image["dtMatches"][0][counts] > 0)
-    objects = sum(int((np.asarray(of_image["gtIgnore"]) == 0).sum()) for of_image in judged)
-    return np.concatenate(scores), np.concatenate(hits), objects
+        is_true.append(of_image["dtMatches"][0][counts] > 0)
+    objects = sum(int((np.asarray(of_image["gtIgnore"]) == 0).sum()) for of_image in evaluated)
+    return np.concatenate(scores), np.concatenate(is_true), objects

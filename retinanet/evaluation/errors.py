@@ -1,6 +1,11 @@
-"""What went wrong, image by image: each detection judged, and the faults counted.
+"""Error analysis: the outcome of each detection on an image, and their counts over a dataset.
 
-The kinds of fault are those of TIDE (Bolya et al. 2020, A General Toolbox for Identifying Object Detection Errors).
+The kinds of error are those of TIDE (Bolya et al. 2020, A General Toolbox for Identifying Object Detection Errors).
+
+Ignored regions (`iscrowd`: COCO's crowds, VOC's difficult objects, objects truncated by tiling) are treated as in
+COCO's evaluation, see coco_metrics: a detection of the region's class that is not a true positive and has at least half
+of its area inside the region is ignored, whatever its size and however many there are. A region is not matched by IoU,
+so all small false positives inside one difficult object are ignored. count_errors reports the number.
 """
 
 from collections import Counter
@@ -8,111 +13,116 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from pycocotools import mask
 
 from retinanet.dataset.coco import CocoDataset, Objects
+from retinanet.images.boxes import iou, share_inside
 from retinanet.inference.detections import Detections
 
-HIT = "hit"  # the first detection of its class on an object, with IoU of at least .5
-DUPLICATE = "duplicate"  # another detection already has the object
+TRUE_POSITIVE = "true positive"  # the first detection of its class on an object, with an IoU of at least 0.5
+DUPLICATE = "duplicate"  # the object already has a true positive
 CLASS = "class"  # on an object of another class
-LOCALIZATION = "localization"  # near an object of its class, with IoU between .1 and .5
-CLASS_AND_LOCALIZATION = "class and localization"  # near an object of another class
-FALSE_ALARM = "background"  # nowhere near an object
-IGNORED = "ignored"  # on a crowd region, where it counts neither way
-OUTCOMES = (HIT, DUPLICATE, CLASS, LOCALIZATION, CLASS_AND_LOCALIZATION, FALSE_ALARM, IGNORED)
+LOCALIZATION = "localization"  # IoU between 0.1 and 0.5 with an object of its class
+CLASS_AND_LOCALIZATION = "class and localization"  # IoU between 0.1 and 0.5 with an object of another class
+BACKGROUND = "background"  # IoU below 0.1 with every object
+IGNORED = "ignored"  # at least half inside an ignored region of its class; neither right nor wrong
+OUTCOMES = (TRUE_POSITIVE, DUPLICATE, CLASS, LOCALIZATION, CLASS_AND_LOCALIZATION, BACKGROUND, IGNORED)
 
 MATCH_IOU, NEAR_IOU = 0.5, 0.1
-BACKGROUND_CLASS = "background"
-NOTHING = -1
+NO_OBJECT = -1
 
 
-class Judgement(NamedTuple):
-    """One image's D detections against its objects.
+class Matching(NamedTuple):
+    """The D detections of one image, matched to its objects.
 
-    outcomes (D,) of the kinds above; objects (D,) int64: the row of the object that the outcome is about, or NOTHING;
-    ious (D,) with that object; unfound: rows of the objects that no detection hits; missed: those of them that no
-    class or localization fault explains.
+    outcomes (D,) are among OUTCOMES; object_rows (D,) int64 are the rows of the objects that the outcomes refer to, or
+    NO_OBJECT; ious (D,) are the overlaps with these objects. unmatched are the rows of the objects without a true
+    positive; missed are those of them that no class or localization error refers to.
     """
 
     outcomes: tuple[str, ...]
-    objects: np.ndarray
+    object_rows: np.ndarray
     ious: np.ndarray
-    unfound: tuple[int, ...]
+    unmatched: tuple[int, ...]
     missed: tuple[int, ...]
 
 
-def judge(detections: Detections, objects: Objects) -> Judgement:
-    """Match detections, best first, each to the unfound object of its class that it overlaps most; name the rest."""
-    ious = _ious(detections, objects)  # (D, G)
-    same = detections.labels[:, None] == objects.labels[None, :]
+def match_detections(detections: Detections, objects: Objects) -> Matching:
+    """Match each detection, best first, to the unmatched object of its class that it overlaps most."""
+    overlaps = _overlaps(detections, objects)  # (D, G)
+    same_class = detections.labels[:, None] == objects.labels[None, :]
     single = objects.is_single
-    free = single.copy()
-    outcomes, about = [], np.full(len(detections), NOTHING)
+    unmatched = single.copy()
+    outcomes: list[str] = []
+    object_rows = np.full(len(detections), NO_OBJECT)
     for row in range(len(detections)):
-        choices = (
-            (HIT, same[row] & free, MATCH_IOU),
-            (IGNORED, same[row] & ~single, MATCH_IOU),
-            (DUPLICATE, same[row] & single, MATCH_IOU),
-            (CLASS, ~same[row] & single, MATCH_IOU),
-            (LOCALIZATION, same[row] & single, NEAR_IOU),
-            (CLASS_AND_LOCALIZATION, ~same[row] & single, NEAR_IOU),
+        same = same_class[row]
+        rules = (
+            (TRUE_POSITIVE, same & unmatched, MATCH_IOU),
+            (IGNORED, same & ~single, MATCH_IOU),
+            (DUPLICATE, same & single, MATCH_IOU),
+            (CLASS, ~same & single, MATCH_IOU),
+            (LOCALIZATION, same & single, NEAR_IOU),
+            (CLASS_AND_LOCALIZATION, ~same & single, NEAR_IOU),
         )
-        outcome = FALSE_ALARM
-        for kind, among, least in choices:
-            overlaps = np.where(among, ious[row], 0)
-            if overlaps.max(initial=0) >= least:
-                outcome, about[row] = kind, overlaps.argmax()
+        outcome = BACKGROUND
+        for name, candidates, min_overlap in rules:
+            among_candidates = np.where(candidates, overlaps[row], 0)
+            if among_candidates.max(initial=0) >= min_overlap:
+                outcome, object_rows[row] = name, among_candidates.argmax()
                 break
-        if outcome == HIT:
-            free[about[row]] = False
+        if outcome == TRUE_POSITIVE:
+            unmatched[object_rows[row]] = False
         outcomes.append(outcome)
-    explained = {int(about[row]) for row, kind in enumerate(outcomes) if kind in (CLASS, LOCALIZATION)}
-    unfound = tuple(np.flatnonzero(free).tolist())
-    at = np.array([ious[row, g] if g != NOTHING else 0 for row, g in enumerate(about)], np.float64)
-    return Judgement(tuple(outcomes), about, at, unfound, tuple(g for g in unfound if g not in explained))
+    explained = {int(object_rows[row]) for row, name in enumerate(outcomes) if name in (CLASS, LOCALIZATION)}
+    rows = tuple(np.flatnonzero(unmatched).tolist())
+    ious = np.array([overlaps[row, g] if g != NO_OBJECT else 0 for row, g in enumerate(object_rows)], np.float64)
+    return Matching(tuple(outcomes), object_rows, ious, rows, tuple(g for g in rows if g not in explained))
 
 
 def count_errors(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -> dict[str, int]:
-    """How many detections had each outcome, and how many objects were missed, over all images."""
+    """The number of objects, detections, detections of each outcome and missed objects, over all images.
+
+    detections are by image id. `ignored` are those that the evaluation forgives because of an ignored region.
+    """
     counts: Counter = Counter()
     for image in ground_truth.images:
         objects = ground_truth.objects[image.id]
-        judgement = judge(detections[image.id], objects)
-        counts.update(judgement.outcomes)
+        matching = match_detections(detections[image.id], objects)
+        counts.update(matching.outcomes)
         counts["objects"] += objects.count
-        counts["detections"] += len(judgement.outcomes)
-        counts["missed"] += len(judgement.missed)
+        counts["detections"] += len(matching.outcomes)
+        counts["missed"] += len(matching.missed)
     return {name: counts[name] for name in ("objects", "detections", *OUTCOMES, "missed")}
 
 
 def confusion(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -> list[dict]:
-    """Rows of actual and predicted class names, one for each object and each detection that is on none.
+    """Rows of actual and predicted class names: one per object, and one per detection without an object.
 
-    `background` stands for the other side of a missed object and of a false alarm. Crowds and what lies on them are
-    left out.
+    An object without a detection is predicted, a detection without an object is actually BACKGROUND. Ignored regions
+    and the detections inside them have no row.
     """
     names, rows = ground_truth.class_names, []
     for image in ground_truth.images:
         objects, found = ground_truth.objects[image.id], detections[image.id]
-        judgement = judge(found, objects)
+        matching = match_detections(found, objects)
         confused: set[int] = set()
-        for kind, about, label in zip(judgement.outcomes, judgement.objects.tolist(), found.labels, strict=True):
-            taken_for = kind == CLASS and about in judgement.unfound and about not in confused
-            if taken_for:
-                confused.add(about)
-            if kind != IGNORED:
-                actual = names[objects.labels[about]] if kind == HIT or taken_for else BACKGROUND_CLASS
+        for outcome, g, label in zip(matching.outcomes, matching.object_rows.tolist(), found.labels, strict=True):
+            is_confusion = outcome == CLASS and g in matching.unmatched and g not in confused
+            if is_confusion:
+                confused.add(g)
+            if outcome != IGNORED:
+                has_object = outcome == TRUE_POSITIVE or is_confusion
+                actual = names[objects.labels[g]] if has_object else BACKGROUND
                 rows.append({"actual": actual, "predicted": names[label]})
-        left = [g for g in judgement.unfound if g not in confused]
-        rows += [{"actual": names[objects.labels[g]], "predicted": BACKGROUND_CLASS} for g in left]
+        undetected = [g for g in matching.unmatched if g not in confused]
+        rows += [{"actual": names[objects.labels[g]], "predicted": BACKGROUND} for g in undetected]
     return rows
 
 
 def detections_above(
     ground_truth: CocoDataset, results: Sequence[dict], thresholds: Sequence[float]
 ) -> dict[int, Detections]:
-    """COCO results rows as Detections by image id, each class cut at its own threshold, thresholds (K,)."""
+    """COCO results rows as Detections by image id, keeping scores of at least the class's threshold, (K,)."""
     label_of = {category_id: label for label, category_id in enumerate(ground_truth.category_ids)}
     kept: dict[int, list[dict]] = {image.id: [] for image in ground_truth.images}
     for row in sorted(results, key=lambda row: -row["score"]):
@@ -128,14 +138,8 @@ def _detections(rows: list[dict], label_of: Mapping[int, int]) -> Detections:
     return Detections(boxes, scores, np.array([label_of[row["category_id"]] for row in rows], np.int64))
 
 
-def _ious(detections: Detections, objects: Objects) -> np.ndarray:
-    """(D, G); with a crowd, the share of the detection that lies in it."""
-    if not len(detections) or not len(objects):
-        return np.zeros((len(detections), len(objects)))
-    return np.asarray(mask.iou(_xywh(detections.boxes_xyxy), _xywh(objects.boxes_xyxy), objects.iscrowd.tolist()))
-
-
-def _xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    boxes = boxes_xyxy.astype(np.float64)
-    boxes[:, 2:] -= boxes[:, :2]
-    return boxes
+def _overlaps(detections: Detections, objects: Objects) -> np.ndarray:
+    """(D, G) IoU with objects, and the share of the detection inside for ignored regions."""
+    detected = detections.boxes_xyxy[:, None].astype(np.float64)
+    annotated = objects.boxes_xyxy.astype(np.float64)
+    return np.where(objects.iscrowd, share_inside(detected, annotated), iou(detected, annotated))

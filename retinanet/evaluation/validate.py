@@ -1,4 +1,4 @@
-"""How good a model is on a dataset, during and after training: losses and COCO results in one pass."""
+"""Losses and COCO results of a model on a dataset, in one pass."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,25 +39,24 @@ def validate(
     loss: DetectionLoss | None = None,
     workers: int = 1,
 ) -> Validation:
-    """Run the model, on the device where it is, over all images, one at a time so that none depends on another.
+    """Run the model on its device over all images, one at a time so that results do not depend on batching.
 
-    Ignored regions count neither way, in the losses too. With several processes the images are shared out, and each
-    process returns the results of all.
+    Anchors inside ignored regions have no loss. Several processes share the images, and each returns all results.
     """
     model.eval()
     loss = loss or DetectionLoss()
-    here = distributed.world()
-    rows = range(here.rank, len(dataset.images), here.size)
+    world = distributed.world()
+    rows = range(world.rank, len(dataset.images), world.size)
     totals = torch.zeros(2)
     results: list[dict] = []
     images = Subset(EvaluationImages(dataset, root, input_size), rows)
     loader = loader_of(images, workers, padding_color(model.backbone.mean))
-    for row, batch in zip(rows, _with_progress(loader, here.rank), strict=True):
+    for row, batch in zip(rows, _with_progress(loader, world.rank), strict=True):
         outputs = run_network(model, batch.images)
         totals += torch.stack(_losses(outputs, batch, loss)).cpu()
-        (found,) = decode_outputs(outputs, batch.sizes, settings)
+        (decoded,) = decode_outputs(outputs, batch.sizes, settings)
         image = dataset.images[row]
-        detections = to_detections(found, batch.sizes[0], (image.height, image.width))
+        detections = to_detections(decoded, batch.sizes[0], (image.height, image.width))
         results += coco_results(image.id, detections, dataset.category_ids)
     totals = distributed.all_reduce_sum(totals) / max(1, len(dataset.images))
     return Validation(totals[0].item(), totals[1].item(), distributed.all_gather(results))

@@ -1,1 +1,1 @@
-"""Why a detection was made: Grad-CAM and its report."""
+"""Visual explanations of detections: HiResCAM heat maps and their report."""

@@ -1,4 +1,4 @@
-"""What on a pyramid map made the network say a class: a heat map for one anchor's score."""
+"""HiResCAM of a detector: which cells of a pyramid map raise one anchor's score."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,7 +13,7 @@ from retinanet.model.retinanet import RetinaNet
 
 
 class Heat(NamedTuple):
-    """cells (H_l, W_l) float32 in 0..1 over the map of pyramid level P`level`, where cell (row, column) is anchored."""
+    """A heat map (H_l, W_l) float32 in 0..1 over pyramid level P`level`; the anchor is in cell (row, column)."""
 
     cells: np.ndarray
     level: int
@@ -22,17 +22,17 @@ class Heat(NamedTuple):
 
 
 def hirescam(model: RetinaNet, image: Tensor, targets: Sequence[tuple[int, int]]) -> list[Heat]:
-    """The heat of each target, an (anchor_index, label), on one normalized image (1, 3, H, W). model is in eval mode.
+    """HiResCAM (Draelos and Carin 2020) of each target (anchor_index, label) on one normalized image (1, 3, H, W).
 
-    The heat lies on the pyramid map that the anchor belongs to, in front of the classification subnet. It is the
-    HiResCAM form (Draelos and Carin 2020), relu(sum over channels of gradient * activation), each product taken in
-    its own cell. Grad-CAM (Selvaraju et al. 2017) first averages a channel's gradient over the map, as it was made
-    for one score of a whole image. An anchor's score depends on the few cells around it: averaged, those few
-    weights light up the whole image, also where the score does not depend on it at all. On tree
-    crowns that a trained model found, 95% of this heat lay inside the box and its peak always; plain Grad-CAM's was
-    empty or elsewhere.
+    The heat map is computed on the input of the classification subnet, at the anchor's pyramid level:
+    relu(sum over channels of gradient * activation), cell by cell. model must be in eval mode.
 
-    A heat is scaled to a maximum of 1, or all 0 where nothing speaks for the label.
+    Grad-CAM (Selvaraju et al. 2017) instead averages each channel's gradient over the map before it multiplies, which
+    fits one score of a complete image. An anchor's score depends on a few cells only: averaged gradients also highlight
+    cells that do not affect it. On detections of a trained tree crown model, 95% of HiResCAM's heat and always its
+    maximum were inside the box, while Grad-CAM's was empty or elsewhere.
+
+    Each heat map is scaled to a maximum of 1; it is all 0 if no cell raises the score.
     """
     with torch.no_grad():
         features = model.features(image)
@@ -53,7 +53,7 @@ def hirescam(model: RetinaNet, image: Tensor, targets: Sequence[tuple[int, int]]
 def anchor_cell(
     anchor_index: int, grid_sizes: Sequence[tuple[int, int]], anchors_per_cell: int
 ) -> tuple[int, int, int]:
-    """(level, row, column) of an anchor, level counting from 0; grid_sizes are (rows, columns) of each level."""
+    """The (level, row, column) of an anchor, levels from 0; grid_sizes are (rows, columns) of each level."""
     ends = list(accumulate(rows * columns * anchors_per_cell for rows, columns in grid_sizes))
     level = next(i for i, end in enumerate(ends) if anchor_index < end)
     cell = (anchor_index - ([0, *ends])[level]) // anchors_per_cell

@@ -1,4 +1,4 @@
-"""One image run through the model, its detections judged, and the telling ones explained."""
+"""Detect on one image, match the detections to the ground truth, and explain a selection of them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from retinanet.dataset.coco import Objects
-from retinanet.evaluation.errors import HIT, IGNORED, Judgement, judge
+from retinanet.evaluation.errors import IGNORED, TRUE_POSITIVE, Matching, match_detections
 from retinanet.explain.cam import hirescam
 from retinanet.images.preprocess import InputSize, fitted_size, pad_batch, padding_color, resize_to
 from retinanet.inference.detections import DecodeSettings, Detections
@@ -18,26 +18,26 @@ from retinanet.model.retinanet import RetinaNet
 
 
 class Explained(NamedTuple):
-    """Why detection `row` was made: heat (H, W) float32 in 0..1 on the image, from the map of pyramid level P`level`.
+    """The heat map of detection `row`: heat (H, W) float32 in 0..1 on the image, computed on pyramid level P`level`.
 
-    stride is how many pixels of the network's input lie between two cells of that map.
+    reason says why the detection was selected; stride is the level's, in pixels of the network's input.
     """
 
     row: int
-    why: str
+    reason: str
     heat: np.ndarray
     level: int
     stride: int
 
 
 class Example(NamedTuple):
-    """An image (H, W, 3) with what was found on it, what is on it, and which detections were explained."""
+    """An image (H, W, 3) uint8 with its detections, ground truth, their matching, and explained detections."""
 
     name: str
     image: np.ndarray
     detections: Detections
     objects: Objects
-    judgement: Judgement
+    matching: Matching
     explained: tuple[Explained, ...]
 
 
@@ -49,53 +49,58 @@ def explain_image(
     input_size: InputSize,
     settings: DecodeSettings,
     score_threshold: float,
-    most: int,
+    count: int,
 ) -> Example:
-    """Detect as a Detector does on an image that it need not cut, and explain up to `most` of the detections.
+    """Detect like a Detector without tiling, and explain up to `count` detections of at least score_threshold.
 
-    Those above score_threshold are kept. model is in eval mode.
+    model must be in eval mode. image is (H, W, 3) uint8 RGB of any size.
     """
     size = fitted_size(image.shape[0], image.shape[1], input_size)
     batch = torch.from_numpy(pad_batch([resize_to(image, size)], padding_color(model.backbone.mean)))
     with torch.no_grad():
-        (found,) = decode_outputs(run_network(model, batch), [size], settings)
-    detections = to_detections(found, size, (image.shape[0], image.shape[1])).above(score_threshold)
-    judgement = judge(detections, objects)
-    chosen = select_examples(judgement.outcomes, most)
+        (decoded,) = decode_outputs(run_network(model, batch), [size], settings)
+    detections = to_detections(decoded, size, image.shape[:2]).above(score_threshold)
+    matching = match_detections(detections, objects)
+    selected = select_examples(matching.outcomes, count)
     inputs = model.normalize(batch.to(model.mean.device))
-    heats = hirescam(model, inputs, [(int(found.anchor_index[row]), int(found.labels[row])) for row, _ in chosen])
+    targets = [(int(decoded.anchor_index[row]), int(decoded.labels[row])) for row, _ in selected]
+    heats = hirescam(model, inputs, targets)
     explained = []
-    for (row, why), heat in zip(chosen, heats, strict=True):
+    for (row, reason), heat in zip(selected, heats, strict=True):
         level = heat.level - FIRST_LEVEL
         on_image = cam_to_image(heat.cells, LEVEL_STRIDES[level], model.origin(level), size, image.shape)
-        explained.append(Explained(row, why, on_image, heat.level, LEVEL_STRIDES[level]))
-    return Example(name, image, detections, objects, judgement, tuple(explained))
+        explained.append(Explained(row, reason, on_image, heat.level, LEVEL_STRIDES[level]))
+    return Example(name, image, detections, objects, matching, tuple(explained))
 
 
-def select_examples(outcomes: Sequence[str], most: int) -> list[tuple[int, str]]:
-    """Up to `most` rows to explain and why, given outcomes best score first.
+def select_examples(outcomes: Sequence[str], count: int) -> list[tuple[int, str]]:
+    """Up to `count` rows to explain with the reason for each, given the outcomes of detections, best score first.
 
-    The surest hit, the surest fault and the least sure hit come first, then the next surest, hit or fault.
+    The most confident true and false positives and the least confident true positive come first, then the others by
+    score. Ignored detections are never selected.
     """
-    hits = [row for row, outcome in enumerate(outcomes) if outcome == HIT]
-    faults = [row for row, outcome in enumerate(outcomes) if outcome not in (HIT, IGNORED)]
-    chosen: dict[int, str] = {}
-    for rows, why in ((hits[:1], "surest hit"), (faults[:1], "surest fault"), (hits[-1:], "least sure hit")):
+    true = [row for row, outcome in enumerate(outcomes) if outcome == TRUE_POSITIVE]
+    false = [row for row, outcome in enumerate(outcomes) if outcome not in (TRUE_POSITIVE, IGNORED)]
+    reasons: dict[int, str] = {}
+    for rows, reason in (
+        (true[:1], "most confident true positive"),
+        (false[:1], "most confident false positive"),
+        (true[-1:], "least confident true positive"),
+    ):
         for row in rows:
-            chosen.setdefault(row, why)
-    for row, outcome in enumerate(outcomes):
-        if outcome != IGNORED:
-            chosen.setdefault(row, "hit" if outcome == HIT else "fault")
-    return list(chosen.items())[:most]
+            reasons.setdefault(row, reason)
+    for row in sorted([*true, *false]):
+        reasons.setdefault(row, "true positive" if row in true else "false positive")
+    return list(reasons.items())[:count]
 
 
 def cam_to_image(
     cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], image: Sequence[int]
 ) -> np.ndarray:
-    """(H, W) of an image from the cells of a map: each value where the cell looks, linear in between.
+    """Resample the cells of a pyramid map to an image: each cell at its center, linear in between.
 
-    Cells lie `stride` pixels of the network's input apart, the first on pixel `origin`; the image fills the top left
-    (rows, columns) `resized` of the input and has those of `image` itself.
+    In pixels of the network's input, cells are `stride` apart and the first is centered on `origin`; the image, of
+    shape `image` (H, W, ...), fills the input's top left `resized` (rows, columns). Returns (H, W).
     """
     inverse = np.zeros((2, 3))
     for axis, side in ((0, 1), (1, 0)):  # x runs over columns

@@ -1,18 +1,17 @@
-"""The images of the report: detections, truth, and the heat of one detection, as arrays (H, W, 3) uint8."""
+"""The images of the report, as arrays (H, W, 3) uint8: detections, ground truth, and one detection's heat map."""
 
 import cv2
 import numpy as np
 
-from retinanet.drawing import COLORS, CROWD_COLOR, draw_boxes
+from retinanet.drawing import COLORS, IGNORED_COLOR, draw_boxes
 from retinanet.explain.examples import Example, Explained
 
-# The last of the colors is red, which here says that an object was not found.
-CLASS_COLORS, UNFOUND_COLOR = COLORS[:-1], COLORS[-1]
-
+# The last color is red, which is reserved for missed objects.
+CLASS_COLORS, MISSED_COLOR = COLORS[:-1], COLORS[-1]
 # Longer sides in pixels.
 IMAGE_SIDE, CROP_SIDE = 760, 320
 MIN_CROP = 64
-STRONGEST = 0.7
+MAX_OPACITY = 0.7
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -20,14 +19,14 @@ def class_color(label: int) -> tuple[int, int, int]:
 
 
 def letter(position: int) -> str:
-    """The name of the explained detection at this position: A to Z, then A1 and so on."""
+    """The label of the explained detection at this position: A to Z, then A1 and so on."""
     return chr(ord("A") + position % 26) + (str(position // 26) if position >= 26 else "")
 
 
 def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """Detections in the color of their class with their scores; the explained ones with their letters."""
+    """Draw detections in the color of their class with their scores; explained detections also with their letter."""
     detections = example.detections
-    # Of captions that would cover each other the first stays: the explained ones come first.
+    # A caption that would cover an earlier one is not drawn, so explained detections come first.
     letters = {explained.row: letter(i) for i, explained in enumerate(example.explained)}
     rows = [*letters, *(row for row in range(len(detections)) if row not in letters)]
     captions = []
@@ -39,20 +38,20 @@ def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarr
 
 
 def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """Objects in the color of their class, those that no detection hits in red, crowds in gray."""
+    """Draw objects in the color of their class, those without a true positive in red, ignored regions in gray."""
     objects = example.objects
     captions = [class_names[label] if len(class_names) > 1 else "" for label in objects.labels]
     colors = [
-        CROWD_COLOR if crowd else class_color(int(label))
+        IGNORED_COLOR if crowd else class_color(int(label))
         for label, crowd in zip(objects.labels, objects.iscrowd, strict=True)
     ]
-    for row in example.judgement.unfound:
-        colors[row] = UNFOUND_COLOR
+    for row in example.matching.unmatched:
+        colors[row] = MISSED_COLOR
     return _boxes_by_color(example.image, objects.boxes_xyxy, captions, colors)
 
 
 def heat_panel(example: Example, explained: Explained) -> np.ndarray:
-    """Two views of the surroundings of one detection, side by side: its box, and the heat under it."""
+    """Draw two crops around one detection side by side, without and with the heat map."""
     height, width = example.image.shape[:2]
     box = example.detections.boxes_xyxy[explained.row]
     top, bottom, left, right = _window(box, height, width)
@@ -62,37 +61,36 @@ def heat_panel(example: Example, explained: Explained) -> np.ndarray:
     crop, heat = _scaled(crop, scale), _scaled(heat, scale)
     color = class_color(int(example.detections.labels[explained.row]))
     box_in_crop = (box - [left, top, left, top]) * scale
-    # Crops are small and their lines thin: a second box around the first makes it a line that can be seen.
+    # Lines are thin on small crops: a second box around the first makes them two pixels wide.
     boxes = box_in_crop + np.array([[0, 0, 0, 0], [-1, -1, 1, 1]])
     return np.hstack([draw_boxes(view, boxes, ["", ""], color) for view in (crop, heated(crop, heat))])
 
 
 def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Heat (H, W) in 0..1 laid over an image (H, W, 3): dark to bright, and clear where there is none."""
+    """Blend a heat map (H, W) in 0..1 over an image (H, W, 3), dark to bright and transparent at 0."""
     colors = cv2.applyColorMap((heat.clip(0, 1) * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
-    share = STRONGEST * heat.clip(0, 1)[:, :, None] ** 0.5
-    return (image * (1 - share) + colors * share).round().astype(np.uint8)
+    opacity = MAX_OPACITY * heat.clip(0, 1)[:, :, None] ** 0.5
+    return (image * (1 - opacity) + colors * opacity).round().astype(np.uint8)
 
 
 def strip(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """The detections and all heat panels in one row, for viewers that show images alone."""
+    """The detections and all heat panels in one row, for viewers that show only images."""
     panels = [detections_panel(example, class_names), *(heat_panel(example, e) for e in example.explained)]
-    heights = [_scaled(panel, CROP_SIDE / panel.shape[0])[:CROP_SIDE] for panel in panels]
-    return np.hstack(heights)
+    return np.hstack([_scaled(panel, CROP_SIDE / panel.shape[0])[:CROP_SIDE] for panel in panels])
 
 
 def _boxes_by_color(image: np.ndarray, boxes_xyxy: np.ndarray, captions: list[str], colors: list) -> np.ndarray:
-    # Drawn after enlarging: lines and letters keep their size whatever the image's.
+    # Boxes are drawn after scaling: lines and captions have the same size on every image.
     scale = IMAGE_SIDE / max(image.shape[:2])
     panel = _scaled(image, scale)
     for color in dict.fromkeys(colors):
-        rows = [row for row, its_color in enumerate(colors) if its_color == color]
+        rows = [row for row, other in enumerate(colors) if other == color]
         panel = draw_boxes(panel, boxes_xyxy[rows] * scale, [captions[row] for row in rows], color)
     return panel
 
 
 def _window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-    """top, bottom, left, right of a square around the box, pushed into the image and cut where that is smaller."""
+    """(top, bottom, left, right) of a square around the box, shifted into the image and clipped to it."""
     side = max(2.5 * float(max(box[2] - box[0], box[3] - box[1])), MIN_CROP)
     edges: list[int] = []
     for low, high, length in ((box[1], box[3], height), (box[0], box[2], width)):

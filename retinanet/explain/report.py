@@ -1,13 +1,23 @@
-"""The report as one HTML page with its images inside, which opens anywhere and needs nothing else."""
+"""The HiResCAM report as one self-contained HTML page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from retinanet.drawing import CROWD_COLOR, CROWD_NAME, jpeg
-from retinanet.evaluation.errors import HIT, NOTHING, OUTCOMES
+from retinanet.drawing import IGNORED_COLOR, IGNORED_NAME, jpeg
+from retinanet.evaluation.errors import (
+    BACKGROUND,
+    CLASS,
+    CLASS_AND_LOCALIZATION,
+    DUPLICATE,
+    IGNORED,
+    LOCALIZATION,
+    NO_OBJECT,
+    OUTCOMES,
+    TRUE_POSITIVE,
+)
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
-    UNFOUND_COLOR,
+    MISSED_COLOR,
     class_color,
     detections_panel,
     heat_panel,
@@ -16,19 +26,19 @@ from retinanet.explain.panels import (
 )
 from retinanet.pages.render import css_color, jpeg_url, render_page
 
-# A legend of all 80 classes of a large set would hide the page.
-CLASSES_IN_LEGEND = 20
+# A legend of 80 classes would push the images off the screen.
+MAX_CLASSES_IN_LEGEND = 20
 
 
 def report_html(examples: Sequence[Example], class_names: tuple[str, ...], facts: Mapping[str, str]) -> str:
-    """The page. facts stand at its top: what was measured, and of which model."""
+    """Render the page; facts are shown at its top, e.g. the model's metrics."""
     seen = sorted({int(label) for e in examples for label in (*e.detections.labels, *e.objects.labels)})
     return render_page(
         "gradcam",
         facts=facts,
-        legend=[(class_names[label], css_color(class_color(label))) for label in seen[:CLASSES_IN_LEGEND]],
-        unfound_color=css_color(UNFOUND_COLOR),
-        crowd=(CROWD_NAME, css_color(CROWD_COLOR)) if any(e.objects.iscrowd.any() for e in examples) else None,
+        legend=[(class_names[label], css_color(class_color(label))) for label in seen[:MAX_CLASSES_IN_LEGEND]],
+        missed_color=css_color(MISSED_COLOR),
+        ignored=(IGNORED_NAME, css_color(IGNORED_COLOR)) if any(e.objects.iscrowd.any() for e in examples) else None,
         sections=[_section(example, class_names) for example in examples],
     )
 
@@ -43,10 +53,10 @@ def _section(example: Example, class_names: tuple[str, ...]) -> dict:
         "explained": [
             {
                 "letter": letter(i),
-                "why": explained.why,
-                "fault": example.judgement.outcomes[explained.row] != HIT,
+                "reason": explained.reason,
+                "is_error": example.matching.outcomes[explained.row] != TRUE_POSITIVE,
                 "image": jpeg_url(jpeg(heat_panel(example, explained))),
-                **_words(example, explained, class_names),
+                **_caption(example, explained, class_names),
             }
             for i, explained in enumerate(example.explained)
         ],
@@ -54,40 +64,39 @@ def _section(example: Example, class_names: tuple[str, ...]) -> dict:
 
 
 def summary(example: Example) -> str:
-    """What was found on one image, in a line."""
-    judgement, objects = example.judgement, example.objects.count
+    """One image's detections and missed objects in one line."""
+    matching, objects = example.matching, example.objects.count
     if not objects and not len(example.detections):
-        return "No object is on this image, and none was found."
-    found = f"{len(example.detections)} detections"
-    counts = Counter(judgement.outcomes)
-    kinds = ", ".join(f"{counts[kind]} {_KINDS.get(kind, kind)}" for kind in OUTCOMES if counts[kind])
-    hit = f"{objects - len(judgement.unfound)} of {objects} objects found"
-    return f"{hit}; {found}" + (f": {kinds}." if kinds else ".")
+        return "No objects and no detections."
+    counts = Counter(matching.outcomes)
+    outcomes = ", ".join(f"{counts[name]} {_DESCRIPTIONS[name]}" for name in OUTCOMES if counts[name])
+    line = f"{objects - len(matching.unmatched)} of {objects} objects found; {len(example.detections)} detections"
+    return f"{line}: {outcomes}." if outcomes else f"{line}."
 
 
-_KINDS = {
-    HIT: "right",
-    "duplicate": "of an object found already",
-    "class": "of a wrong class",
-    "localization": "badly placed",
-    "class and localization": "of a wrong class and badly placed",
-    "background": "on background",
-    "ignored": "on crowds or cut-off rests (not counted)",
+_DESCRIPTIONS = {
+    TRUE_POSITIVE: "correct",
+    DUPLICATE: "duplicate",
+    CLASS: "with a wrong class",
+    LOCALIZATION: "poorly localized",
+    CLASS_AND_LOCALIZATION: "with a wrong class and poorly localized",
+    BACKGROUND: "on background",
+    IGNORED: "in an ignored region",
 }
 
 
-def _words(example: Example, explained: Explained, class_names: tuple[str, ...]) -> dict[str, str]:
-    detections, judgement, row = example.detections, example.judgement, explained.row
-    about = int(judgement.objects[row])
-    truth = "no object there"
-    if about != NOTHING:
-        truth = f"IoU {judgement.ious[row]:.2f} with a {class_names[example.objects.labels[about]]}"
+def _caption(example: Example, explained: Explained, class_names: tuple[str, ...]) -> dict[str, str]:
+    detections, matching, row = example.detections, example.matching, explained.row
+    object_row, outcome = int(matching.object_rows[row]), matching.outcomes[row]
+    truth = "no object here"
+    if object_row != NO_OBJECT:
+        truth = f"IoU {matching.ious[row]:.2f} with {class_names[example.objects.labels[object_row]]}"
     left, top, right, bottom = (round(float(side)) for side in detections.boxes_xyxy[row])
     return {
         "label": class_names[detections.labels[row]],
         "score": f"{detections.scores[row]:.2f}",
         "level": f"P{explained.level}, stride {explained.stride} px",
-        "truth": truth if judgement.outcomes[row] == HIT else f"{truth} ({_KINDS[judgement.outcomes[row]]})",
+        "truth": truth if outcome == TRUE_POSITIVE else f"{truth} ({_DESCRIPTIONS[outcome]})",
         "box": f"x {left} to {right}, y {top} to {bottom}",
-        "heat": "" if explained.heat.any() else "Nothing on this map speaks for the label.",
+        "heat": "" if explained.heat.any() else "No cell of this map raises the score.",
     }

@@ -1,1 +1,1 @@
-"""The network as ONNX, and the gate that holds it against PyTorch."""
+"""Exported models: the runtimes, and the comparison with PyTorch that an export must pass."""

@@ -1,4 +1,4 @@
-"""The ONNX file: how ONNX Runtime opens it. Written by onnx_graph, which needs torch; opening needs none."""
+"""The ONNX runtime: writing a model needs torch, opening it needs only onnxruntime."""
 
 import json
 from pathlib import Path
@@ -18,40 +18,43 @@ if TYPE_CHECKING:
 
 
 def write(path: Path, trained: "TrainedModel", settings: DecodeSettings) -> None:
+    """Write the detector as path, and large weights beside it."""
     from retinanet.export.onnx_graph import write_onnx
 
     write_onnx(path, trained, settings)
 
 
 def open_detector(path: Path) -> Detector:
-    """A Detector over ONNX Runtime. Raises WeightsError."""
+    """Open an exported model with ONNX Runtime. Raises WeightsError."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
     if not path.exists():
-        raise WeightsError(f"{path} does not exist; `dvc repro export` makes it")
+        raise WeightsError(f"{path} does not exist; create it with `dvc repro export`")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    damaged = [getattr(onnxruntime_errors, name) for name in ("Fail", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")]
+    error_names = ("Fail", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
+    load_errors = [getattr(onnxruntime_errors, name) for name in error_names]
     try:
         session = onnxruntime.InferenceSession(path, options, providers=_providers(onnxruntime))
-        about = json.loads(session.get_modelmeta().custom_metadata_map["retinanet"])
-        class_names, category_ids = tuple(about["class_names"]), tuple(about["category_ids"])
-        input_size, padding, tiling = InputSize(*about["input_size"]), tuple(about["padding"]), Tiling(*about["tiling"])
-    except (KeyError, TypeError, ValueError, RuntimeError, *damaged) as error:
+        metadata = json.loads(session.get_modelmeta().custom_metadata_map["retinanet"])
+        class_names, category_ids = tuple(metadata["class_names"]), tuple(metadata["category_ids"])
+        input_size, tiling = InputSize(*metadata["input_size"]), Tiling(*metadata["tiling"])
+        padding = tuple(metadata["padding"])
+    except (KeyError, TypeError, ValueError, RuntimeError, *load_errors) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
-            f"{path} is not a model that `dvc repro export` wrote, or it is damaged: {reason}"
+            f"{path} was not written by `dvc repro export`, or is damaged; export it again: {reason}"
         ) from error
 
     def run(images: np.ndarray, sizes: np.ndarray) -> list[Detections]:
         boxes, scores, labels, image_index = session.run(None, {"images": images, "sizes": sizes})
-        found = Detections(boxes, scores, labels)
-        return [found.rows(image_index == i) for i in range(len(images))]
+        detections = Detections(boxes, scores, labels)
+        return [detections.rows(image_index == i) for i in range(len(images))]
 
     return Detector(run, class_names, category_ids, input_size, padding, tiling)
 
 
 def _providers(onnxruntime: ModuleType) -> list[str]:
-    # TensorRT is listed if the wheel was built with it, installed or not; these two run wherever they are listed.
+    # TensorRT is listed even if it is not installed; these two work whenever they are listed.
     return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in onnxruntime.get_available_providers()]

@@ -1,8 +1,8 @@
-"""The whole detector as one ONNX file: bytes of images in, boxes out, decoding and NMS inside.
+"""The complete detector as an ONNX graph: uint8 images in, boxes out, with decoding and NMS inside.
 
 Inputs: images (N, H, W, 3) uint8 with H and W multiples of 32, sizes (N, 2) int64 (height, width inside the
-padding). Outputs over all D detections of the batch: boxes (D, 4) xyxy in input pixels, scores (D,), labels (D,),
-image_index (D,) int64, the row of the image; best first within an image. N, H and W are free.
+padding). Outputs for all D detections of the batch: boxes (D, 4) xyxy in input pixels, scores (D,), labels (D,),
+image_index (D,) int64, the row of the image; best first within an image. N, H and W are dynamic.
 """
 
 import json
@@ -23,17 +23,17 @@ from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel
 
 OPSET = 20
-ONE_FILE_BYTES = 2_000_000_000  # a protobuf message holds less than 2 GiB
+ONE_FILE_BYTES = 2_000_000_000  # protobuf messages are limited to 2 GiB
 
 
 def write_onnx(path: Path, trained: TrainedModel, settings: DecodeSettings) -> None:
-    """Write the model to path, checked by ONNX's own checker.
+    """Write the model to path and check it with onnx.checker.
 
-    Weights of more than ONE_FILE_BYTES lie beside it, in a file named path with ".data" appended.
+    Weights of more than ONE_FILE_BYTES are written to a second file, path with ".data" appended.
     """
     model = trained.model
-    whole = _joined(_export_network(model, settings), _selection(settings, model.num_classes))
-    about = {
+    graph = _joined(_export_network(model, settings), _selection(settings, model.num_classes))
+    metadata = {
         "class_names": list(trained.class_names),
         "category_ids": list(trained.category_ids),
         "input_size": list(trained.input_size),
@@ -41,22 +41,22 @@ def write_onnx(path: Path, trained: TrainedModel, settings: DecodeSettings) -> N
         "decoding": vars(settings),
         "tiling": list(trained.tiling),
     }
-    for node in whole.graph.node:
-        # Where in Python a node came from, in another order each time: the same model shall be the same bytes.
+    for node in graph.graph.node:
+        # The Python origin of each node, in random order: without it, the same model gives the same bytes.
         node.ClearField("metadata_props")
-    onnx.helper.set_model_props(whole, {"retinanet": json.dumps(about)})
+    onnx.helper.set_model_props(graph, {"retinanet": json.dumps(metadata)})
     path.parent.mkdir(parents=True, exist_ok=True)
     part, data = path.with_suffix(".part"), path.with_name(f"{path.name}.data")
     data.unlink(missing_ok=True)
-    beside = sum(len(tensor.raw_data) for tensor in whole.graph.initializer) > ONE_FILE_BYTES
-    onnx.save(whole, part, save_as_external_data=beside, location=data.name)
-    # The file, not what is in memory: the checker would make one message of it, weights and all.
+    is_large = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > ONE_FILE_BYTES
+    onnx.save(graph, part, save_as_external_data=is_large, location=data.name)
+    # By path: a model in memory is serialized to one message, with its weights.
     onnx.checker.check_model(part, full_check=True)
     part.rename(path)
 
 
 class _Candidates(nn.Module):
-    """Images to the best candidates of each level, as retinanet.model.decode chooses them before NMS."""
+    """Images to the best candidates of each level, like retinanet.model.decode before NMS."""
 
     def __init__(self, model: RetinaNet, per_level: int):
         super().__init__()
@@ -72,31 +72,31 @@ class _Candidates(nn.Module):
         return boxes, scores, labels
 
     def _level(self, level: int, feature: Tensor, image_size: tuple, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # Level by level: one tensor over all levels has a length that takes the exporter hours to reason about.
+        # Level by level: the symbolic length of one tensor over all levels takes the exporter hours.
         logits, deltas = self.model.heads([feature])
         anchors = self.model.anchors_on(level, (feature.shape[-2], feature.shape[-1]), image_size)
         K = self.model.num_classes
-        # Padded, so that the number asked for is constant even where a level has fewer.
+        # Padded, so that k is constant even if a level has fewer candidates.
         best = F.pad(logits.flatten(1), (0, self.per_level), value=-1e4).topk(self.per_level, dim=1)
-        chosen = best.indices.clamp(max=logits.shape[1] * K - 1)  # (N, per_level)
-        anchor = chosen // K
-        chosen_deltas = deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
-        boxes = box_ops.clip(box_ops.decode(chosen_deltas, anchors[anchor]), sizes[:, None])
-        # NMS leaves out what does not exceed the threshold, so a score of 0 is as good as no box.
+        candidate = best.indices.clamp(max=logits.shape[1] * K - 1)  # (N, per_level)
+        anchor = candidate // K
+        candidate_deltas = deltas.gather(1, anchor[..., None].expand(-1, -1, 4))
+        boxes = box_ops.clip(box_ops.decode(candidate_deltas, anchors[anchor]), sizes[:, None])
+        # NMS drops scores that do not exceed the threshold, so a score of 0 removes the box.
         scores = torch.where(box_ops.have_area(boxes), best.values.sigmoid(), 0.0)
-        return boxes, scores, chosen % K
+        return boxes, scores, candidate % K
 
 
 def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelProto:
     batch, rows, columns = (torch.export.Dim(name, min=1, max=1024) for name in ("batch", "rows", "columns"))
     model.eval()
     with warnings.catch_warnings(), torch.no_grad():
-        # The exporter warns about its own deprecations and about ops that it traces correctly.
+        # The exporter warns about its own deprecations and about operators that it exports correctly.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             _Candidates(model, settings.candidates_per_level),
-            # Large enough that no map has a side of 1, which the exporter would take for a constant.
+            # So large that no map has a side of 1, which the exporter would treat as a constant.
             (torch.zeros(2, 256, 384, 3, dtype=torch.uint8), torch.tensor([[256, 384], [200, 350]])),
             input_names=["images", "sizes"],
             output_names=["boxes_in", "scores_in", "labels_in"],
@@ -105,12 +105,12 @@ def _export_network(model: RetinaNet, settings: DecodeSettings) -> onnx.ModelPro
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # None is what the exporter without dynamo returns
+    assert program is not None  # it is None only without dynamo
     return program.model_proto
 
 
 def _joined(candidates: onnx.ModelProto, selection: onnx.ModelProto) -> onnx.ModelProto:
-    # As onnx.compose.merge_models, which cannot check what is larger than one message.
+    # Like onnx.compose.merge_models, which cannot check models of more than 2 GiB.
     io_map = [(name, name) for name in ("boxes_in", "scores_in", "labels_in")]
     graph = onnx.compose.merge_graphs(candidates.graph, selection.graph, io_map)
     return onnx.helper.make_model(graph, opset_imports=candidates.opset_import, ir_version=candidates.ir_version)
@@ -130,7 +130,7 @@ def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
             second = Constant<value_ints = [1]>()
             outer = Constant<value_ints = [0, 2]>()
 
-            # The candidates' scores by class, 0 where a candidate is of another: (N, K, M).
+            # The candidates' scores by class, 0 for candidates of other classes: (N, K, M).
             classes = Constant<value_int = {num_classes}>()
             each_class = Range(zero, classes, one)
             class_column = Unsqueeze(each_class, outer)
@@ -150,14 +150,14 @@ def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
             kept_candidate = Gather<axis = 1>(kept, two)
             image_column = Unsqueeze(kept_image, second)
             candidate_column = Unsqueeze(kept_candidate, second)
-            kept_place = Concat<axis = 1>(image_column, candidate_column)
-            kept_scores = GatherND(scores_in, kept_place)
-            how_many = Shape(kept_scores)
-            sorted_scores, order = TopK(kept_scores, how_many)
-            sorted_place = Gather<axis = 0>(kept_place, order)
+            kept_position = Concat<axis = 1>(image_column, candidate_column)
+            kept_scores = GatherND(scores_in, kept_position)
+            kept_count = Shape(kept_scores)
+            sorted_scores, order = TopK(kept_scores, kept_count)
+            sorted_position = Gather<axis = 0>(kept_position, order)
             sorted_image = Gather<axis = 0>(kept_image, order)
 
-            # A detection's rank in its own image, from 1.
+            # A detection's rank in its image, from 1.
             shape = Shape(scores_in)
             image_count = Gather(shape, zero)
             each_image = Range(zero, image_count, one)
@@ -168,13 +168,13 @@ def _selection(settings: DecodeSettings, num_classes: int) -> onnx.ModelProto:
             counts = CumSum(ones, zero)
             own_counts = Mul(counts, ones)
             rank = ReduceSum<keepdims = 0>(own_counts, second)
-            most = Constant<value_int = {settings.detections_per_image}>()
-            stays = LessOrEqual(rank, most)
+            max_count = Constant<value_int = {settings.detections_per_image}>()
+            is_kept = LessOrEqual(rank, max_count)
 
-            scores = Compress<axis = 0>(sorted_scores, stays)
-            image_index = Compress<axis = 0>(sorted_image, stays)
-            place = Compress<axis = 0>(sorted_place, stays)
-            boxes = GatherND(boxes_in, place)
-            labels = GatherND(labels_in, place)
+            scores = Compress<axis = 0>(sorted_scores, is_kept)
+            image_index = Compress<axis = 0>(sorted_image, is_kept)
+            position = Compress<axis = 0>(sorted_position, is_kept)
+            boxes = GatherND(boxes_in, position)
+            labels = GatherND(labels_in, position)
         }}
     """)

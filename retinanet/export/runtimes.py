@@ -1,7 +1,7 @@
-"""The runtimes that a model can be exported to: what each writes, what it needs, and how it is opened.
+"""The runtimes that a model can be exported to.
 
-To add one: a module with `write` and `open_detector`, an entry of RUNTIMES, and a test. Export, the registry, predict
-and the served model work by this table alone.
+To add a runtime, add a module with `write` and `open_detector`, an entry in RUNTIMES, and a test. The export stage, the
+registry, predict and the served model use this table only.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Runtime(NamedTuple):
-    """An exported model of this runtime is `file_name` and the files that `write` puts beside it.
+    """An exported model is `file_name`, whose suffix is the runtime's own, and the files that `write` puts beside it.
 
-    requirements are the packages that opening it needs, besides those of Detector itself.
+    requirements are the packages that open_detector needs in addition to Detector's.
     """
 
     file_name: str
@@ -33,9 +33,9 @@ RUNTIMES = {"onnx": Runtime("model.onnx", ("onnxruntime",), onnx.write, onnx.ope
 
 
 def load_detector(path: Path | str, settings: DecodeSettings = STANDARD_DECODING, device: str = "cpu") -> Detector:
-    """Open an exported model, or the .safetensors file that training wrote. Raises WeightsError.
+    """Open an exported model, or the .safetensors file of training. Raises WeightsError.
 
-    settings and device apply to .safetensors, which needs torch; an exported model has its own inside.
+    settings and device apply to .safetensors only, which needs torch; an exported model contains its settings.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -46,20 +46,20 @@ def load_detector(path: Path | str, settings: DecodeSettings = STANDARD_DECODING
     for runtime in RUNTIMES.values():
         if path.suffix == Path(runtime.file_name).suffix:
             return runtime.open_detector(path)
-    known = ", ".join(Path(runtime.file_name).suffix for runtime in RUNTIMES.values())
-    raise WeightsError(f"{path}: not a model file; a model is a .safetensors or an exported file ({known})")
+    suffixes = ", ".join(Path(runtime.file_name).suffix for runtime in RUNTIMES.values())
+    raise WeightsError(f"{path}: not a model file; expected .safetensors or an exported model ({suffixes})")
 
 
 def exported_runtime(folder: Path) -> Runtime:
-    """The runtime of the model that was exported to a folder. Raises WeightsError if there is none."""
+    """The runtime of the exported model in a folder. Raises WeightsError if there is none."""
     for runtime in RUNTIMES.values():
         if (folder / runtime.file_name).exists():
             return runtime
     names = " or ".join(runtime.file_name for runtime in RUNTIMES.values())
-    raise WeightsError(f"{folder}: no exported model ({names}); `dvc repro export` makes one")
+    raise WeightsError(f"{folder}: no exported model ({names}); create one with `dvc repro export`")
 
 
 def load_exported(folder: Path) -> Detector:
-    """Open the model that was exported to a folder. Raises WeightsError."""
+    """Open the exported model in a folder. Raises WeightsError."""
     runtime = exported_runtime(folder)
     return runtime.open_detector(folder / runtime.file_name)

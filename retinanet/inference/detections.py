@@ -1,4 +1,4 @@
-"""Detections on one image, and the settings that turn scores into detections."""
+"""The detections of one image, and the settings of decoding."""
 
 from dataclasses import dataclass
 
@@ -18,24 +18,29 @@ class Detections:
     labels: np.ndarray
 
     @classmethod
-    def none(cls) -> "Detections":
+    def empty(cls) -> "Detections":
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def above(self, score: float) -> "Detections":
-        """The detections with at least this score."""
+        """Detections with at least this score."""
         return self.rows(self.scores >= score)
 
     def rows(self, index: np.ndarray) -> "Detections":
-        """The detections that a mask or an array of row numbers selects, in its order."""
+        """Select detections by a mask or by row numbers, in their order."""
         return Detections(self.boxes_xyxy[index], self.scores[index], self.labels[index])
+
+    def resized(self, size: tuple[int, int], new_size: tuple[int, int]) -> "Detections":
+        """The same detections after their image of (height, width) `size` was resized to `new_size`."""
+        ratio = np.array([new_size[1] / size[1], new_size[0] / size[0]] * 2, np.float32)
+        return Detections(self.boxes_xyxy * ratio, self.scores, self.labels)
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How scores become detections: the fields of params.evaluate of the same names."""
+    """How logits become detections: the fields of params.evaluate of the same names."""
 
     score_threshold: float
     nms_iou: float
@@ -43,8 +48,8 @@ class DecodeSettings:
     detections_per_image: int
 
 
-# torchvision's and detectron2's, but for the latter's 100 detections. Validation during training uses them always, so
-# that changing params.evaluate never retrains; a weights file opened without settings uses them, too.
+# The defaults of torchvision and, except for its 100 detections per image, of detectron2. Validation during training
+# always uses them, so that changing params.evaluate never retrains; so does a weights file opened without settings.
 STANDARD_DECODING = DecodeSettings(
     score_threshold=0.05, nms_iou=0.5, candidates_per_level=1000, detections_per_image=300
 )

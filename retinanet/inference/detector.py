@@ -1,4 +1,4 @@
-"""Images in, Detections out, whatever runtime is underneath."""
+"""Images in, Detections out, with any runtime."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,19 @@ from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.inference.detections import Detections
 from retinanet.inference.tiling import cut, join
 
-# What runs a network: (images (N, H, W, 3) uint8, sizes (N, 2) int64) -> N Detections in input pixels.
+# Runs a network: (images (N, H, W, 3) uint8, sizes (N, 2) int64: height, width inside the padding) -> N Detections in
+# input pixels.
 RunNetwork = Callable[[np.ndarray, np.ndarray], list[Detections]]
-# Pixels of network input at a time, so that the maps of many images, or of one's many tiles, find room in memory.
-BATCH_PIXELS = 2_000_000
+# The input pixels of a batch are limited so that the feature maps of many images or tiles fit into memory.
+MAX_BATCH_PIXELS = 2_000_000
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Call it with RGB images (H, W, 3) uint8 of any sizes; boxes come back in pixels of each.
+    """Call it with RGB images (H, W, 3) uint8 of any sizes; it returns one Detections per image, in its pixels.
 
-    Images larger than the tiles that the network learned from are cut likewise, and what was found is put together.
+    Images larger than the tiles that the network was trained on are cut into such tiles, and the tiles' detections are
+    merged.
     """
 
     run: RunNetwork
@@ -34,31 +36,26 @@ class Detector:
         regions = [cut(image.shape[0], image.shape[1], self.tiling) for image in images]
         tiles = [
             image[region.top : region.bottom, region.left : region.right]
-            for image, of_image in zip(images, regions, strict=True)
-            for region in of_image
+            for image, image_regions in zip(images, regions, strict=True)
+            for region in image_regions
         ]
-        found = iter(self._whole(tiles))
-        each = [[next(found) for _ in of_image] for of_image in regions]
+        tile_detections = iter(self._detect_uncut(tiles))
+        by_image = [[next(tile_detections) for _ in image_regions] for image_regions in regions]
         return [
-            join(of_image, in_tiles) if len(of_image) > 1 else in_tiles[0]
-            for of_image, in_tiles in zip(regions, each, strict=True)
+            join(image_regions, found) if len(image_regions) > 1 else found[0]
+            for image_regions, found in zip(regions, by_image, strict=True)
         ]
 
-    def _whole(self, images: Sequence[np.ndarray]) -> list[Detections]:
+    def _detect_uncut(self, images: Sequence[np.ndarray]) -> list[Detections]:
         sizes = [fitted_size(image.shape[0], image.shape[1], self.input_size) for image in images]
-        found: list[Detections] = [Detections.none()] * len(images)
-        # Only images of one size share a batch: what stands beside an image must not change its detections.
+        detections = [Detections.empty()] * len(images)
+        # Only images of one size share a batch: detections must not depend on the other images of a batch.
         for size in dict.fromkeys(sizes):
-            alike = [i for i, its_size in enumerate(sizes) if its_size == size]
-            count = max(1, BATCH_PIXELS // (size[0] * size[1]))
-            for rows in (alike[first : first + count] for first in range(0, len(alike), count)):
+            same_size = [i for i, other in enumerate(sizes) if other == size]
+            batch_size = max(1, MAX_BATCH_PIXELS // (size[0] * size[1]))
+            for rows in (same_size[first : first + batch_size] for first in range(0, len(same_size), batch_size)):
                 batch = pad_batch([resize_to(images[i], size) for i in rows], self.padding)
                 inside = np.array([size] * len(rows), np.int64)
-                for i, detections in zip(rows, self.run(batch, inside), strict=True):
-                    found[i] = _unscaled(detections, size, images[i].shape)
-        return found
-
-
-def _unscaled(detections: Detections, resized: tuple, original: tuple) -> Detections:
-    ratio = np.array([original[1] / resized[1], original[0] / resized[0]] * 2, np.float32)
-    return Detections(detections.boxes_xyxy * ratio, detections.scores, detections.labels)
+                for i, found in zip(rows, self.run(batch, inside), strict=True):
+                    detections[i] = found.resized(size, images[i].shape[:2])
+        return detections

@@ -1,5 +1,6 @@
-"""From a batch of images to detections in PyTorch: the one way, for validation, inference and explanation."""
+"""From a batch of images to detections in PyTorch, for validation, inference and explanation alike."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import astuple
 from typing import NamedTuple
@@ -17,9 +18,9 @@ from retinanet.model.weights import TrainedModel
 
 
 class Outputs(NamedTuple):
-    """What the network predicts for N images: logits (N, R, K), deltas (N, R, 4) of anchors (R, 4), level by level.
+    """The network's predictions for N images: logits (N, R, K), deltas (N, R, 4) and anchors (R, 4), level by level.
 
-    level_sizes are how many of the R anchors each level has.
+    level_sizes are the numbers of anchors of each level; they add up to R.
     """
 
     logits: Tensor
@@ -29,34 +30,35 @@ class Outputs(NamedTuple):
 
 
 def run_network(model: RetinaNet, images: Tensor) -> Outputs:
-    """images (N, H, W, 3) uint8, H and W multiples of 32, on any device."""
+    """Apply the model to images (N, H, W, 3) uint8 on any device, H and W multiples of 32."""
     size = images.shape[1], images.shape[2]
     logits, deltas = model(model.normalize(images.to(model.mean.device)))
     return Outputs(logits, deltas, model.anchors(*size), model.level_sizes(*size))
 
 
 def decode_outputs(outputs: Outputs, sizes: Sequence[tuple[int, int]], settings: DecodeSettings) -> list[Decoded]:
-    """sizes are (height, width) of each image inside the padding."""
+    """Threshold, select and suppress; sizes are (height, width) of each image inside the padding."""
     return decode(*outputs, [*sizes], *astuple(settings))
 
 
 def to_detections(decoded: Decoded, size: tuple[int, int], original_size: tuple[int, int]) -> Detections:
     """Detections on an image of (height, width) `size`, in pixels of the image before it was resized."""
-    ratio = np.array([original_size[1] / size[1], original_size[0] / size[0]] * 2, np.float32)
     boxes, scores, labels = (t.cpu().numpy() for t in (decoded.boxes_xyxy, decoded.scores, decoded.labels))
-    return Detections(boxes * ratio, scores, labels)
+    return Detections(boxes, scores, labels).resized(size, original_size)
 
 
 def torch_detector(trained: TrainedModel, settings: DecodeSettings, device: torch.device | str = "cpu") -> Detector:
-    """A Detector of a network in memory, which it moves to the device and puts in eval mode each time it runs."""
-    model = trained.model.to(device).to(memory_format=torch.channels_last)
+    """A Detector that runs a copy of the trained model on a device, in eval mode and channels last.
+
+    trained.model itself is not changed; changing it later does not change the Detector.
+    """
+    model = copy.deepcopy(trained.model).to(device).to(memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
     def run(images: np.ndarray, sizes: np.ndarray) -> list[Detections]:
-        model.eval()
         inside = [(height, width) for height, width in sizes.tolist()]
         decoded = decode_outputs(run_network(model, torch.from_numpy(images)), inside, settings)
-        return [to_detections(one, size, size) for one, size in zip(decoded, inside, strict=True)]
+        return [to_detections(found, size, size) for found, size in zip(decoded, inside, strict=True)]
 
     return Detector(
         run,

@@ -1,4 +1,4 @@
-"""Detections as rows of a COCO results file."""
+"""COCO results files."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from retinanet.inference.detections import Detections
 
 
 def coco_results(image_id: int, detections: Detections, category_ids: tuple[int, ...]) -> list[dict]:
-    """Detections on one image as rows of a COCO results file."""
+    """The detections of one image as rows of a COCO results file; label k has category_ids[k]."""
     return [
         {
             "image_id": image_id,

@@ -1,83 +1,109 @@
-"""An image that is too large for a detector at once: cut into tiles, and what was found in them put together."""
+"""Tiled inference: an image larger than the detector's input is cut into tiles, whose detections are merged."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 
+from retinanet.images.boxes import intersection, iou, share_inside
 from retinanet.images.tiles import Region, Tiling, tiles
 from retinanet.inference.detections import Detections
 
-# Boxes of one class with this IoU in two tiles are one object.
-SAME_OBJECT = 0.5
-# A box that ends within this share of its tile from an edge inside the image is perhaps of a part alone, and
-# is left out where a whole one of another tile holds this share of it.
-AT_EDGE, COVERED = 0.01, 0.5
+# Boxes of one class with at least this IoU, found in two tiles, are one object.
+SAME_OBJECT_IOU = 0.5
+# A box that ends within this share of the tile's side from an edge inside the image may be cut off by it, ...
+EDGE_MARGIN = 0.01
+# ... and is dropped if a box of another tile that is not cut off covers at least this share of it.
+MIN_COVERED = 0.5
 
 
 def cut(height: int, width: int, tiling: Tiling) -> list[Region]:
-    """The tiles of an image of that size; the whole where it is not cut."""
-    whole = Region(0, 0, width, height)
-    return tiles(whole, tiling.size, tiling.overlap) if tiling.cuts(height, width) else [whole]
+    """The tiles of an image of that size; one region of the full image if it is small enough."""
+    image = Region(0, 0, width, height)
+    return tiles(image, tiling.size, tiling.overlap) if tiling.cuts(height, width) else [image]
 
 
 def join(regions: Sequence[Region], found: Sequence[Detections]) -> Detections:
-    """Detections of an image's tiles, each in pixels of its own, as those of the image, best first.
+    """Merge the detections of an image's tiles, each in pixels of its tile, into those of the image, best first.
 
-    Of an object that two tiles have whole the better box is kept, and a part at a tile's edge gives way to the whole in
-    another. An object that no tile has whole, larger than their overlap, comes in its parts.
+    Among boxes of one object in several tiles the one with the best score is kept, and a box that is cut off at a
+    tile's edge is replaced by the complete box of another tile. An object larger than the overlap of the tiles, which
+    no tile shows completely, keeps its partial boxes.
     """
-    right, bottom = max(region.right for region in regions), max(region.bottom for region in regions)
-    image = Region(0, 0, right, bottom)
-    moved = [_moved(one, region) for one, region in zip(found, regions, strict=True)]
-    are_parts = [_end_at_edge(one.boxes_xyxy, region, image) for one, region in zip(moved, regions, strict=True)]
-    firsts = np.cumsum([0, *(len(one) for one in moved)])
-    together = Detections(
-        np.concatenate([one.boxes_xyxy for one in moved]),
-        np.concatenate([one.scores for one in moved]),
-        np.concatenate([one.labels for one in moved]),
+    edges = np.array(regions).reshape(-1, 4)
+    counts = np.array([len(detections) for detections in found])
+    tile_of = np.repeat(np.arange(len(regions)), counts)
+    boxes = np.concatenate([detections.boxes_xyxy for detections in found])
+    boxes = boxes + edges[tile_of][:, [0, 1, 0, 1]].astype(np.float32)
+    scores, labels = (np.concatenate([getattr(each, name) for each in found]) for name in ("scores", "labels"))
+    cut_off = _is_cut_off(boxes, edges[tile_of], image=np.array([0, 0, *edges[:, 2:].max(axis=0)]))
+    a, b = _candidate_pairs(edges, boxes, counts)
+    a, b = (rows[labels[a] == labels[b]] for rows in (a, b))
+    kept = np.ones(len(boxes), bool)
+    for rows, others in ((a, b), (b, a)):
+        covered = share_inside(boxes[rows], boxes[others]) >= MIN_COVERED
+        kept[rows[covered & cut_off[rows] & ~cut_off[others]]] = False
+    order = np.argsort(-scores, kind="stable")
+    same = iou(boxes[a], boxes[b]) >= SAME_OBJECT_IOU
+    _suppress(kept, order, a[same], b[same])
+    return Detections(boxes, scores, labels).rows(order[kept[order]])
+
+
+def _is_cut_off(boxes: np.ndarray, tile_edges: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """(D,) whether a box touches an edge of its tile, tile_edges (D, 4), that is not an edge of the image, (4,)."""
+    sides = tile_edges[:, 2:] - tile_edges[:, :2]
+    margin = np.concatenate([sides, sides], axis=1) * EDGE_MARGIN
+    return ((np.abs(boxes - tile_edges) <= margin) & (tile_edges != image)).any(axis=1)
+
+
+def _candidate_pairs(edges: np.ndarray, boxes: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of boxes (D, 4) that may overlap: all pairs of two tiles that reach into the tiles' common region.
+
+    Tiles are compared only with those that begin left of their right edge, boxes only within a pair of tiles that
+    overlap, so that the time grows about like the number of boxes and not like its square.
+    """
+    first_tile, second_tile = _overlapping_tiles(edges)
+    common = np.concatenate(
+        [
+            np.maximum(edges[first_tile, :2], edges[second_tile, :2]),
+            np.minimum(edges[first_tile, 2:], edges[second_tile, 2:]),
+        ],
+        axis=1,
     )
-    kept = np.ones(len(together), bool)
-    rivals: dict[int, list[int]] = defaultdict(list)
-    for i, j in combinations(range(len(regions)), 2):
-        if not _meet(regions[i], regions[j]):
-            continue
-        shares, ious = _overlaps(moved[i], moved[j])
-        kept[firsts[i] :][: len(moved[i])] &= ~(are_parts[i] & (shares[0] >= COVERED)[:, ~are_parts[j]].any(axis=1))
-        kept[firsts[j] :][: len(moved[j])] &= ~(are_parts[j] & (shares[1] >= COVERED)[~are_parts[i]].any(axis=0))
-        for one, other in zip(*np.nonzero(ious >= SAME_OBJECT), strict=True):
-            rivals[firsts[i] + one].append(firsts[j] + other)
-            rivals[firsts[j] + other].append(firsts[i] + one)
-    order = np.argsort(-together.scores, kind="stable")
-    place = np.argsort(order)
-    for row in order:
-        if kept[row]:
-            kept[[rival for rival in rivals[row] if place[rival] > place[row]]] = False
-    return together.rows(order[kept[order]])
+    first_row = np.cumsum(counts) - counts
+    pairs_and_rows = []
+    for tile in (first_tile, second_tile):
+        pair, row = _ranges(first_row[tile], counts[tile])
+        inside = intersection(boxes[row], common[pair]) > 0
+        pairs_and_rows.append((pair[inside], row[inside]))
+    (pair_a, rows_a), (pair_b, rows_b) = pairs_and_rows
+    counts_b = np.bincount(pair_b, minlength=len(common))
+    first_b = np.cumsum(counts_b) - counts_b
+    a, b = _ranges(first_b[pair_a], counts_b[pair_a])
+    return rows_a[a], rows_b[b]
 
 
-def _moved(detections: Detections, region: Region) -> Detections:
-    offset = np.array([region.left, region.top] * 2, np.float32)
-    return Detections(detections.boxes_xyxy + offset, detections.scores, detections.labels)
+def _overlapping_tiles(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of tiles, of edges (T, 4) xyxy, that share pixels."""
+    order = np.argsort(edges[:, 0], kind="stable")
+    left, top, right, bottom = edges[order].T
+    following = np.arange(1, len(order) + 1)
+    # Sorted by their left edge, the tiles that overlap one in x and come after it are neighbors in the order.
+    a, b = _ranges(following, np.maximum(np.searchsorted(left, right) - following, 0))
+    overlap = (top[a] < bottom[b]) & (top[b] < bottom[a])
+    return order[a[overlap]], order[b[overlap]]
 
 
-def _end_at_edge(boxes: np.ndarray, region: Region, image: Region) -> np.ndarray:
-    """(D,) which boxes touch an edge of their tile that is none of the image's."""
-    margin = np.array([region.width, region.height] * 2) * AT_EDGE
-    edges = np.array(region)
-    inside = edges != np.array(image)
-    return ((np.abs(boxes - edges) <= margin) & inside).any(axis=1)
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each i, the numbers starts[i] to starts[i] + counts[i], and beside each number its i."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    position = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return owner, starts[owner] + position
 
 
-def _meet(a: Region, b: Region) -> bool:
-    return a.left < b.right and b.left < a.right and a.top < b.bottom and b.top < a.bottom
-
-
-def _overlaps(a: Detections, b: Detections) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """(D, E) each: the share of a's boxes in b's, that of b's in a's, and the IoU; 0 between two classes."""
-    low = np.maximum(a.boxes_xyxy[:, None, :2], b.boxes_xyxy[None, :, :2])
-    high = np.minimum(a.boxes_xyxy[:, None, 2:], b.boxes_xyxy[None, :, 2:])
-    common = (high - low).clip(0).prod(axis=2) * (a.labels[:, None] == b.labels)
-    of_a, of_b = ((one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]).prod(axis=1) for one in (a, b))
-    return (common / of_a[:, None], common / of_b), common / (of_a[:, None] + of_b - common)
+def _suppress(kept: np.ndarray, order: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """Drop the worse row of each pair a[i], b[i] if the better one is kept; kept is (D,) and order (D,) best first."""
+    rank = np.argsort(order)
+    ranks = np.sort(np.stack([rank[a], rank[b]], axis=1), axis=1)
+    for better, worse in order[ranks[np.argsort(ranks[:, 0], kind="stable")]].tolist():
+        if kept[better]:
+            kept[worse] = False

@@ -1,4 +1,4 @@
-"""HTML pages of one look, each a file with its images inside, which opens anywhere and needs nothing else."""
+"""Self-contained HTML pages from templates: images are embedded, and no other file is needed."""
 
 import base64
 from pathlib import Path
@@ -9,7 +9,7 @@ PAGES = Path(__file__).parent
 
 
 def render_page(name: str, **values: object) -> str:
-    """The page of the template `name`.html; every text in values is escaped."""
+    """Render the template `name`.html; all values are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGES),
         autoescape=True,
@@ -21,10 +21,10 @@ def render_page(name: str, **values: object) -> str:
 
 
 def jpeg_url(content: bytes) -> str:
-    """A JPEG file's bytes as a URL that holds them."""
+    """The data: URL of a JPEG file."""
     return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
 def css_color(rgb: tuple[int, int, int]) -> str:
-    """As #rrggbb."""
+    """A color as #rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*rgb)

@@ -1,4 +1,4 @@
-"""The figures and the page of prepared data; how they look is for eyes."""
+"""The statistics and the page of the data report."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def objects(count: int = 20, names=("cat",)) -> dict:
     return {f"p{n:03}.png": [(name, (2, 3, 30, 40)) for name in names] for n in range(count)}
 
 
-def test_the_page_needs_nothing_else(workspace):
+def test_page_is_self_contained(workspace):
     write_coco(workspace.raw, objects())
     workspace.succeeds()
     text = page(workspace)
@@ -30,7 +30,7 @@ def test_the_page_needs_nothing_else(workspace):
     assert text.count("data:image/jpeg") == len(list((workspace.folder / "reports/data/images").iterdir()))
 
 
-def test_names_from_the_data_are_text_not_markup(workspace):
+def test_page_escapes_names_from_the_data(workspace):
     write_coco(workspace.raw, {f"<b>{n}.png": [("<script>alert(1)</script>", (2, 3, 30, 40))] for n in range(20)})
     workspace.succeeds()
     text = page(workspace)
@@ -38,7 +38,7 @@ def test_names_from_the_data_are_text_not_markup(workspace):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
 
-def test_findings_are_shown_with_their_images_and_no_more_than_fit(workspace):
+def test_page_shows_at_most_24_findings_of_a_kind(workspace):
     write_coco(workspace.raw, objects(40))
     content = json.loads((workspace.raw / "annotations.json").read_text())
     for number in range(30):
@@ -54,7 +54,7 @@ def test_findings_are_shown_with_their_images_and_no_more_than_fit(workspace):
     assert len(workspace.statistics()["skipped_boxes"]) == 30
 
 
-def test_ids_and_new_names_are_kept(workspace):
+def test_statistics_contain_category_ids_and_renamed_classes(workspace):
     write_coco(workspace.raw, objects(20, ("cat", "dog")))
     workspace.change(rename_classes={"dog": "pet", "cow": "pet"})
     workspace.succeeds()
@@ -62,10 +62,10 @@ def test_ids_and_new_names_are_kept(workspace):
     assert statistics["category_ids"] == {"cat": 1, "pet": 2}
     assert statistics["renamed_classes"] == {"dog": "pet"}
     assert statistics["remarks"] == ["prepare.rename_classes: there is no class cow"]
-    assert "class dog is now pet" in page(workspace)
+    assert "class dog renamed to pet" in page(workspace)
 
 
-def test_eighty_classes(workspace):
+def test_page_of_80_classes_names_them_all(workspace):
     names = [f"class {number:02}" for number in range(80)]
     write_coco(
         workspace.raw, {f"p{n:03}.png": [(names[(n + k) % 80], (2, 3, 30, 40)) for k in range(9)] for n in range(80)}
@@ -75,7 +75,7 @@ def test_eighty_classes(workspace):
     assert max(len(line) for line in out.splitlines()) < 1500
 
 
-def test_tiles_are_shown_as_they_were_cut(workspace):
+def test_page_shows_tiles_of_large_images(workspace):
     workspace.change(tile_size=100)
     large = objects(1) | objects(0)
     write_coco(workspace.raw, large)
@@ -87,7 +87,7 @@ def test_tiles_are_shown_as_they_were_cut(workspace):
     assert "p000_train_00000_00000.png" in page(workspace)
 
 
-def test_groups_divided_by_official_splits_are_said(workspace):
+def test_groups_across_official_splits_are_reported(workspace):
     for split in ("train", "val", "test"):
         write_coco(workspace.raw / split, {f"{split}{n}_s1.png": [("cat", (2, 3, 30, 40))] for n in range(2)})
         for n in range(2):

@@ -33,21 +33,21 @@ def result(image_id, box_xyxy, category_id, score):
 BOX, ELSEWHERE = [10, 10, 60, 60], [100, 100, 160, 160]
 
 
-def test_a_box_hit_exactly_is_perfect_and_a_class_without_objects_is_left_out(capsys):
+def test_an_exact_box_gives_1_and_a_class_without_objects_no_metric(capsys):
     metrics = coco_metrics(dataset([(BOX, 0)], []), [result(1, BOX, 3, 0.9)])
-    # 50 x 50 is of COCO's medium size: small, large and the other class have no object to find
+    # 50 x 50 is COCO's medium size: there are no small or large objects and none of the other class
     names = ["AP", "AP50", "AP75", "APm", "AR1", "AR10", "AR100", "AP/cat", "AP50/cat"]
     assert metrics == pytest.approx(dict.fromkeys(names, 1))
     assert capsys.readouterr().out == ""
 
 
-def test_one_of_two_objects_found():
+def test_one_of_two_objects_detected_gives_half_the_recall():
     metrics = coco_metrics(dataset([(BOX, 0), (ELSEWHERE, 0)]), [result(1, BOX, 3, 0.9)])
     assert metrics["AP50"] == pytest.approx(51 / 101)  # precision 1 at the 51 recalls 0, .01 … .5
     assert metrics["AR100"] == pytest.approx(0.5)
 
 
-def test_a_box_of_iou_0_6_counts_at_three_of_ten_thresholds():
+def test_a_box_of_iou_0_6_is_a_true_positive_at_three_of_ten_thresholds():
     metrics = coco_metrics(dataset([([0, 0, 100, 100], 0)]), [result(1, [0, 0, 100, 61], 3, 0.9)])
     assert metrics["AP"] == pytest.approx(0.3)
     assert (metrics["AP50"], metrics["AP75"]) == (pytest.approx(1), 0)
@@ -63,13 +63,13 @@ def test_no_detections_give_zero():
     assert metrics["AP"] == metrics["AP50/cat"] == metrics["AR100"] == 0
 
 
-def test_a_detection_on_a_crowd_costs_nothing():
+def test_a_detection_in_an_ignored_region_does_not_lower_ap():
     truth = dataset([(BOX, 0), ([80, 80, 200, 200], 0, True)])
     assert coco_metrics(truth, [result(1, BOX, 3, 0.8), result(1, ELSEWHERE, 3, 0.9)])["AP"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("truth", [dataset([]), dataset([(BOX, 0, True)])], ids=["none", "a crowd alone"])
-def test_no_ground_truth_is_an_error(truth):
+@pytest.mark.parametrize("truth", [dataset([]), dataset([(BOX, 0, True)])], ids=["none", "only an ignored region"])
+def test_ground_truth_without_objects_raises(truth):
     with pytest.raises(EvaluationError, match="none of the 1 images has an object"):
         coco_metrics(truth, [result(1, BOX, 3, 0.9)])
 
@@ -83,12 +83,12 @@ def test_no_ground_truth_is_an_error(truth):
         (result(1, BOX, 4, 0.5), "category 4"),
     ],
 )
-def test_results_that_cannot_be_are_errors(row, message):
+def test_invalid_results_raise(row, message):
     with pytest.raises(EvaluationError, match=message):
         coco_metrics(dataset([(BOX, 0)]), [row])
 
 
-def test_the_rows_given_stay_as_they_were():
+def test_coco_metrics_does_not_modify_the_rows():
     rows = [result(1, BOX, 3, 0.9)]
     coco_metrics(dataset([(BOX, 0)]), rows)
     assert rows == [result(1, BOX, 3, 0.9)]

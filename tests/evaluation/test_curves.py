@@ -28,43 +28,43 @@ def result(image_id, box_xyxy, category_id, score):
 
 A, B, C = [0, 0, 50, 50], [100, 0, 150, 50], [0, 100, 50, 150]
 TWO_CATS = dataset([[(A, 0), (B, 0)], []])
-# by score: a hit, a false alarm, a hit
-HIT_MISS_HIT = [result(1, A, 1, 0.9), result(2, C, 1, 0.8), result(1, B, 1, 0.7)]
+# by score: true, false, true positive
+TRUE_FALSE_TRUE = [result(1, A, 1, 0.9), result(2, C, 1, 0.8), result(1, B, 1, 0.7)]
 
 
-def test_the_curve_of_two_cats_with_a_false_alarm_between():
-    rows = precision_recall(evaluate(TWO_CATS, HIT_MISS_HIT), TWO_CATS)
+def test_precision_recall_of_two_objects_with_a_false_positive_between():
+    rows = precision_recall(evaluate(TWO_CATS, TRUE_FALSE_TRUE), TWO_CATS)
     assert len(rows) == 101  # no row for dogs: there are none
     assert rows[50] == {"class": "cat", "recall": 0.5, "precision": 1.0, "score": 0.9}
     assert rows[51] == {"class": "cat", "recall": 0.51, "precision": 0.6667, "score": 0.7}
 
 
-def test_the_mean_of_the_curve_is_ap50():
-    evaluation = evaluate(TWO_CATS, HIT_MISS_HIT)
+def test_mean_precision_of_the_curve_is_ap50():
+    evaluation = evaluate(TWO_CATS, TRUE_FALSE_TRUE)
     mean = sum(row["precision"] for row in precision_recall(evaluation, TWO_CATS)) / 101
     assert mean == pytest.approx(summarize(evaluation, TWO_CATS)["AP50/cat"], abs=1e-4)
 
 
-def test_the_best_threshold_by_hand():
-    scores, hits = np.array([0.7, 0.9, 0.8]), np.array([True, True, False])
-    # cut at .9: P 1, R 1/2, F1 2/3; at .8: P 1/2, R 1/2; at .7: P 2/3, R 1, F1 4/5
-    threshold, at = best_threshold(scores, hits, objects=2)
+def test_best_threshold_has_the_highest_f1():
+    scores, is_true = np.array([0.7, 0.9, 0.8]), np.array([True, True, False])
+    # threshold .9: P 1, R 1/2, F1 2/3; at .8: P 1/2, R 1/2; at .7: P 2/3, R 1, F1 4/5
+    threshold, at = best_threshold(scores, is_true, objects=2)
     assert (threshold, at) == (0.7, pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8}))
 
 
-def test_equal_scores_are_cut_together():
-    # alone the hit would have F1 1, but the false alarm beside it has the same score
+def test_best_threshold_does_not_separate_equal_scores():
+    # alone the true positive would have F1 1, but the false positive has the same score
     threshold, at = best_threshold(np.array([0.9, 0.9]), np.array([True, False]), objects=1)
     assert (threshold, at["precision"]) == (0.9, 0.5)
 
 
 @pytest.mark.parametrize("scores", [[], [0.9]])
-def test_without_hits_the_threshold_lets_nothing_through(scores):
+def test_best_threshold_is_1_without_true_positives(scores):
     assert best_threshold(np.array(scores), np.zeros(len(scores), bool), objects=3)[0] == 1
 
 
-def test_the_table_has_a_row_for_each_class():
-    cats, dogs = class_table(evaluate(TWO_CATS, HIT_MISS_HIT), TWO_CATS)
+def test_class_table_has_a_row_for_each_class():
+    cats, dogs = class_table(evaluate(TWO_CATS, TRUE_FALSE_TRUE), TWO_CATS)
     assert cats == {
         "class": "cat",
         "objects": 2,
@@ -78,13 +78,13 @@ def test_the_table_has_a_row_for_each_class():
     assert (dogs["objects"], dogs["AP"], dogs["best_threshold"]) == (0, None, 1.0)
 
 
-def test_the_table_without_any_detection():
+def test_class_table_without_detections():
     cats, _ = class_table(evaluate(TWO_CATS, []), TWO_CATS)
     assert (cats["objects"], cats["AP"], cats["f1"]) == (2, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("classes", [0, 2, 12])
-def test_the_drawing_is_a_image_for_none_few_and_many_classes(tmp_path, classes):
+def test_draw_precision_recall_of_none_few_and_many_classes(tmp_path, classes):
     rows = [
         {"class": str(k), "recall": r / 100, "precision": 0.5, "score": 0.5} for k in range(classes) for r in (0, 1)
     ]

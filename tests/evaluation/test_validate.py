@@ -4,7 +4,7 @@ from retinanet.evaluation.validate import validate
 from retinanet.inference.detections import DecodeSettings
 
 
-def test_validation_gives_losses_and_boxes_in_pixels_of_the_image(tmp_path, small_settings):
+def test_validate_returns_losses_and_boxes_in_pixels_of_the_original_image(tmp_path, small_settings):
     squares = make_squares(tmp_path)
     settings = DecodeSettings(0.0, 0.5, 1000, 300)
     found = validate(build_network(small_settings, 1), squares, tmp_path, INPUT_SIZE, settings, workers=0)

@@ -7,7 +7,7 @@ from retinanet.explain.cam import anchor_cell, hirescam
 
 
 class TwoLevels(nn.Module):
-    """Maps are the image itself and its every second pixel; the one class of two anchors reads given channels.
+    """The maps are the image and its every second pixel; one class and two anchors per cell.
 
     Anchor 0 reads +1 times channel 0 of its own cell, anchor 1 reads -1 times channel 1.
     """
@@ -24,7 +24,7 @@ class TwoLevels(nn.Module):
 
 
 class Neighbors(TwoLevels):
-    """The only class of the one anchor reads channel 0 of the cells around its own, all alike."""
+    """One class and one anchor per cell, which reads channel 0 of the 3 x 3 cells around its own."""
 
     anchors_per_cell = 1
 
@@ -36,7 +36,7 @@ class Neighbors(TwoLevels):
         return logits, logits.new_zeros(1, logits.shape[1], 4)
 
 
-def test_the_heat_is_in_the_cell_that_the_anchor_reads():
+def test_hirescam_is_in_the_cell_that_the_anchor_reads():
     (heat,) = hirescam(TwoLevels(), torch.ones(1, 3, 4, 4), [(2 * (4 * 1 + 3), 0)])  # P3, row 1, column 3, anchor 0
     expected = np.zeros((4, 4))
     expected[1, 3] = 1
@@ -44,28 +44,28 @@ def test_the_heat_is_in_the_cell_that_the_anchor_reads():
     assert (heat.level, heat.row, heat.column) == (3, 1, 3)
 
 
-def test_the_second_level_has_its_own_smaller_map():
+def test_hirescam_of_the_second_level_has_its_smaller_map():
     (heat,) = hirescam(TwoLevels(), torch.ones(1, 3, 4, 4), [(2 * 16 + 2 * 2, 0)])  # after 32 anchors: row 1, column 0
     assert heat.cells.tolist() == [[0, 0], [1, 0]]
     assert heat.level == 4
 
 
-def test_what_speaks_against_the_label_has_no_heat():
+def test_hirescam_of_evidence_against_the_label_is_zero():
     (heat,) = hirescam(TwoLevels(), torch.ones(1, 3, 4, 4), [(1, 0)])
     assert heat.cells.max() == 0
 
 
-def test_similar_cells_out_of_the_anchors_reach_stay_cold():
+def test_hirescam_of_equal_cells_out_of_reach_is_zero():
     image = torch.zeros(1, 3, 6, 6)
     image[0, 0, 1, 1], image[0, 0, 2, 2], image[0, 0, 5, 5] = 4, 2, 4
-    image[0, 1] = 9  # a channel that does not matter
+    image[0, 1] = 9  # a channel that the score does not depend on
     (heat,) = hirescam(Neighbors(), image, [(6 + 1, 0)])
     assert heat.cells[1, 1] == 1
     assert heat.cells[2, 2] == 0.5
     assert heat.cells.sum() == 1.5
 
 
-def test_no_targets_no_heat_and_no_gradient_left_behind():
+def test_hirescam_without_targets_is_empty():
     model = TwoLevels()
     assert hirescam(model, torch.ones(1, 3, 4, 4), []) == []
 
@@ -73,5 +73,5 @@ def test_no_targets_no_heat_and_no_gradient_left_behind():
 @pytest.mark.parametrize(
     ("anchor_index", "cell"), [(0, (0, 0, 0)), (17, (0, 1, 2)), (18, (1, 0, 0)), (23, (1, 0, 1)), (24, (2, 0, 0))]
 )
-def test_anchors_run_over_levels_rows_columns_and_cells(anchor_index, cell):
+def test_anchor_cell_runs_over_levels_rows_and_columns(anchor_index, cell):
     assert anchor_cell(anchor_index, [(2, 3), (1, 2), (1, 1)], anchors_per_cell=3) == cell

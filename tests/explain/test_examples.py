@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from retinanet.dataset.coco import Objects
-from retinanet.evaluation.errors import FALSE_ALARM, HIT, IGNORED, LOCALIZATION
+from retinanet.evaluation.errors import BACKGROUND, IGNORED, LOCALIZATION, TRUE_POSITIVE
 from retinanet.explain.examples import cam_to_image, explain_image, select_examples
 from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import STANDARD_DECODING
@@ -12,8 +12,8 @@ from retinanet.model.anchors import cell_anchors, level_anchors
 from retinanet.model.levels import LEVEL_STRIDES
 
 
-class SeesRed(nn.Module):
-    """One class, one square anchor of four strides a cell; its logit is high where the cell's middle is red."""
+class DetectsRed(nn.Module):
+    """One class, one square anchor of four strides a cell; its logit is high if the cell's center is red."""
 
     anchors_per_cell = 1
 
@@ -39,7 +39,7 @@ class SeesRed(nn.Module):
         return nn.functional.interpolate(images, size=[-(-side // stride) for side in images.shape[-2:]])
 
     def heads(self, features):
-        # Only P3 looks: the others say no.
+        # Only P3 reacts.
         red = [f[:, 0] * 12 - 8 if i == 0 else f[:, 0] * 0 - 8 for i, f in enumerate(features)]
         logits = torch.cat([r.reshape(1, -1, 1) for r in red], dim=1) * self.scale
         return logits, logits.new_zeros(1, logits.shape[1], 4)
@@ -67,16 +67,18 @@ def objects(*boxes):
 
 def explain(image, truth):
     size = InputSize(64, 64)
-    return explain_image(SeesRed().eval(), "x.png", image, truth, size, STANDARD_DECODING, score_threshold=0.3, most=3)
+    return explain_image(
+        DetectsRed().eval(), "x.png", image, truth, size, STANDARD_DECODING, score_threshold=0.3, count=3
+    )
 
 
-def test_a_red_spot_is_found_and_the_heat_lies_on_it():
+def test_explain_image_finds_a_red_spot_with_its_heat_on_it():
     image = np.zeros((32, 32, 3), np.uint8)  # enlarged to 64 x 64 for the network
     image[11:15, 19:23, 0] = 255  # where the input's cell at row 3, column 5 of P3 begins
     example = explain(image, objects([16, 8, 24, 16]))
     # the anchor is 16 px around (40, 24) in the input, half of that on the image
     assert example.detections.boxes_xyxy.tolist() == [[16, 8, 24, 16]]
-    assert example.judgement.outcomes == (HIT,)
+    assert example.matching.outcomes == (TRUE_POSITIVE,)
     (explained,) = example.explained
     assert (explained.level, explained.stride, explained.heat.shape) == (3, 8, (32, 32))
     row, column = np.unravel_index(explained.heat.argmax(), (32, 32))
@@ -85,7 +87,7 @@ def test_a_red_spot_is_found_and_the_heat_lies_on_it():
 
 
 @pytest.mark.parametrize(("origin", "peak"), [(0, 8), (7, 15)])
-def test_heat_is_spread_from_where_the_cells_look(origin, peak):
+def test_cam_to_image_places_cells_at_their_origin_and_stride(origin, peak):
     cells = np.array([[0, 1, 0.5]], np.float32)
     heat = cam_to_image(cells, 8, origin, resized=(16, 32, 3), image=(16, 32, 3))
     assert heat.shape == (16, 32)
@@ -94,28 +96,40 @@ def test_heat_is_spread_from_where_the_cells_look(origin, peak):
     assert heat[0, [peak - 4, peak + 4, peak + 8]].tolist() == [0.5, 0.75, 0.5]
 
 
-def test_heat_is_spread_over_a_image_of_another_size():
+def test_cam_to_image_scales_to_the_size_of_the_image():
     cells = np.array([[0, 1, 0, 0]], np.float32)
     heat = cam_to_image(cells, 8, 3.5, resized=(32, 32, 3), image=(64, 64, 3))
-    # The middle of pixels 8 to 15 of the input, whose second cell is centerd on 11.5, is that of 16 to 31.
+    # The middle of pixels 8 to 15 of the input, whose second cell is centered on 11.5, is that of 16 to 31.
     np.testing.assert_allclose(heat[0, :48], heat[0, 47::-1], atol=0.02)
 
 
-def test_a_image_without_detections_explains_nothing():
+def test_explain_image_without_detections_explains_nothing():
     example = explain(np.zeros((40, 64, 3), np.uint8), objects())
-    assert (len(example.detections), example.explained, example.judgement.unfound) == (0, (), ())
+    assert (len(example.detections), example.explained, example.matching.unmatched) == (0, (), ())
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "most", "chosen"),
+    ("outcomes", "count", "selected"),
     [
         ([], 3, []),
-        ([HIT], 3, [(0, "surest hit")]),
-        ([FALSE_ALARM, HIT, HIT, HIT], 3, [(1, "surest hit"), (0, "surest fault"), (3, "least sure hit")]),
-        ([HIT, HIT, HIT], 3, [(0, "surest hit"), (2, "least sure hit"), (1, "hit")]),
-        ([IGNORED, LOCALIZATION], 3, [(1, "surest fault")]),
-        ([HIT, FALSE_ALARM], 1, [(0, "surest hit")]),
+        ([TRUE_POSITIVE], 3, [(0, "most confident true positive")]),
+        (
+            [BACKGROUND, TRUE_POSITIVE, TRUE_POSITIVE, TRUE_POSITIVE],
+            3,
+            [
+                (1, "most confident true positive"),
+                (0, "most confident false positive"),
+                (3, "least confident true positive"),
+            ],
+        ),
+        (
+            [TRUE_POSITIVE, TRUE_POSITIVE, TRUE_POSITIVE],
+            3,
+            [(0, "most confident true positive"), (2, "least confident true positive"), (1, "true positive")],
+        ),
+        ([IGNORED, LOCALIZATION], 3, [(1, "most confident false positive")]),
+        ([TRUE_POSITIVE, BACKGROUND], 1, [(0, "most confident true positive")]),
     ],
 )
-def test_the_most_telling_detections_come_first(outcomes, most, chosen):
-    assert select_examples(outcomes, most) == chosen
+def test_select_examples_takes_the_extremes_first(outcomes, count, selected):
+    assert select_examples(outcomes, count) == selected

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 
 from retinanet.dataset.coco import Objects
-from retinanet.drawing import CROWD_COLOR
-from retinanet.evaluation.errors import judge
+from retinanet.drawing import IGNORED_COLOR
+from retinanet.evaluation.errors import match_detections
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
     CROP_SIDE,
     IMAGE_SIDE,
-    UNFOUND_COLOR,
+    MISSED_COLOR,
     class_color,
     detections_panel,
     heat_panel,
@@ -33,59 +33,59 @@ def example(boxes=(), truth=(), size=(100, 200)):
         np.array(truth, np.float32).reshape(-1, 4), np.zeros(len(truth), np.int64), np.zeros(len(truth), bool)
     )
     heat = np.zeros(size, np.float32)
-    explained = tuple(Explained(row, "surest hit", heat, 3, 8) for row in range(min(1, len(boxes))))
+    explained = tuple(Explained(row, "most confident true positive", heat, 3, 8) for row in range(min(1, len(boxes))))
     gray = np.full((*size, 3), 90, np.uint8)
-    return Example("x.png", gray, detections, objects, judge(detections, objects), explained)
+    return Example("x.png", gray, detections, objects, match_detections(detections, objects), explained)
 
 
 def has(panel, color):
     return bool((panel == np.array(color)).all(axis=2).any())
 
 
-def test_detections_are_drawn_in_the_color_of_their_class():
+def test_detections_panel_uses_the_color_of_the_class():
     panel = detections_panel(example(boxes=[[20, 20, 60, 60]]), CLASSES)
     assert max(panel.shape) == IMAGE_SIDE
     assert has(panel, class_color(0))
 
 
-def test_objects_that_were_not_found_are_red():
+def test_truth_panel_draws_missed_objects_in_red():
     box, other = [20, 20, 60, 60], [120, 20, 160, 60]
-    assert not has(truth_panel(example(boxes=[box], truth=[box]), CLASSES), UNFOUND_COLOR)
+    assert not has(truth_panel(example(boxes=[box], truth=[box]), CLASSES), MISSED_COLOR)
     panel = truth_panel(example(boxes=[box], truth=[box, other]), CLASSES)
-    assert has(panel, UNFOUND_COLOR)
+    assert has(panel, MISSED_COLOR)
     assert has(panel, class_color(0))
 
 
-def test_a_crowd_is_gray_and_never_missed():
+def test_truth_panel_draws_ignored_regions_in_gray():
     shown = example(truth=[[20, 20, 60, 60]])
     crowd = replace(shown.objects, iscrowd=np.array([True]))
-    panel = truth_panel(shown._replace(objects=crowd, judgement=judge(shown.detections, crowd)), CLASSES)
-    assert has(panel, CROWD_COLOR) and not has(panel, UNFOUND_COLOR)
+    panel = truth_panel(shown._replace(objects=crowd, matching=match_detections(shown.detections, crowd)), CLASSES)
+    assert has(panel, IGNORED_COLOR) and not has(panel, MISSED_COLOR)
 
 
-def test_a_image_with_nothing_on_it_is_drawn_as_it_is():
+def test_panels_without_boxes_are_the_image():
     nothing = example()
     assert (detections_panel(nothing, CLASSES) == 90).all()
     assert (truth_panel(nothing, CLASSES) == 90).all()
     assert strip(nothing, CLASSES).shape[0] == CROP_SIDE
 
 
-def test_the_heat_panel_is_two_squares_also_at_the_edge_of_the_image():
+def test_heat_panel_at_the_edge_of_the_image_is_two_squares():
     at_the_edge = example(boxes=[[190, 0, 200, 10]])
     assert heat_panel(at_the_edge, at_the_edge.explained[0]).shape == (CROP_SIDE, 2 * CROP_SIDE, 3)
 
 
-def test_the_heat_panel_of_a_image_of_one_pixel():
+def test_heat_panel_of_an_image_of_one_pixel():
     tiny = example(boxes=[[0, 0, 1, 1]], size=(1, 1))
     assert heat_panel(tiny, tiny.explained[0]).shape[2] == 3
 
 
-def test_no_heat_leaves_the_image_and_most_heat_is_bright():
+def test_heated_is_transparent_at_0_and_bright_at_1():
     image = np.zeros((1, 2, 3), np.uint8)
     view = heated(image, np.array([[0.0, 1.0]], np.float32))
     assert view[0, 0].tolist() == [0, 0, 0]
     assert view[0, 1].max() > 150
 
 
-def test_letters_go_on_after_z():
+def test_letter_after_z_is_a1():
     assert [letter(i) for i in (0, 25, 26)] == ["A", "Z", "A1"]

@@ -45,48 +45,48 @@ def images(*shapes):
     return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
 
 
-def test_finds_what_pytorch_finds_for_any_batch_and_size(pair):
+def test_onnx_agrees_with_pytorch_for_any_batch_and_size(pair):
     trained, path = pair
     exported = load_detector(path)
-    some = images((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1), (300, 250))
-    agreement = compare(trained, exported, some, score_tolerance=1e-3)
+    samples = images((60, 80), (60, 80), (60, 80), (90, 50), (20, 200), (1, 1), (300, 250))
+    agreement = compare(trained, exported, samples, score_tolerance=1e-3)
     assert agreement.detections > 50
     require_agreement(agreement, min_matched=0.99, min_iou=0.99, score_tolerance=1e-3)
-    assert max(len(d) for d in exported(some[:-1])) == SETTINGS.detections_per_image  # the last is cut into tiles
+    assert max(len(d) for d in exported(samples[:-1])) == SETTINGS.detections_per_image  # the last is cut into tiles
 
 
-def test_the_file_is_valid_and_says_how_to_use_it(pair):
+def test_the_file_is_valid_and_contains_classes_and_input_size(pair):
     onnx.checker.check_model(onnx.load(pair[1]), full_check=True)
     detector = load_detector(pair[1])
     assert (detector.class_names, detector.category_ids) == (NAMES, IDS)
     assert (detector.input_size, detector.tiling) == (INPUT_SIZE, TILING)
 
 
-def test_weights_that_one_file_cannot_hold_lie_beside_it(network, pair, tmp_path, monkeypatch):
+def test_large_weights_are_written_to_a_second_file(network, pair, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_graph, "ONE_FILE_BYTES", 1_000_000)
     (tmp_path / "model.onnx.data").write_bytes(b"of an earlier model")
     write(tmp_path / "model.onnx", network, SETTINGS)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {"model.onnx", "model.onnx.data"}
     assert sizes["model.onnx"] < 1_000_000 < sizes["model.onnx.data"] < pair[1].stat().st_size
-    some = images((60, 80), (90, 50))
-    agreement = compare(load_detector(pair[1]), load_detector(tmp_path / "model.onnx"), some, score_tolerance=1e-6)
+    samples = images((60, 80), (90, 50))
+    agreement = compare(load_detector(pair[1]), load_detector(tmp_path / "model.onnx"), samples, score_tolerance=1e-6)
     require_agreement(agreement, min_matched=1.0, min_iou=0.9999, score_tolerance=1e-6)
 
 
-def test_a_image_on_which_nothing_is_found(pair):
-    # A plain gray image is all padding color to the network, whose biases alone say: background.
+def test_an_image_without_detections(pair):
+    # To the network, a gray image is all padding: only its biases remain, which predict background.
     gray = [np.full((64, 64, 3), 128, np.uint8)]
     trained, path = pair
     assert [len(d) for d in trained(gray)] == [len(d) for d in load_detector(path)(gray)]
 
 
-def test_a_difference_stops_the_export(pair):
+def test_different_boxes_fail_the_gate(pair):
     trained, path = pair
     exported = load_detector(path)
 
-    def shifted(some):
-        return [type(d)(d.boxes_xyxy + 3, d.scores, d.labels) for d in exported(some)]
+    def shifted(batch):
+        return [type(d)(d.boxes_xyxy + 3, d.scores, d.labels) for d in exported(batch)]
 
     agreement = compare(trained, shifted, images((60, 80)), score_tolerance=1e-3)
     with pytest.raises(ExportError, match="differs from the trained one"):

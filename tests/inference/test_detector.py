@@ -26,12 +26,12 @@ def trained(model) -> TrainedModel:
 
 
 def test_boxes_come_back_in_pixels_of_each_image():
-    def whole(images, sizes):
-        """One detection as large as the image inside its padding."""
+    def full_image(images, sizes):
+        """One detection that covers the image inside its padding."""
         return [Detections(np.array([[0, 0, w, h]], np.float32), np.ones(1), np.zeros(1, int)) for h, w in sizes]
 
     shapes = [(32, 48), (128, 128), (30, 300), (32, 48)]
-    found = detector_of(whole)([np.zeros((h, w, 3), np.uint8) for h, w in shapes])
+    found = detector_of(full_image)([np.zeros((h, w, 3), np.uint8) for h, w in shapes])
     for (h, w), detections in zip(shapes, found, strict=True):
         np.testing.assert_allclose(detections.boxes_xyxy, [[0, 0, w, h]], rtol=1e-6)
 
@@ -39,15 +39,15 @@ def test_boxes_come_back_in_pixels_of_each_image():
 def test_only_images_of_one_size_share_a_batch():
     seen = []
 
-    def note(images, sizes):
+    def record(images, sizes):
         seen.append(images.shape)
-        return [Detections.none()] * len(images)
+        return [Detections.empty()] * len(images)
 
-    detector_of(note)([np.zeros((h, w, 3), np.uint8) for h, w in [(64, 64), (64, 100), (64, 64)]])
+    detector_of(record)([np.zeros((h, w, 3), np.uint8) for h, w in [(64, 64), (64, 100), (64, 64)]])
     assert seen == [(2, 96, 96, 3), (1, 96, 128, 3)]
 
 
-def test_a_thin_image_is_no_trouble_to_a_network_without_padding(small_settings):
+def test_a_thin_image_works_for_a_backbone_without_padding(small_settings):
     torch.manual_seed(0)
     model = build_network(small_settings.model_copy(update={"backbone": "inception_v3"}), 1).eval()
     settings = replace(STANDARD_DECODING, score_threshold=0.0)
@@ -55,7 +55,7 @@ def test_a_thin_image_is_no_trouble_to_a_network_without_padding(small_settings)
     assert len(found.scores)
 
 
-def test_a_image_has_the_same_detections_whatever_stands_beside_it(small_settings):
+def test_detections_do_not_depend_on_the_other_images(small_settings):
     torch.manual_seed(0)
     model = build_network(small_settings, 2)
     torch.nn.init.normal_(model.classification.last.weight, std=0.3)
@@ -67,33 +67,42 @@ def test_a_image_has_the_same_detections_whatever_stands_beside_it(small_setting
     np.testing.assert_array_equal(alone.boxes_xyxy, together.boxes_xyxy)
 
 
+def test_torch_detector_does_not_change_the_model_it_is_given(small_settings):
+    model = build_network(small_settings, 1).train()
+    detector = torch_detector(trained(model), STANDARD_DECODING)
+    detector([np.zeros((60, 60, 3), np.uint8)])
+    assert model.training
+    kernel = next(p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1)
+    assert kernel.is_contiguous() and not kernel.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000)])
-def test_odd_images_are_answered(small_settings, shape):
+def test_tiny_and_extreme_images_are_detected_on(small_settings, shape):
     detector = torch_detector(trained(build_network(small_settings, 1)), STANDARD_DECODING)
     assert len(detector([np.zeros((*shape, 3), np.uint8)])) == 1
 
 
-def test_no_images():
+def test_no_images_give_no_detections():
     assert detector_of(lambda images, sizes: [])([]) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [("m.pt", "not a model file"), ("m.onnx", "does not exist"), ("m.safetensors", "does not exist")],
 )
-def test_what_is_no_model(tmp_path, name, says):
-    with pytest.raises(WeightsError, match=says):
+def test_load_detector_without_a_model_file_raises(tmp_path, name, message):
+    with pytest.raises(WeightsError, match=message):
         load_detector(tmp_path / name)
 
 
-def test_a_file_that_is_no_onnx(tmp_path):
+def test_load_detector_of_a_damaged_onnx_file_raises(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"<html>")
-    with pytest.raises(WeightsError, match=r"m\.onnx is not a model that `dvc repro export` wrote"):
+    with pytest.raises(WeightsError, match=r"m\.onnx was not written by `dvc repro export`"):
         load_detector(tmp_path / "m.onnx")
 
 
-def test_a_large_image_is_looked_at_in_the_tiles_that_the_network_knows():
-    """A runtime that finds the white square, which lies whole in some of the six tiles and partly in others."""
+def test_a_large_image_is_cut_into_tiles_of_the_training_size():
+    """The runtime finds a white square, which is complete in some of the six tiles and cut off in others."""
     seen = []
 
     def squares(images, sizes):
@@ -114,13 +123,13 @@ def test_a_large_image_is_looked_at_in_the_tiles_that_the_network_knows():
     assert sum(shape[0] for shape in seen) == 6 and {shape[1:] for shape in seen} == {(96, 96, 3)}
 
 
-def test_many_images_come_a_few_at_a_time(monkeypatch):
+def test_batches_are_limited_by_pixels(monkeypatch):
     sizes = []
 
-    def note(images, of_images):
+    def record(images, inside):
         sizes.append(len(images))
-        return [Detections.none()] * len(images)
+        return [Detections.empty()] * len(images)
 
-    monkeypatch.setattr(detector_module, "BATCH_PIXELS", 3 * 64 * 64)
-    assert len(detector_of(note)([np.zeros((64, 64, 3), np.uint8)] * 8)) == 8
+    monkeypatch.setattr(detector_module, "MAX_BATCH_PIXELS", 3 * 64 * 64)
+    assert len(detector_of(record)([np.zeros((64, 64, 3), np.uint8)] * 8)) == 8
     assert sizes == [3, 3, 2]
