@@ -1,13 +1,11 @@
-import json
 import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import onnx.helper
-import onnx.parser
 import pytest
+from support.toy_onnx import write_toy_onnx
 
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
@@ -54,14 +52,11 @@ def make_version(root, toy_onnx) -> Callable[..., int]:
 
 @pytest.fixture
 def toy_onnx(tmp_path) -> Callable[[str], Path]:
-    """Export an ONNX file into a folder; it sees a cat of score 0.9 in the middle half of any image."""
+    """Write a toy model into a folder of exported models, and return the folder."""
 
     def make(folder: str = "exported") -> Path:
-        model = onnx.parser.parse_model(TOY)
-        about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "input_size": [64, 96]}
-        onnx.helper.set_model_props(model, {"retinanet": json.dumps(about | {"padding": [0, 0, 0], "tiling": [0, 0]})})
         (tmp_path / folder).mkdir(exist_ok=True)
-        onnx.save(model, tmp_path / folder / "model.onnx")
+        write_toy_onnx(tmp_path / folder / "model.onnx")
         return tmp_path / folder
 
     return make
@@ -82,26 +77,3 @@ def _live_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(folder)
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         patch.delenv(name, raising=False)
-
-
-TOY = """
-<ir_version: 10, opset_import: ["" : 20]>
-toy (uint8[N,H,W,3] images, int64[N,2] sizes)
-  => (float[N,4] boxes, float[N] scores, int64[N] labels, int64[N] image_index)
-{
-  corners = Constant<value = float[2,4] {0.25, 0.0, 0.75, 0.0, 0.0, 0.25, 0.0, 0.75}>()
-  backwards = Constant<value_ints = [1, 0]>()
-  width_height = Gather<axis = 1>(sizes, backwards)
-  sides = Cast<to = 1>(width_height)
-  boxes = MatMul(sides, corners)
-  batch = Shape<start = 0, end = 1>(sizes)
-  score = Constant<value_floats = [0.9]>()
-  scores = Expand(score, batch)
-  label = Constant<value_ints = [0]>()
-  labels = Expand(label, batch)
-  zero = Constant<value_int = 0>()
-  one = Constant<value_int = 1>()
-  count = Squeeze(batch)
-  image_index = Range(zero, count, one)
-}
-"""
