@@ -85,5 +85,5 @@ def test_model_path_without_a_name_outside_of_a_repository_is_an_error(folder):
 
 @pytest.mark.parametrize("uri", ["models:/", "models:/retinanet", "models:/@production", "models:/a/1@b"])
 def test_model_path_with_an_incomplete_uri_is_an_error(uri, folder):
-    with pytest.raises(TrackingError, match="names no version"), model_path(uri):
+    with pytest.raises(TrackingError, match="not a model version"), model_path(uri):
         pass

@@ -16,10 +16,10 @@ MODEL = "retinanet"
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory) -> Path:
-    """A made and upgraded store, which takes seconds; every test gets a copy."""
+    """A store with its tables. Creating it takes seconds, so every test gets a copy."""
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        _live_in(folder, patch)
+        _use_folder(folder, patch)
         # MLflow's own use of SQLAlchemy is deprecated.
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             open_client()
@@ -28,8 +28,8 @@ def empty_database(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch, empty_database) -> Path:
-    """A repository with an empty store and one commit, which is the working directory."""
-    _live_in(tmp_path, monkeypatch)
+    """The working directory: a repository with an empty store and one commit."""
+    _use_folder(tmp_path, monkeypatch)
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     Path(".gitignore").write_text("mlflow.db\nmlartifacts/\n.cache/\n")
     Path("dvc.yaml").write_text("stages: {}\n")
@@ -39,7 +39,7 @@ def root(tmp_path, monkeypatch, empty_database) -> Path:
 
 @pytest.fixture
 def make_version(root, toy_onnx) -> Callable[..., int]:
-    """Register a version that has this AP50 under this evaluation digest."""
+    """Register a version with this AP50 and this evaluation digest."""
 
     def make(ap50: float = 0.5, digest: str = "today", **changed) -> int:
         with start_run("experiment") as run:
@@ -73,7 +73,7 @@ def commit_all() -> Callable[[], None]:
     return commit
 
 
-def _live_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+def _use_folder(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(folder)
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         patch.delenv(name, raising=False)

@@ -45,7 +45,7 @@ def test_promote_status_and_rollback_work_on_the_registry(workspace, monkeypatch
     assert run(monkeypatch, "status") == 0
     assert "production: version 1" in capsys.readouterr().out
     assert run(monkeypatch, "rollback") == 1
-    assert "nothing was in production before version 1" in capsys.readouterr().err
+    assert "no version was in production before version 1" in capsys.readouterr().err
 
 
 def test_promote_without_a_registered_version_says_what_to_run(workspace, monkeypatch, capsys):
