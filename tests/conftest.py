@@ -1,3 +1,9 @@
+"""Fixtures of all tests. Tests run two at a time, so each computes with one thread unless OMP_NUM_THREADS is set."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for the processes that tests start
+
 import pytest
 from support.squares import small_network
 from support.workspace import SMALL, Workspace, clone
@@ -13,11 +19,11 @@ def small_settings() -> Model:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
-    """A clone after one `dvc repro`, committed; what it said is in `said`. Tests go on from each other's state."""
+    """A clone after one `dvc repro`, committed. Each test continues from the state that the one before it left."""
     workspace = Workspace(clone(tmp_path_factory.mktemp("pipeline") / "clone"))
     for section, values in SMALL.items():
         workspace.set(section, **values)
     workspace.commit("small")
-    workspace.said = workspace.run("dvc", "repro")
+    workspace.repro_output = workspace.run("dvc", "repro")
     workspace.commit("made")
     return workspace

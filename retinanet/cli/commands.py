@@ -1,6 +1,6 @@
-"""What each command of `retinanet` does with its arguments; each returns the exit code.
+"""The commands of `retinanet`, as functions of their arguments that return the exit code.
 
-torch and MLflow take seconds to import, so each command imports what it needs.
+Each imports what it needs itself: torch and MLflow take seconds to import, and `predict` works without them.
 """
 
 import json
@@ -18,16 +18,19 @@ REFUSED = 3
 
 
 def predict(arguments: Namespace) -> int:
-    from retinanet.cli.predict import model_path, named_images, predict_images
+    from retinanet.cli.predict import find_images, model_path, predict_images
     from retinanet.export.runtimes import load_detector
+    from retinanet.inference.detections import STANDARD_DECODING
 
-    images = named_images(arguments.images)
+    images = find_images(arguments.images)
     with model_path(arguments.model) as path:
         print(f"model: {arguments.model or path}", flush=True)
-        detector = load_detector(path, _decoding())
+        # An exported model has its decoding settings inside.
+        settings = _decoding() if path.suffix == ".safetensors" else STANDARD_DECODING
+        detector = load_detector(path, settings)
         failed = predict_images(detector, images, arguments.out, arguments.score)
     unread = f", {failed} can't be read" if failed else ""
-    print(f"{len(images) - failed} of {len(images)} images answered{unread}: {arguments.out / 'detections.json'}")
+    print(f"{len(images) - failed} of {len(images)} images processed{unread}: {arguments.out / 'detections.json'}")
     return 1 if failed else 0
 
 
@@ -38,10 +41,14 @@ def promote(arguments: Namespace) -> int:
     from retinanet.tracking.store import open_client
 
     params, paths = load_params(), workspace_paths()
-    version = arguments.version or _workspace_version(params.tracking.model_name)
+    version = arguments.version
     if version is None:
-        raise TrackingError(f"{paths.REGISTERED} names no version; `dvc repro` makes one, or name one with --version")
-    # What can be measured here is measured under today's digest; without a test set only equal digests compare.
+        version = _workspace_version(params.tracking.model_name)
+    if version is None:
+        raise TrackingError(
+            f"{paths.REGISTERED}: no version of {params.tracking.model_name}; run `dvc repro`, or use --version"
+        )
+    # Without a test set here, only versions with the same evaluation digest can be compared.
     can_measure = paths.EVALUATION_DIGEST.exists() and paths.TEST_JSON.exists()
     decision = promotion.promote(
         params.tracking.model_name,
@@ -97,22 +104,22 @@ def check_training(arguments: Namespace) -> int:
     packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
     start = params.model, params.train.seed, dataset.class_names
     with resolve_weights(params.model.weights) as weights:
-        (model, loaded), (again, _) = (starting_model(*start, weights, packaged) for _ in range(2))
+        (model, loaded), (fresh_model, _) = (starting_model(*start, weights, packaged) for _ in range(2))
     print("\n".join(loaded), flush=True)
     input_size = InputSize(params.model.short_side, params.model.long_side)
     trial = params.train, params.runtime, input_size, best_device(), arguments.steps
-    found = overfit_batch(model, dataset, Path(), *trial)
-    learned = found.ap50 >= 0.5 or found.last_loss < found.first_loss / 5
+    overfit = overfit_batch(model, dataset, Path(), *trial)
+    learned = overfit.ap50 >= 0.5 or overfit.last_loss < overfit.first_loss / 5
     print(
-        f"{len(found.images)} images, {arguments.steps} steps on them alone: loss {found.first_loss:.3f} -> "
-        f"{found.last_loss:.3f}, AP50 on them {found.ap50:.2f}: "
-        + ("data and model fit together" if learned else f"NOT learned; look at {', '.join(found.images)}"),
+        f"{arguments.steps} steps on {len(overfit.images)} images: loss {overfit.first_loss:.3f} -> "
+        f"{overfit.last_loss:.3f}, AP50 on these images {overfit.ap50:.2f}: "
+        + ("the network learns this data" if learned else f"NOT learned; check {', '.join(overfit.images)}"),
         flush=True,
     )
-    rates = lr_range_test(again, dataset, Path(), *trial)
+    rates = lr_range_test(fresh_model, dataset, Path(), *trial)
     print(
-        f"learning rates {rates.rates[0]:.0e} to {rates.rates[-1]:.0e}: loss least near {rates.suggested * 10:.1e}; "
-        f"take about {rates.suggested:.0e} (train.learning_rate is {params.train.learning_rate:g})"
+        f"learning rates {rates.rates[0]:.0e} to {rates.rates[-1]:.0e}: lowest loss near {rates.suggested * 10:.1e}; "
+        f"use about {rates.suggested:.0e} (train.learning_rate is {params.train.learning_rate:g})"
     )
     return 0 if learned else 1
 
@@ -124,12 +131,12 @@ def preset(arguments: Namespace) -> int:
     for key, old, new in changes:
         print(f"{key}: {old} -> {new}")
     if not changes:
-        print(f"{arguments.params} says what {arguments.name} says")
+        print(f"{arguments.params} has the settings of {arguments.name} already")
     elif arguments.write:
         write_preset(arguments.name, arguments.params)
         print(f"{len(changes)} settings written into {arguments.params}")
     else:
-        print(f"nothing is written; `retinanet preset {arguments.name} --write` puts these into {arguments.params}")
+        print(f"nothing is written; `retinanet preset {arguments.name} --write` writes these to {arguments.params}")
     return 0
 
 
@@ -141,15 +148,13 @@ def fit_anchors(arguments: Namespace) -> int:
 
     model = load_params(arguments.params).model
     sizes, ratios = tuple(model.anchors.sizes), tuple(model.anchors.ratios)
-    present = AnchorSettings(sizes, model.anchors.scales_per_octave, ratios, model.anchors.convention)
-    proposal = propose_anchors(workspace_paths().TRAIN_JSON, present, InputSize(model.short_side, model.long_side))
+    current = AnchorSettings(sizes, model.anchors.scales_per_octave, ratios, model.anchors.convention)
+    proposal = propose_anchors(workspace_paths().TRAIN_JSON, current, InputSize(model.short_side, model.long_side))
     print(proposal_text(proposal))
-    if proposal.fitted != present:
+    if proposal.fitted != current:
         if arguments.write:
             write_proposal(proposal, arguments.params)
-        print(
-            f"{'written into' if arguments.write else 'nothing is written; --write puts them into'} {arguments.params}"
-        )
+        print(f"{'written to' if arguments.write else 'nothing is written; --write writes them to'} {arguments.params}")
     return 0
 
 
@@ -166,7 +171,7 @@ def replay_step(arguments: Namespace) -> int:
 
 
 def _workspace_version(model_name: str) -> int | None:
-    """The version that this workspace's `export` registered."""
+    """The version that the export stage registered in this workspace."""
     path = workspace_paths().REGISTERED
     if not path.exists():
         return None
@@ -175,7 +180,7 @@ def _workspace_version(model_name: str) -> int | None:
 
 
 def _decoding() -> "DecodeSettings":
-    """How a .safetensors model decodes: as this workspace evaluates, so that it answers as its export does."""
+    """The workspace's decoding settings, so that a .safetensors file gives the detections of its exported model."""
     from retinanet.inference.detections import STANDARD_DECODING, DecodeSettings
 
     if not in_workspace():

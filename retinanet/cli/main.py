@@ -1,115 +1,124 @@
-"""The command `retinanet`: what it takes."""
+"""The command `retinanet`: its commands and their options."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import retinanet
 from retinanet.cli import commands
-from retinanet.errors import exit_on_error
+from retinanet.errors import RetinanetError, exit_on_error
+
+Parser = argparse.ArgumentParser
 
 
 @exit_on_error
 def main() -> int | None:
     """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused."""
     arguments = _parser().parse_args()
-    return arguments.command(arguments)
+    try:
+        return arguments.command(arguments)
+    except ModuleNotFoundError as error:
+        if (error.name or "retinanet").split(".")[0] == "retinanet":
+            raise
+        raise RetinanetError(
+            f"this command needs {error.name}, which is not installed; run pip install 'retinanet[pipeline]'"
+        ) from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="retinanet", description="A RetinaNet detector and its versions.")
-    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+def _parser() -> Parser:
+    parser = Parser(
+        prog="retinanet",
+        usage="retinanet [-h] [--version] COMMAND ...",
+        description="Train, promote and use a RetinaNet detector.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"retinanet {retinanet.__version__}")
+    parsers = parser.add_subparsers(prog="retinanet", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
 
-    predict = _command(
-        parsers,
+    def command(run: Callable[[argparse.Namespace], int], summary: str, example: str) -> Parser:
+        name = run.__name__.replace("_", "-")
+        description = f"{summary[0].upper()}{summary[1:]}."
+        # No help=: the groups below list the commands.
+        added = parsers.add_parser(name, description=description, epilog=f"e.g. retinanet {name} {example}".rstrip())
+        added.set_defaults(command=run, summary=summary)
+        return added
+
+    groups = {"data": _data(command), "training": _training(command)}
+    groups |= {"deciding": _deciding(command), "using": _using(command)}
+    for group, members in groups.items():
+        rows = [f"  {member.prog.split()[-1]:16}{member.get_default('summary')}" for member in members]
+        parser.epilog = "\n".join([*([parser.epilog, ""] if parser.epilog else []), f"{group}:", *rows])
+    return parser
+
+
+def _data(command: Callable[..., Parser]) -> list[Parser]:
+    datasets = command(commands.datasets, "list the public data sets that download.source knows by name", "")
+    fit = command(commands.fit_anchors, "propose anchor sizes and ratios for the prepared data", "--write")
+    _add_params_options(fit)
+    return [datasets, fit]
+
+
+def _training(command: Callable[..., Parser]) -> list[Parser]:
+    preset = command(
+        commands.preset, "show or write what a published recipe changes in params.yaml", "torchvision_v2 --write"
+    )
+    preset.add_argument("name", metavar="NAME", help="torchvision_v1, torchvision_v2 or detectron2")
+    _add_params_options(preset)
+    check = command(commands.check_training, "overfit a batch and try learning rates, in about a minute", "--steps 60")
+    check.add_argument("--steps", type=_positive, default=40, help="of each of the two trials (default: 40)")
+    replay = command(
+        commands.replay_step,
+        "repeat a training step whose loss was NaN or infinite",
+        ".cache/training/1f0c7a/failed-step.pt",
+    )
+    replay.add_argument("file", type=Path, help="the failed-step.pt that training wrote")
+    return [preset, check, replay]
+
+
+def _deciding(command: Callable[..., Parser]) -> list[Parser]:
+    status = command(commands.status, "list the registered versions and which one is in production", "")
+    promote = command(
+        commands.promote,
+        "put a version into production if it passes the gate (params.yaml: promote)",
+        "--version 4 --dry-run",
+    )
+    promote.add_argument("--version", type=_positive, help="default: the version that this workspace registered")
+    promote.add_argument("--dry-run", action="store_true", help="print the decision and change nothing")
+    promote.add_argument("--allow-dirty", action="store_true", help="accept a version made from uncommitted code")
+    rollback = command(commands.rollback, "put the previous version back into production", "")
+    return [status, promote, rollback]
+
+
+def _using(command: Callable[..., Parser]) -> list[Parser]:
+    predict = command(
         commands.predict,
-        "draw the detections on images and write them as COCO results",
-        "retinanet predict photos/ cat.jpg --model models:/retinanet@production --out found",
+        "detect objects in images: drawn copies and COCO results",
+        "photos/ cat.jpg --model models:/retinanet@production --out found",
     )
     predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
     predict.add_argument(
         "--model",
         help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
-        "(default: models/export/model.onnx, or models/model.safetensors where there is none)",
+        "(default: models/export/model.onnx, or models/model.safetensors if that is missing)",
     )
     predict.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
-    predict.add_argument("--score", type=_share, default=0.3, help="leave out detections below it (default: 0.3)")
-
-    promote = _command(
-        parsers,
-        commands.promote,
-        "put a version into production if it is good enough (params.yaml, section promote)",
-        "retinanet promote --version 4 --dry-run",
-    )
-    promote.add_argument("--version", type=int, help="default: the version that this workspace made")
-    promote.add_argument("--dry-run", action="store_true", help="say what would happen, and move nothing")
-    promote.add_argument("--allow-dirty", action="store_true", help="also a version of uncommitted code")
-
-    _command(parsers, commands.rollback, "put the version back that was in production before", "retinanet rollback")
-    _command(parsers, commands.status, "show the versions and which is in production", "retinanet status")
-    _command(
-        parsers, commands.datasets, "list the public sets that download.source knows by name", "retinanet datasets"
-    )
-
-    check = _command(
-        parsers,
-        commands.check_training,
-        "tell in a minute whether data and model fit together, and which learning rate to take",
-        "retinanet check-training --steps 60",
-    )
-    check.add_argument("--steps", type=_count, default=40, help="of each of the two trials (default: 40)")
-
-    preset = _command(
-        parsers,
-        commands.preset,
-        "show what a preset (torchvision_v1, torchvision_v2, detectron2) would change in params.yaml, or write it",
-        "retinanet preset torchvision_v2 --write",
-    )
-    preset.add_argument("name", metavar="NAME")
-    _may_write_params(preset)
-
-    fit = _command(
-        parsers,
-        commands.fit_anchors,
-        "propose anchor sizes and ratios for the prepared data, and say what they would reach",
-        "retinanet fit-anchors --write",
-    )
-    _may_write_params(fit)
-
-    replay = _command(
-        parsers,
-        commands.replay_step,
-        "look into a training step whose loss was not finite",
-        "retinanet replay-step .cache/training/1f0c7a/failed-step.pt",
-    )
-    replay.add_argument("file", type=Path)
-    return parser
+    predict.add_argument("--score", type=_fraction, default=0.3, help="minimum score, in 0..1 (default: 0.3)")
+    return [predict]
 
 
-def _command(
-    parsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    run: Callable[[argparse.Namespace], int],
-    what: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    name = run.__name__.replace("_", "-")
-    parser = parsers.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"e.g. {example}")
-    parser.set_defaults(command=run)
-    return parser
-
-
-def _may_write_params(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--write", action="store_true", help="put it into the params file, which keeps its comments")
+def _add_params_options(parser: Parser) -> None:
+    parser.add_argument("--write", action="store_true", help="write it into the params file, keeping its comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
 
 
-def _count(text: str) -> int:
+def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return value
 
 
-def _share(text: str) -> float:
+def _fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not in 0..1")

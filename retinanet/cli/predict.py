@@ -1,4 +1,4 @@
-"""Detections on images that a person names: drawn copies and COCO files."""
+"""`retinanet predict`: detect objects in images, draw them and write COCO files."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from retinanet.cli.workspace import workspace_paths
+from retinanet.cli.workspace import in_workspace, workspace_paths
 from retinanet.drawing import draw_detections
 from retinanet.errors import ImageError, WeightsError
 from retinanet.export.runtimes import exported_runtime
@@ -21,11 +21,11 @@ DRAWN_QUALITY = 92
 
 
 def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_score: float) -> int:
-    """Write COCO files and a drawn copy of each image into `out`; the number of images that can't be read.
+    """Write COCO files and a drawn copy of each image into `out`; returns how many images could not be read.
 
-    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. images.json says which
-    images and categories those are, as a COCO annotation file without annotations, and in `failed` which images
-    were left out and why, which is also said on stderr.
+    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. images.json is a COCO
+    annotation file without annotations: the images and categories of these ids, and under `failed` the images that
+    could not be read, with the error, which is also printed on stderr.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows, results, failed = [], [], []
@@ -37,12 +37,12 @@ def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_sc
             failed.append({"file_name": str(path), "error": str(error)})
             print(f"error: {error}", file=sys.stderr, flush=True)
             continue
-        found = detector([image])[0].above(min_score)
-        drawn = out / _free_name(path, names)
-        _save(draw_detections(image, found, detector.class_names), drawn)
+        detections = detector([image])[0].above(min_score)
+        drawn = out / _unique_name(path, names)
+        _save(draw_detections(image, detections, detector.class_names), drawn)
         rows.append({"id": number, "file_name": str(path), "width": image.shape[1], "height": image.shape[0]})
-        results += coco_results(number, found, detector.category_ids)
-        print(f"{path}: {_counted(found.labels, detector.class_names)}: {drawn}", flush=True)
+        results += coco_results(number, detections, detector.category_ids)
+        print(f"{path}: {_counts_by_class(detections.labels, detector.class_names)}: {drawn}", flush=True)
     categories = [
         {"id": category_id, "name": name}
         for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
@@ -52,26 +52,28 @@ def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_sc
     return len(failed)
 
 
-def named_images(names: Sequence[str]) -> list[Path]:
-    """The files that were named and those with an image's suffix in the folders. Raises ImageError for none."""
+def find_images(names: Sequence[str]) -> list[Path]:
+    """The named files, and the image files in the named folders. Raises ImageError for a folder without images."""
     paths = []
-    for name in names:
-        path = Path(name)
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            raise ImageError(f"{path}: a folder without images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        paths += inside
+    for path in map(Path, names):
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise ImageError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        paths += found
     return paths
 
 
 @contextmanager
 def model_path(name: str | None) -> Iterator[Path]:
-    """The file of a model: a path, models:/NAME@ALIAS or models:/NAME/VERSION, or None for that of this workspace.
+    """The file of a model: a path, models:/NAME@ALIAS or models:/NAME/VERSION, or None for this workspace's model.
 
-    Raises WeightsError or TrackingError when there is none.
+    Raises WeightsError or TrackingError if there is none.
     """
     if name is None:
-        yield _own_model()
+        yield _workspace_model()
     elif name.startswith("models:/"):
         with _registered(name) as path:
             yield path
@@ -79,10 +81,12 @@ def model_path(name: str | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def _own_model() -> Path:
+def _workspace_model() -> Path:
+    if not in_workspace():
+        raise WeightsError(f"{Path.cwd()}: not a pipeline repository, so there is no default model; use --model")
     paths = workspace_paths()
     try:
-        # It is what is served, and it opens without torch.
+        # The exported model is the one that is served, and it opens without torch.
         return paths.EXPORT / exported_runtime(paths.EXPORT).file_name
     except WeightsError:
         if paths.MODEL.exists():
@@ -105,12 +109,12 @@ def _registered(uri: str) -> Iterator[Path]:
         yield exported / exported_runtime(exported).file_name
 
 
-def _counted(labels: np.ndarray, class_names: Sequence[str]) -> str:
+def _counts_by_class(labels: np.ndarray, class_names: Sequence[str]) -> str:
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
     return ", ".join(f"{count} {name}" for count, name in zip(counts, class_names, strict=True) if count) or "nothing"
 
 
-def _free_name(path: Path, taken: set[str]) -> str:
+def _unique_name(path: Path, taken: set[str]) -> str:
     name, number = f"{path.stem}.jpg", 1
     while name in taken:
         number += 1

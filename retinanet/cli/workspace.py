@@ -1,4 +1,4 @@
-"""The paths of the pipeline's files, as the repository that a command runs in says them."""
+"""The paths of the pipeline's files, which the repository that a command runs in defines in stages/paths.py."""
 
 import importlib.util
 from pathlib import Path
@@ -20,4 +20,5 @@ def workspace_paths() -> ModuleType:
 
 
 def in_workspace() -> bool:
+    """Whether the current folder is the root of a pipeline repository."""
     return PATHS.is_file()

@@ -1,1 +1,1 @@
-"""MLflow: runs, registered versions, the served model."""
+"""MLflow: runs, registered versions and the served model."""

@@ -1,7 +1,7 @@
-"""What can be told to a run, as plain data: it can be sent now, or kept in a file and sent later.
+"""Tracking events as plain data: sent now, or spooled and sent later.
 
-An entry is a dict whose "do" names the function below that carries it out. Each takes (client, run_id, entry) and
-returns the id of the run that the next entry belongs to.
+An entry is a dict whose "do" names the function below that sends it. Each takes (client, run_id, entry) and returns the
+id of the run that the next entry belongs to.
 """
 
 import re
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 PARENT = "mlflow.parentRunId"
 RESTORED_FROM = "restored_from"
-EVALUATION = "evaluation.digest"
-LONGEST = {"params": 6000, "tags": 5000}
-BATCH = 100
+EVALUATION_TAG = "evaluation.digest"
+MAX_LENGTHS = {"params": 6000, "tags": 5000}
+BATCH_SIZE = 100
 
 
-def carry_out(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
-    """Send one entry; returns the id of the run it belongs to. Raises what MLflow raises."""
+def send_entry(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    """Send one entry; returns the id of its run. Raises what MLflow raises."""
     return _ACTIONS[entry["do"]](client, run_id, entry)
 
 
 def metric_name(name: str) -> str:
-    """The name as MLflow takes it: letters, digits, "_-. " and "/" between parts; the rest becomes "_"."""
+    """A name that MLflow accepts: letters, digits, "_-. " and "/" between parts; "_" replaces other characters."""
     parts = [re.sub(r"[^\w.\- ]", "_", part).strip() for part in name.split("/")]
     return "/".join(part if part.strip(".") else "_" * max(1, len(part)) for part in parts)[:250]
 
 
 def find_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | None":
-    """The run, or the one that was made in its place, or None."""
+    """The run, or the run that replaces it (tagged restored_from), or None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -50,7 +50,7 @@ def find_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | 
 
 
 def _create(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
-    """Start a run. run_id is a name for the time being; it is kept in restored_from where the entry had to wait."""
+    """Start a run. run_id is provisional; if the entry had to wait, the tag restored_from keeps it."""
     experiment_id = open_store(entry["experiment"]).experiment_id
     if not entry.get("waited"):
         return _new_run(client, experiment_id, entry)
@@ -59,16 +59,16 @@ def _create(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 
 
 def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
-    """Use a run that exists; where the store lacks it (a fresh one, a deleted run), a finished one in its place."""
+    """Use an existing run. If the store lacks it (a new store, a deleted run), a new finished run replaces it."""
     experiment_id = open_store(entry["experiment"]).experiment_id
     run_id = entry["run_id"]
     found = find_run(client, run_id, experiment_id)
     if found:
         return found.info.run_id
-    named = {**entry, "name": f"restored {run_id[:8]}"}
-    new_id = _new_run(client, experiment_id, named, restored_from=run_id)
+    renamed = {**entry, "name": f"restored {run_id[:8]}"}
+    new_id = _new_run(client, experiment_id, renamed, restored_from=run_id)
     client.set_terminated(new_id, "FINISHED")
-    print(f"tracking: run {run_id} is not in the store; {new_id} stands in its place", flush=True)
+    print(f"tracking: run {run_id} is not in the store; {new_id} replaces it", flush=True)
     return new_id
 
 
@@ -86,12 +86,12 @@ def _reopen(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 def _params(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     from mlflow.entities import Param
 
-    # A param can't be changed; a resumed run has its own already.
+    # MLflow rejects a change of a param, and a resumed run has its params already.
     known = client.get_run(run_id).data.params
     values = {metric_name(key): value for key, value in entry["values"].items()}
     rows = [Param(key, value) for key, value in _texts(values, "params").items() if key not in known]
-    for start in range(0, len(rows), BATCH):
-        client.log_batch(run_id, params=rows[start : start + BATCH])
+    for start in range(0, len(rows), BATCH_SIZE):
+        client.log_batch(run_id, params=rows[start : start + BATCH_SIZE])
     return run_id
 
 
@@ -102,8 +102,8 @@ def _metrics(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
         Metric(metric_name(key), float(value), entry["at"], entry["step"] or 0)
         for key, value in entry["values"].items()
     ]
-    for start in range(0, len(rows), BATCH):
-        client.log_batch(run_id, metrics=rows[start : start + BATCH])
+    for start in range(0, len(rows), BATCH_SIZE):
+        client.log_batch(run_id, metrics=rows[start : start + BATCH_SIZE])
     return run_id
 
 
@@ -117,9 +117,9 @@ def _tags(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 def _artifacts(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     path = Path(entry["path"])
     if not path.exists():
-        print(f"tracking: {path} is gone before it could be sent to the run", flush=True)
+        print(f"tracking: {path} was removed before it could be sent to the run", flush=True)
         return run_id
-    client.get_run(run_id)  # a server that is away says so here, quickly
+    client.get_run(run_id)  # fails quickly if the server is unreachable
     with long_timeouts():
         send = client.log_artifacts if path.is_dir() else client.log_artifact
         send(run_id, str(path), entry["folder"])
@@ -135,11 +135,11 @@ def _dataset(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 
 
 def _evaluation(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
-    """The first evaluation is the run's own; one under another digest gets a child run and overwrites nothing."""
+    """The first evaluation belongs to the run itself, one with another digest to a child run."""
     run = client.get_run(run_id)
-    digest = run.data.tags.get(EVALUATION)
+    digest = run.data.tags.get(EVALUATION_TAG)
     if digest is None:
-        client.set_tag(run_id, EVALUATION, entry["digest"])
+        client.set_tag(run_id, EVALUATION_TAG, entry["digest"])
     elif digest != entry["digest"]:
         return _child_evaluation(client, run, entry)
     return run_id
@@ -147,12 +147,12 @@ def _evaluation(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 
 def _child_evaluation(client: "MlflowClient", parent: "Run", entry: Mapping) -> str:
     digest, parent_id, experiment_id = entry["digest"], parent.info.run_id, parent.info.experiment_id
-    wanted = f"tags.`{PARENT}` = '{parent_id}' and tags.`{EVALUATION}` = '{digest}'"
-    found = client.search_runs([experiment_id], wanted, max_results=1)
+    query = f"tags.`{PARENT}` = '{parent_id}' and tags.`{EVALUATION_TAG}` = '{digest}'"
+    found = client.search_runs([experiment_id], query, max_results=1)
     if found:
         return found[0].info.run_id
     name = f"{parent.info.run_name} evaluated again {digest[:8]}"
-    child = client.create_run(experiment_id, entry["at"], {PARENT: parent_id, EVALUATION: digest}, name)
+    child = client.create_run(experiment_id, entry["at"], {PARENT: parent_id, EVALUATION_TAG: digest}, name)
     client.set_terminated(child.info.run_id, "FINISHED")
     return child.info.run_id
 
@@ -163,7 +163,7 @@ def _status(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 
 
 def _texts(values: Mapping, kind: str) -> dict[str, str]:
-    return {key: str(value)[: LONGEST[kind]] for key, value in values.items()}
+    return {key: str(value)[: MAX_LENGTHS[kind]] for key, value in values.items()}
 
 
 _ACTIONS = {

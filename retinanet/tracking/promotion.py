@@ -1,4 +1,4 @@
-"""Which version is in production: the gate to it, and the way back."""
+"""Promotion of a version to production, behind a gate, and rollback."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 
 from retinanet.errors import RetinanetError, TrackingError
+from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.provenance import code_digest, uncommitted
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, metric_of
 from retinanet.tracking.store import lock_path, open_client, unreachable
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CAME_BEFORE = "previous_production"
-EVALUATION = "evaluation.digest"
+PREDECESSOR = "previous_production"
 Measure = Callable[["ModelVersion"], float]
 
 
 class Gate(NamedTuple):
-    """What a version must reach. Of min_gain 0, equal is not enough: a version must be better than production."""
+    """What a version must reach. With min_gain 0 it must still be better than production; equal is not enough."""
 
     metric: str
     floor: float
@@ -30,7 +30,7 @@ class Gate(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What came of asking for a promotion; `reason` is one line for a person."""
+    """The outcome of a promotion or rollback; `reason` is one line."""
 
     accepted: bool
     version: int
@@ -52,21 +52,21 @@ def promote(
 ) -> Decision:
     """Put a version into production if it passes the gate.
 
-    evaluation_digest is today's; `measure` gives today's figure of a version that was measured under another one.
-    Raises TrackingError when the version is missing or its files are not those registered.
+    evaluation_digest is the workspace's; `measure` evaluates a version that was registered with another digest.
+    Raises TrackingError if the version is missing or its files were changed after registration.
     """
     client = open_client()
     try:
-        with _alone():
+        with _exclusive():
             candidate = find_version(client, model_name, version)
             production = at_alias(client, model_name, PRODUCTION)
             if production and production.version == candidate.version:
                 return Decision(True, version, f"version {version} is in production already")
-            _require_sound(client, candidate, allow_dirty)
+            _require_finished(client, candidate, allow_dirty)
             comparison = _require_better(candidate, production, gate, evaluation_digest, measure)
             check_digest(client, candidate)
             if dry_run:
-                return Decision(True, version, f"{comparison}; dry run, nothing moved")
+                return Decision(True, version, f"{comparison}; dry run, nothing changed")
             _move(client, candidate, production)
             return Decision(True, version, comparison)
     except _Refused as refusal:
@@ -74,31 +74,38 @@ def promote(
 
 
 def rollback(model_name: str) -> Decision:
-    """Put the version back that was in production before. Raises TrackingError when there is none, or it is damaged."""
+    """Put the previous version back into production.
+
+    Raises TrackingError if there is no previous version or its files were changed.
+    """
     client = open_client()
     try:
-        with _alone():
+        with _exclusive():
             production = at_alias(client, model_name, PRODUCTION)
             if production is None:
-                raise TrackingError(f"{model_name} has no version in production; `retinanet promote` puts one there")
-            number = production.tags.get(CAME_BEFORE, "none")
+                raise TrackingError(f"{model_name} has no version in production; promote one with `retinanet promote`")
+            number = production.tags.get(PREDECESSOR, "none")
             if number == "none":
-                raise TrackingError(f"nothing was in production before version {production.version}; promote another")
-            before = find_version(client, model_name, number)
-            check_digest(client, before)
-            client.set_registered_model_alias(model_name, PRODUCTION, before.version)
-            _set_previous(client, model_name, before.tags.get(CAME_BEFORE, "none"))
-            return Decision(True, int(number), f"version {number} is back in production, {production.version} is out")
+                raise TrackingError(
+                    f"no version was in production before version {production.version}; promote another"
+                )
+            previous = find_version(client, model_name, number)
+            check_digest(client, previous)
+            client.set_registered_model_alias(model_name, PRODUCTION, previous.version)
+            _set_previous(client, model_name, previous.tags.get(PREDECESSOR, "none"))
+            return Decision(
+                True, int(number), f"version {number} is back in production in place of {production.version}"
+            )
     except _Refused as refusal:
         return Decision(False, 0, str(refusal))
 
 
-def _require_sound(client: "MlflowClient", candidate: "ModelVersion", allow_dirty: bool) -> None:
+def _require_finished(client: "MlflowClient", candidate: "ModelVersion", allow_dirty: bool) -> None:
     from mlflow.exceptions import MlflowException
 
     if candidate.status != "READY":
         raise _Refused(f"version {candidate.version} is {candidate.status}, not READY")
-    status = "missing"  # as of a version that was made by hand
+    status = "missing"  # e.g. of a version that was registered by hand
     if candidate.run_id:
         with suppress(MlflowException):
             status = client.get_run(candidate.run_id).info.status
@@ -114,69 +121,73 @@ def _require_committed(candidate: "ModelVersion") -> None:
     changed = uncommitted()
     same_code = candidate.tags.get("code.digest") == code_digest()
     if same_code and not changed:
-        return  # it was committed after the version was made
+        return  # committed after the version was made
     files = candidate.tags.get("dirty.files", "unknown")
-    mend = "commit and promote again" if same_code else "commit the code that made it, then `dvc repro`"
-    raise _Refused(
-        f"version {candidate.version} was made from code that is in no commit ({files}); {mend}, or use --allow-dirty"
-    )
+    fix = "commit and promote again" if same_code else "commit the code that made it, then `dvc repro`"
+    raise _Refused(f"version {candidate.version} was made from uncommitted code ({files}); {fix}, or use --allow-dirty")
 
 
 def _require_better(
     candidate: "ModelVersion",
     production: "ModelVersion | None",
     gate: Gate,
-    today: str | None,
+    evaluation_digest: str | None,
     measure: Measure | None,
 ) -> str:
-    digest = candidate.tags.get(EVALUATION)
-    # Two figures under one digest compare, whatever was changed since.
-    if not today or (production and production.tags.get(EVALUATION) == digest):
-        today = digest
-    figure = _figure(candidate, gate.metric, today, measure)
-    said = f"version {candidate.version} has {gate.metric} {figure:.4f}"
-    if figure < gate.floor:
-        raise _Refused(f"{said}, less than the floor of {gate.floor:g}")
+    candidate_digest = candidate.tags.get(EVALUATION_TAG)
+    # Metrics with one digest can be compared, whatever changed since.
+    if not evaluation_digest or (production and production.tags.get(EVALUATION_TAG) == candidate_digest):
+        evaluation_digest = candidate_digest
+    value = _metric(candidate, gate.metric, evaluation_digest, measure)
+    summary = f"version {candidate.version} has {gate.metric} {value:.4f}"
+    if value < gate.floor:
+        raise _Refused(f"{summary}, below the floor of {gate.floor:g}")
     if production is None:
-        return f"{said}, the floor is {gate.floor:g}; nothing was in production"
-    standing = _figure(production, gate.metric, today, measure)
-    said += f", version {production.version} in production {standing:.4f}"
-    if production.tags.get(EVALUATION) != today:
-        said += " (measured again on today's test set)"
-    gain = figure - standing
+        return f"{summary}, the floor is {gate.floor:g}; no version was in production"
+    production_value = _metric(production, gate.metric, evaluation_digest, measure)
+    summary += f", version {production.version} in production {production_value:.4f}"
+    if production.tags.get(EVALUATION_TAG) != evaluation_digest:
+        summary += " (evaluated again on today's test set)"
+    gain = value - production_value
     if gain <= 0:
-        raise _Refused(f"{said}; it is not better")
+        raise _Refused(f"{summary}; it is not better")
     if gain < gate.min_gain - 1e-9:
-        raise _Refused(f"{said}; a gain of {gate.min_gain:g} is asked for")
-    return said
+        raise _Refused(f"{summary}; promote.min_gain is {gate.min_gain:g}")
+    return summary
 
 
-def _figure(version: "ModelVersion", metric: str, today: str | None, measure: Measure | None) -> float:
-    if version.tags.get(EVALUATION) == today:
-        figure = metric_of(version, metric)
+def _metric(version: "ModelVersion", name: str, evaluation_digest: str | None, measure: Measure | None) -> float:
+    """The metric with this evaluation digest: registered with the version, or measured now."""
+    if version.tags.get(EVALUATION_TAG) == evaluation_digest:
+        value = metric_of(version, name)
     elif measure is None:
-        raise _Refused(f"version {version.version} was measured on another test set or settings, and none is here")
+        raise _Refused(
+            f"version {version.version} was evaluated with another test set or settings, and this workspace has no "
+            "test set to evaluate it again; run `dvc repro`"
+        )
     else:
         try:
-            figure = measure(version)
+            value = measure(version)
         except RetinanetError as error:
-            raise _Refused(f"version {version.version} can't be measured on today's test set: {error}") from error
-    if figure is None:
-        raise _Refused(f"version {version.version} was registered without {metric}")
-    if not math.isfinite(figure):
-        raise _Refused(f"version {version.version} has {metric} {figure}, which is no figure")
-    return figure
+            raise _Refused(f"version {version.version} cannot be evaluated on today's test set: {error}") from error
+    if value is None:
+        raise _Refused(f"version {version.version} was registered without {name}")
+    if not math.isfinite(value):
+        raise _Refused(f"version {version.version} has {name} {value}, which is not a finite number")
+    return value
 
 
 def _move(client: "MlflowClient", candidate: "ModelVersion", production: "ModelVersion | None") -> None:
     name = candidate.name
-    before = str(production.version) if production else "none"
-    # The registry has no compare-and-set, and the lock is this machine's: look once more.
-    now = at_alias(client, name, PRODUCTION)
-    if (str(now.version) if now else "none") != before:
-        raise _Refused(f"version {now.version if now else 'none'} came into production meanwhile; promote again")
-    client.set_model_version_tag(name, candidate.version, CAME_BEFORE, before)
-    _set_previous(client, name, before)
+    expected = str(production.version) if production else "none"
+    # The registry has no compare-and-set, and the lock is only this machine's: check again.
+    current = at_alias(client, name, PRODUCTION)
+    if (str(current.version) if current else "none") != expected:
+        raise _Refused(
+            f"version {current.version if current else 'none'} came into production meanwhile; promote again"
+        )
+    client.set_model_version_tag(name, candidate.version, PREDECESSOR, expected)
+    _set_previous(client, name, expected)
     client.set_registered_model_alias(name, PRODUCTION, candidate.version)
 
 
@@ -188,14 +199,14 @@ def _set_previous(client: "MlflowClient", model_name: str, number: str) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One change of production at a time; refuses the second, and says what the registry says as a TrackingError."""
+def _exclusive() -> Iterator[None]:
+    """Allow one promotion or rollback at a time and refuse others. MLflow's errors become a TrackingError."""
     from mlflow.exceptions import MlflowException
 
     try:
         with FileLock(lock_path("promotion"), timeout=0):
             yield
     except Timeout as error:
-        raise _Refused("another promotion or rollback is under way; try again when it is done") from error
+        raise _Refused("another promotion or rollback is running; try again when it has ended") from error
     except MlflowException as error:
         raise unreachable(error) from error

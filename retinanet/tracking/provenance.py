@@ -1,4 +1,4 @@
-"""What a run or version was made of: code, commit, libraries."""
+"""Provenance of a run or version: code, commit, libraries, and the digest of an evaluation."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ import yaml
 from retinanet.files import sha256_of
 
 CODE = ("retinanet", "stages", "dvc.yaml", "params.yaml")
-# These say what to do with a model, or how the machine is used; not what the model is.
-OTHER_SECTIONS = ("promote", "tracking", "runtime", "data_report")
-# To be raised by hand whenever a change of the code changes what a metric means: of resizing, decoding, matching or
-# averaging. Metrics of another version are not compared; the model is evaluated again.
+# Sections that do not change the model.
+IGNORED_SECTIONS = ("promote", "tracking", "runtime", "data_report")
+# Increment it whenever a code change changes what a metric means: resizing, decoding, matching or averaging. Metrics of
+# different protocols are not compared; the model is evaluated again.
 EVALUATION_PROTOCOL = 1
 LIBRARIES = ("torch", "torchvision", "numpy", "onnxruntime", "mlflow", "dvc")
 
 
 def provenance_tags(root: Path = Path()) -> dict[str, str]:
-    """Tags that tell where a model came from.
+    """Tags that record how a model was made.
 
-    dirty is "true" when code, dvc.yaml or params.yaml differ from the commit, or there is none; code.digest tells
-    whether a later commit holds the same code after all.
+    dirty is "true" if code, dvc.yaml or params.yaml differ from the commit, or there is no commit. code.digest shows
+    whether a later commit has the same code.
     """
     commit, changed = _git(root, "rev-parse", "HEAD"), uncommitted(root)
     tags = {
@@ -37,7 +37,7 @@ def provenance_tags(root: Path = Path()) -> dict[str, str]:
         **{f"version.{name}": version(name) for name in LIBRARIES},
     }
     if commit:
-        tags["mlflow.source.git.commit"] = commit  # the name that MLflow's pages show
+        tags["mlflow.source.git.commit"] = commit  # MLflow's UI shows this one
     if changed:
         tags["dirty.files"] = ", ".join(changed[:20])
     if os.environ.get("DVC_EXP_NAME"):
@@ -46,8 +46,8 @@ def provenance_tags(root: Path = Path()) -> dict[str, str]:
 
 
 def uncommitted(root: Path = Path()) -> list[str]:
-    """Files of the code that git's last commit does not hold as they are; all of it outside git."""
-    # Over the whole tree a stage would always look dirty: it has just written its outputs.
+    """Code files that differ from the last commit; ["no git commit"] if there is none."""
+    # Only code: the outputs that a stage has just written must not count.
     present = [name for name in CODE if (root / name).exists()]
     status = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *present)
     if status is None or _git(root, "rev-parse", "HEAD") is None:
@@ -56,7 +56,7 @@ def uncommitted(root: Path = Path()) -> list[str]:
 
 
 def code_digest(root: Path = Path()) -> str:
-    """A hash of the code and of the settings that make a model."""
+    """A hash of the code and the settings that determine a model."""
     lines = []
     for path in _code_files(root):
         content = _settings(path) if path.name == "params.yaml" else path.read_bytes()
@@ -65,10 +65,9 @@ def code_digest(root: Path = Path()) -> str:
 
 
 def evaluation_digest(decoding: Mapping, test_json: Path, image_index: Path) -> str:
-    """A hash of what a metric depends on besides the model: protocol, settings, test set and its images.
+    """A hash of everything besides the model that a metric depends on: protocol, decoding settings, test set, images.
 
-    Metrics under different digests cannot be compared. decoding are the settings of the detections; image_index says
-    the sha256 of each image by its file name.
+    Metrics with different digests cannot be compared. image_index maps the file name of each image to its sha256.
     """
     hashes = json.loads(image_index.read_text(encoding="utf-8"))
     images = json.loads(test_json.read_text(encoding="utf-8"))["images"]
@@ -90,12 +89,12 @@ def _code_files(root: Path) -> list[Path]:
 
 def _settings(path: Path) -> bytes:
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    kept = {section: values for section, values in content.items() if section not in OTHER_SECTIONS}
+    kept = {section: values for section, values in content.items() if section not in IGNORED_SECTIONS}
     return json.dumps(kept, sort_keys=True).encode()
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git answers, or None where it does not: no repository, no commit, no git."""
+    """The output of a git command, or None if it fails: no repository, no commit, no git."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
     except FileNotFoundError:

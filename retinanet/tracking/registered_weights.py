@@ -1,4 +1,4 @@
-"""The weights of a registered version, for training to go on from."""
+"""The weights of a registered version, to start training from."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-# Where the train stage puts them into its run.
+# Where the train stage logs them in its run.
 ARTIFACT = "model/model.safetensors"
 
 
 @contextmanager
 def resolve_weights(weights: str) -> Iterator[str]:
-    """What model.weights says, as something that needs no registry: for models:/... the path of a copy for the while.
+    """A value of model.weights that needs no registry: models:/... becomes the path of a temporary copy.
 
-    Raises TrackingError.
+    The copy exists inside the context. Other values are returned as they are. Raises TrackingError.
     """
     if not weights.startswith("models:/"):
         yield weights
@@ -39,10 +39,10 @@ def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
     name, _, alias = uri.removeprefix("models:/").partition("@")
     name, _, number = name.partition("/")
     if not name or bool(alias) == bool(number):
-        raise TrackingError(f"{uri} names no version; write models:/NAME@production or models:/NAME/3")
+        raise TrackingError(f"{uri}: not a model version; write models:/NAME@production or models:/NAME/3")
     version = find_version(client, name, number) if number else at_alias(client, name, alias)
     if version is None:
-        raise TrackingError(f"{name} has no version with the alias {alias}; `retinanet status` shows what there is")
+        raise TrackingError(f"{name} has no version with the alias {alias}; `retinanet status` lists the versions")
     return version
 
 
@@ -50,19 +50,19 @@ def _fetch(version: "ModelVersion", folder: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    where = f"{version.name} version {version.version}"
+    name = f"{version.name} version {version.version}"
     try:
         with long_timeouts():
             uri = {"run_id": version.run_id, "artifact_path": ARTIFACT}
             path = Path(download_artifacts(**uri, dst_path=folder, tracking_uri=tracking_uri()))
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{where}: its run {version.run_id} gives no {ARTIFACT} ({error}); set model.weights to a file"
+            f"{name}: its run {version.run_id} has no {ARTIFACT} ({error}); set model.weights to a file"
         ) from error
     if (digest := sha256_of(path)) != version.tags.get("model_sha256"):
         recorded = version.tags.get("model_sha256", "none")
         raise TrackingError(
-            f"{where}: {ARTIFACT} of its run has sha256 {digest[:12]}, recorded is {recorded[:12]}; it was changed or "
-            "damaged since: set model.weights to a file"
+            f"{name}: sha256 mismatch of {ARTIFACT} of its run: expected {recorded[:12]}, got {digest[:12]}; it was "
+            "changed or damaged: set model.weights to a file"
         )
     return path

@@ -1,4 +1,4 @@
-"""Versions of the model in MLflow's registry: made once, found by alias, checked by digest."""
+"""Versions of the model in MLflow's registry: registered once, found by alias, verified by digest."""
 
 import hashlib
 import shutil
@@ -16,6 +16,7 @@ import retinanet
 from retinanet.errors import TrackingError
 from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
+from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.provenance import provenance_tags
 from retinanet.tracking.store import lock_path, long_timeouts, open_client, tracking_uri, unreachable
 
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
 PRODUCTION, PREVIOUS = "production", "previous"
 PACKAGE = Path(retinanet.__file__).parent
-# Besides what the exported model's runtime needs.
+# In addition to the requirements of the exported model's runtime.
 SERVED_WITH = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow")
-# MLflow writes the first into what it downloads, Python the second into code that it runs.
-NOT_OF_THE_MODEL = ("registered_model_meta", "__pycache__")
+# MLflow adds the first to a download, Python the second to code that it runs.
+IGNORED_NAMES = ("registered_model_meta", "__pycache__")
+
+REGISTER_AGAIN = "delete the version, then register it again with `dvc repro -f -s export`"
 
 
 def register(
@@ -40,16 +43,16 @@ def register(
     evaluation_digest: str,
     class_names: Sequence[str],
 ) -> int:
-    """Make a version of an exported model and return its number.
+    """Register the exported model in the folder `exported`; returns the number of its version.
 
-    exported is the folder of an exported model. The same weights in the same exported files have one version: it is
-    returned, and its metrics stay. Raises TrackingError.
+    If a version with the same weights and exported files exists, its number is returned and its metrics stay. Raises
+    TrackingError.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
     client = open_client()
-    # The registry looks a model's files up in the store that is set for the process, not in the client's.
+    # The registry looks up a model's files in the process's store, not in the client's.
     mlflow.set_tracking_uri(tracking_uri())
     with FileLock(lock_path("registry"), timeout=600), tempfile.TemporaryDirectory() as folder, long_timeouts():
         try:
@@ -59,8 +62,8 @@ def register(
                 if known.status == "READY" and same.items() <= known.tags.items():
                     return int(known.version)
             tags = {f"metric.{name}": repr(float(value)) for name, value in metrics.items()}
-            tags |= {"classes": ", ".join(class_names), "evaluation.digest": evaluation_digest} | same
-            # The versions of libraries are the run's to tell, and pinned in the model's requirements.
+            tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
+            # The run has the versions of libraries, and the model's requirements pin them.
             origin = provenance_tags()
             tags |= {name: value for name, value in origin.items() if not name.startswith(("version.", "mlflow."))}
             return _new_version(client, model_name, run_id, exported, tags, Path(folder))
@@ -69,13 +72,13 @@ def register(
 
 
 def versions(client: "MlflowClient", model_name: str) -> list["ModelVersion"]:
-    """All versions of a model, the newest first; none where the registry lacks it."""
+    """All versions of a model, newest first; empty if the registry lacks the model."""
     found = client.search_model_versions(f"name = '{model_name}'", max_results=10_000)
     return sorted(found, key=lambda version: -int(version.version))
 
 
 def find_version(client: "MlflowClient", model_name: str, number: int | str) -> "ModelVersion":
-    """Raises TrackingError where there is none with this number."""
+    """The version with this number. Raises TrackingError if there is none."""
     for version in versions(client, model_name):
         if str(version.version) == str(number):
             return version
@@ -83,19 +86,20 @@ def find_version(client: "MlflowClient", model_name: str, number: int | str) -> 
 
 
 def at_alias(client: "MlflowClient", model_name: str, alias: str) -> "ModelVersion | None":
+    """The version with this alias, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
         return client.get_model_version_by_alias(model_name, alias)
     except MlflowException as error:
-        # MLflow has one code for a missing model and another for a missing alias.
+        # One code is for a missing model, the other for a missing alias.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
 
 
 def metric_of(version: "ModelVersion", name: str) -> float | None:
-    """A figure that a version was registered with, or None."""
+    """A metric that the version was registered with, or None."""
     text = version.tags.get(f"metric.{name}")
     try:
         return None if text is None else float(text)
@@ -104,20 +108,20 @@ def metric_of(version: "ModelVersion", name: str) -> float | None:
 
 
 def check_digest(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Raise TrackingError when a version's files are not those that were registered."""
+    """Raise TrackingError if a version's files were changed after registration."""
     with model_files(client, version) as folder:
         digest = tree_digest(folder)
     recorded = version.tags.get("artifact.digest", "none")
     if digest != recorded:
         raise TrackingError(
-            f"{version.name} version {version.version}: its files hash to {digest[:12]}, recorded is {recorded[:12]}; "
-            "they were changed or damaged since: delete the version, then `dvc repro -f -s export` registers it anew"
+            f"{version.name} version {version.version}: digest mismatch of its files: expected {recorded[:12]}, got "
+            f"{digest[:12]}; they were changed or damaged: {REGISTER_AGAIN}"
         )
 
 
 @contextmanager
 def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path]:
-    """The folder with a version's files: the store's own where it is on this machine, else a copy for the while."""
+    """The folder with a version's files: the store's own if it is on this machine, else a temporary copy."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -128,18 +132,18 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
             path = Path(download_artifacts(location, dst_path=copy_to, tracking_uri=tracking_uri()))
         except (MlflowException, OSError, KeyError) as error:
             raise TrackingError(
-                f"{version.name} version {version.version}: its files can't be fetched ({error}); if they are lost, "
-                "delete the version, then `dvc repro -f -s export` registers it anew"
+                f"{version.name} version {version.version}: its files cannot be fetched ({error}); if they are lost, "
+                f"{REGISTER_AGAIN}"
             ) from error
         yield path
 
 
 def tree_digest(folder: Path) -> str:
-    """A hash of all of a model's files with their names."""
+    """A hash of the names and contents of a model's files."""
     lines = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and not set(name.parts) & set(NOT_OF_THE_MODEL):
+        if path.is_file() and not set(name.parts) & set(IGNORED_NAMES):
             lines.append(f"{name.as_posix()} {sha256_of(path)}")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
@@ -157,7 +161,7 @@ def _ensure_model(client: "MlflowClient", model_name: str) -> None:
 def _new_version(
     client: "MlflowClient", model_name: str, run_id: str, exported: Path, tags: dict[str, str], folder: Path
 ) -> int:
-    """Store the files, then the version with all its tags in one call: no version is ever without its figures."""
+    """Store the files, then the version with all its tags in one call: no version ever lacks its metrics."""
     from mlflow.entities import LoggedModelOutput
 
     experiment_id = client.get_run(run_id).info.experiment_id
@@ -169,7 +173,7 @@ def _new_version(
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     tags |= {"artifact.digest": tree_digest(folder / "model"), "model_id": logged.model_id}
-    made = client.create_model_version(
+    version = client.create_model_version(
         model_name,
         f"models:/{logged.model_id}",
         run_id,
@@ -177,30 +181,30 @@ def _new_version(
         description=_summary(tags),
         model_id=logged.model_id,
     )
-    if made.status != "READY":
-        raise TrackingError(f"{model_name} version {made.version} is {made.status}: {made.status_message}")
-    return int(made.version)
+    if version.status != "READY":
+        raise TrackingError(f"{model_name} version {version.version} is {version.status}: {version.status_message}")
+    return int(version.version)
 
 
 def _summary(tags: Mapping[str, str]) -> str:
-    figures = [f"{name} {float(tags[f'metric.{name}']):.3f}" for name in ("AP50", "AP") if f"metric.{name}" in tags]
-    return "; ".join([", ".join(figures) or "no figures", tags["classes"], f"commit {tags['git.commit'][:7]}"])
+    metrics = [f"{name} {float(tags[f'metric.{name}']):.3f}" for name in ("AP50", "AP") if f"metric.{name}" in tags]
+    return "; ".join([", ".join(metrics) or "no metrics", tags["classes"], f"commit {tags['git.commit'][:7]}"])
 
 
 def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) -> None:
-    """A pyfunc of files only: the exported model, the package's source, and the file that joins them; no pickle."""
+    """Write a pyfunc without pickles: the exported model, the package's source, and the file that joins them."""
     import mlflow
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array
 
-    # One folder, so that the files that a runtime writes beside its model stay beside it.
+    # The folder, because a runtime may write more files beside its model.
     artifacts = {"exported": str(shutil.copytree(exported, folder / "exported"))}
     code = folder / "retinanet"
     shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     numbers = Array(DataType.double)
     signature = ModelSignature(
-        # Any type: a number in place of a text is then answered by the model, in its row, not by a 400 for all.
+        # Any type, so that the model answers a number with an error in its row; MLflow would reject the whole request.
         inputs=Schema([ColSpec(AnyType(), "image", required=False)]),
         outputs=Schema(
             [
@@ -213,7 +217,7 @@ def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) 
         params=ParamSchema([ParamSpec("score_threshold", DataType.double, 0.0)]),
     )
     with warnings.catch_warnings():
-        # MLflow misses an input example; the signature is written out above.
+        # MLflow warns that there is no input example; the signature above is explicit.
         warnings.simplefilter("ignore", UserWarning)
         mlflow.pyfunc.save_model(
             path,

@@ -1,4 +1,4 @@
-"""A registered version measured anew on the test set of this workspace."""
+"""Evaluate a registered version again, on the test set of this workspace."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PROGRAM = Path(__file__).with_name("answer_images.py")
 
 
 def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str) -> float:
-    """A figure of a version as it would answer in service, over the test set. Raises EvaluationError."""
+    """A metric of a version on the test set, with the detections that it serves. Raises EvaluationError."""
     test_set = read_coco(test_json)
     with model_files(client, version) as folder:
         answers = _ask(folder, [Path(image.file_name).absolute() for image in test_set.images])
@@ -35,15 +35,17 @@ def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: 
         results += coco_results(image.id, _detections(answer, test_set, version), test_set.category_ids)
     metrics = coco_metrics(test_set, results)
     if metric not in metrics:
-        raise EvaluationError(f"{test_json} gives no {metric}; it gives {', '.join(metrics)}")
+        raise EvaluationError(f"{test_json}: no metric {metric}; there are {', '.join(metrics)}")
     return metrics[metric]
 
 
 def _ask(folder: Path, images: list[Path]) -> list[dict]:
-    asked = json.dumps({"model": str(folder), "images": [str(path) for path in images]})
-    # Bytecode written beside the version's code would look like a change of it.
+    request = json.dumps({"model": str(folder), "images": [str(path) for path in images]})
+    # Bytecode beside the version's code would look like a change of it.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-P", PROGRAM], input=asked, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-P", PROGRAM], input=request, capture_output=True, text=True, env=environment
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise EvaluationError(f"{folder} could not be run: {last}")
@@ -53,7 +55,7 @@ def _ask(folder: Path, images: list[Path]) -> list[dict]:
 def _detections(answer: dict, test_set: CocoDataset, version: "ModelVersion") -> Detections:
     unknown = sorted(set(answer["labels"]) - set(test_set.class_names))
     if unknown:
-        raise EvaluationError(f"version {version.version} knows {', '.join(unknown)}; the test set does not")
+        raise EvaluationError(f"version {version.version} has classes that the test set lacks: {', '.join(unknown)}")
     return Detections(
         np.array(answer["boxes"], np.float32).reshape(-1, 4),
         np.array(answer["scores"], np.float32),

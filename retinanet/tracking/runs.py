@@ -1,4 +1,4 @@
-"""Runs that never hold up the work: what the store can't take now waits in a file and is sent later."""
+"""Runs that never hold up training: while the store is unreachable, entries wait in a file and are sent later."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from retinanet.errors import TrackingError
 from retinanet.files import repo_root, write_text
-from retinanet.tracking.entries import carry_out
+from retinanet.tracking.entries import send_entry
 from retinanet.tracking.provenance import provenance_tags
 from retinanet.tracking.store import is_writable, open_client, quiet, tracking_uri, unreachable
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 RETRY_AFTER_S = 30.0
-AWAY_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR")
-BEGINNINGS = ("create", "find", "reopen")  # entries that say which run the next ones belong to
-KILLED_EXITS = (130, 143)  # what a shell sees of SIGINT and SIGTERM
+UNREACHABLE_CODES = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR")
+FIRST_ACTIONS = ("create", "find", "reopen")  # entries that select the run of the entries after them
+KILLED_EXIT_CODES = (130, 143)  # those of SIGINT and SIGTERM
 
 
 def start_run(experiment: str, name: str | None = None, resume_run_id: str | None = None) -> "Run":
-    """A new run, tagged with its provenance, or the interrupted one going on; called as the DVC experiment is.
+    """Start a run, tagged with its provenance, or resume an interrupted one. Its default name is the DVC experiment's.
 
-    As a context manager it ends FINISHED, KILLED on Ctrl-C and SIGTERM, or FAILED.
+    As a context manager it ends as FINISHED, as KILLED on Ctrl-C and SIGTERM, or as FAILED.
     """
     name = name or os.environ.get("DVC_EXP_NAME")
     first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _origin()}
@@ -39,24 +39,24 @@ def start_run(experiment: str, name: str | None = None, resume_run_id: str | Non
 
 
 def resume_run(run_file: Path) -> "Run":
-    """The run that a run.json names, to add to what it holds; its status stays as it is.
+    """Open the run of a run.json to log more; its status does not change.
 
-    A store without that run gets a new one, tagged restored_from. Raises TrackingError.
+    If the store lacks the run, a new one, tagged restored_from, replaces it. Raises TrackingError.
     """
     try:
-        facts = json.loads(run_file.read_text(encoding="utf-8"))
-        run_id, experiment = facts["run_id"], facts["experiment"]
+        content = json.loads(run_file.read_text(encoding="utf-8"))
+        run_id, experiment = content["run_id"], content["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrackingError(f"{run_file}: not readable ({error}); `dvc repro train` writes it") from error
+        raise TrackingError(f"{run_file}: cannot be read ({error}); `dvc repro train` writes it") from error
     first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": _origin()}
     return Run(run_id, first, experiment, ends=False)
 
 
 def evaluation_run(run_file: Path, digest: str) -> "Run":
-    """Where figures under this evaluation digest belong.
+    """Open the run that metrics with this evaluation digest are logged to.
 
-    The first evaluation is the run's own, that of run.json; one under another digest gets a child run, so that the
-    figures of a version in production are never overwritten.
+    The first evaluation is logged to the run of run.json, one with another digest to a child run, so that the metrics
+    of a version in production are never overwritten.
     """
     run = resume_run(run_file)
     run.begin_evaluation(digest)
@@ -64,30 +64,30 @@ def evaluation_run(run_file: Path, digest: str) -> "Run":
 
 
 def write_run_file(path: Path, run: "Run", model_sha256: str) -> None:
-    """Say in a run.json which run made the model."""
-    facts = {"run_id": run.id, "experiment": run.experiment, "tracking_uri": run.tracking_uri}
-    write_text(path, json.dumps(facts | {"model_sha256": model_sha256}, indent=1) + "\n")
+    """Write a run.json, which records the run that made the model."""
+    content = {"run_id": run.id, "experiment": run.experiment, "tracking_uri": run.tracking_uri}
+    write_text(path, json.dumps(content | {"model_sha256": model_sha256}, indent=1) + "\n")
 
 
 class Run:
-    """One MLflow run. id changes once when the store was away at the start and comes back."""
+    """One MLflow run. If the store is unreachable at the start, id changes once when it answers."""
 
     def __init__(self, run_id: str, first: dict, experiment: str, ends: bool):
         quiet()
         self.id = run_id
         self.experiment = experiment
         self.tracking_uri = tracking_uri()
-        self._ends = ends
+        self._ends = ends  # whether end() sets the status
         self._client: MlflowClient | None = None
         self._monitor: SystemMetricsMonitor | None = None
-        self._away_until = 0.0
-        self._said = False
+        self._retry_at = 0.0
+        self._reported = False
         self._spool = _spool(run_id)
         self._waiting = _read_entries(self._spool)
         self._send(first)
 
     def log_params(self, params: Mapping) -> None:
-        """Params by flat name; those that the run has already stay."""
+        """Log params by flat name; a param that the run has already is not changed."""
         self._send({"do": "params", "values": {key: str(value) for key, value in params.items()}})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -98,23 +98,23 @@ class Run:
         self._send({"do": "artifacts", "path": str(Path(path).absolute()), "folder": folder})
 
     def log_artifacts(self, path: Path, folder: str | None = None) -> None:
-        """The content of a folder."""
+        """Log the content of a folder."""
         self.log_artifact(path, folder)
 
     def set_tags(self, tags: Mapping) -> None:
         self._send({"do": "tags", "values": {key: str(value) for key, value in tags.items()}})
 
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: Mapping | None = None) -> None:
-        """A data set that the run used: context is training, validation or test, profile some figures of it."""
+        """Log a data set that the run used; context is training, validation or test, profile its statistics."""
         entry = {"do": "dataset", "name": name, "digest": digest, "context": context}
         self._send(entry | {"source": json.dumps({"uri": source}), "profile": json.dumps(profile or {})})
 
     def begin_evaluation(self, digest: str) -> None:
-        """All that follows belongs to the evaluation under this digest; see evaluation_run."""
+        """Log what follows to the evaluation with this digest; see evaluation_run."""
         self._send({"do": "evaluation", "digest": digest, "at": _now()})
 
     def log_system_metrics(self, interval_s: float = 5.0) -> None:
-        """Sample processor, memory, disk, network and GPU in a thread until the run ends."""
+        """Sample CPU, memory, disk, network and GPU use in a thread until the run ends."""
         if self._waiting:
             return
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -125,7 +125,7 @@ class Run:
         self._monitor.start()
 
     def end(self, status: str = "FINISHED") -> None:
-        """Send what waits and, for a run that this process started, set its status."""
+        """Send the waiting entries and, if this process started the run, set its status."""
         if self._monitor:
             self._monitor.finish()
             self._monitor = None
@@ -141,12 +141,19 @@ class Run:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.end(_status_of(error))
+        status = _status_of(error)
+        try:
+            self.end(status)
+        except Exception as failure:
+            if status == "FINISHED":
+                raise
+            # The exception that ends the program decides its exit code, 143 after SIGTERM.
+            print(f"tracking: run {self.id} is not marked {status}: {failure}", file=sys.stderr, flush=True)
 
     def _send(self, entry: dict) -> None:
         self._waiting.append(entry)
-        if time.monotonic() < self._away_until:
-            self._keep()
+        if time.monotonic() < self._retry_at:
+            self._write_spool()
         else:
             self._send_waiting()
 
@@ -154,46 +161,46 @@ class Run:
         while self._waiting:
             reason = self._attempt(self._waiting[0])
             if reason:
-                self._away_until = time.monotonic() + RETRY_AFTER_S
-                self._keep()
-                self._say_away(reason)
+                self._retry_at = time.monotonic() + RETRY_AFTER_S
+                self._write_spool()
+                self._report_unreachable(reason)
                 return
             self._waiting.pop(0)
         if self._spool.exists():
             self._spool.unlink()
-            self._said = False
-            print(f"tracking: {self.tracking_uri} answers again; run {self.id} has all entries", flush=True)
+            self._reported = False
+            print(f"tracking: {self.tracking_uri} is reachable again; run {self.id} is complete", flush=True)
 
     def _attempt(self, entry: dict) -> str | None:
-        """Carry an entry out; the reason where the store is away. Raises TrackingError where it refuses."""
+        """Send an entry; returns why the store is unreachable, or None. Raises TrackingError if it is rejected."""
         from mlflow.exceptions import MlflowException
 
         if not is_writable():
             return "the database is locked"
         try:
             self._client = self._client or open_client()
-            self.id = carry_out(self._client, self.id, entry)
-            if entry["do"] in BEGINNINGS:
-                self._keep_under(_spool(self.id))
+            self.id = send_entry(self._client, self.id, entry)
+            if entry["do"] in FIRST_ACTIONS:
+                self._move_spool(_spool(self.id))
         except (MlflowException, TrackingError, OSError) as error:
             cause = error.__cause__ if isinstance(error, TrackingError) else error
-            if isinstance(cause, OSError) or getattr(cause, "error_code", None) in AWAY_CODES:
+            if isinstance(cause, OSError) or getattr(cause, "error_code", None) in UNREACHABLE_CODES:
                 return " ".join(str(cause).split(" with exception")[0].split())[:160]
             raise error if isinstance(error, TrackingError) else unreachable(error) from error
         return None
 
-    def _keep(self) -> None:
+    def _write_spool(self) -> None:
         entries = self._waiting
-        if entries[0]["do"] in BEGINNINGS:
+        if entries[0]["do"] in FIRST_ACTIONS:
             entries[0]["waited"] = True
         else:
-            # The entry that says which run goes on was sent already.
+            # The entry that selects the run was sent already.
             first = {"do": "find", "run_id": self.id, "experiment": self.experiment, "at": _now(), "tags": {}}
             entries = [first, *entries]
         write_text(self._spool, "".join(json.dumps(entry) + "\n" for entry in entries))
 
-    def _keep_under(self, spool: Path) -> None:
-        """Keep waiting entries under the id that the run turned out to have, behind those that wait there already."""
+    def _move_spool(self, spool: Path) -> None:
+        """Spool under the id that the store gave the run, behind the entries that wait there already."""
         if spool == self._spool:
             return
         self._waiting[1:1] = _read_entries(spool)
@@ -201,13 +208,13 @@ class Run:
             self._spool.replace(spool)
         self._spool = spool
 
-    def _say_away(self, reason: str) -> None:
-        if not self._said:
+    def _report_unreachable(self, reason: str) -> None:
+        if not self._reported:
             print(
-                f"tracking: {self.tracking_uri} is away ({reason}); work goes on, figures wait in {self._spool}",
+                f"tracking: {self.tracking_uri} is unreachable ({reason}); continuing, entries wait in {self._spool}",
                 flush=True,
             )
-        self._said = True
+        self._reported = True
 
 
 def _spool(run_id: str) -> Path:
@@ -223,7 +230,7 @@ def _read_entries(spool: Path) -> list[dict]:
 def _status_of(error: BaseException | None) -> str:
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "FINISHED"
-    if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in KILLED_EXITS):
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in KILLED_EXIT_CODES):
         return "KILLED"
     return "FAILED"
 

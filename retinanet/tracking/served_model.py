@@ -1,8 +1,8 @@
-"""The registered model as MLflow serves it: images in base64 in, detections out; no torch, no files of the server.
+"""The registered model as MLflow serves it: base64 images to detections. It needs no torch and opens no other files.
 
-A request has one column, "image": each row the base64 of an encoded image (JPEG, PNG, TIFF …). Each row is answered:
-boxes [[left, top, right, bottom], …] in pixels, scores, labels (class names), and error, null where all went well.
-params: score_threshold, to leave out detections below it.
+A request has one column, "image": each row is the base64 text of an encoded image (JPEG, PNG, TIFF …). The response
+has a row for each: boxes [[left, top, right, bottom], …] in pixels, scores, labels (class names), and error, which is
+null for a valid image. The param score_threshold drops detections with lower scores.
 """
 
 import base64
@@ -28,7 +28,7 @@ MAX_IMAGES = 64
 
 
 class ServedModel(PythonModel):
-    """What `mlflow.pyfunc.load_model` gives; it opens the exported model among the artifacts."""
+    """The pyfunc that MLflow loads; it opens the exported model among the artifacts."""
 
     def __init__(self, load: Callable[[Path], Detector] = load_exported):
         self._load = load
@@ -40,24 +40,24 @@ class ServedModel(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
     ) -> pd.DataFrame:
         threshold = float((params or {}).get("score_threshold", 0.0))
-        rows = _images(model_input)
-        answers = [answer(image, self.detector, threshold) for image in rows[:MAX_IMAGES]]
-        too_many = _refusal(f"more than {MAX_IMAGES} images in one request; send fewer")
-        # As objects: a column of texts would turn None into NaN, which is no JSON.
+        rows = _image_column(model_input)
+        answers = [respond(image, self.detector, threshold) for image in rows[:MAX_IMAGES]]
+        too_many = _error_row(f"more than {MAX_IMAGES} images in one request; send fewer")
+        # dtype object: a column of strings would turn None into NaN, which is not JSON.
         return pd.DataFrame(answers + [too_many] * len(rows[MAX_IMAGES:]), dtype=object)
 
 
-def answer(image: object, detector: Detector, score_threshold: float) -> dict:
-    """The detections on one image, or the error that says why there are none."""
+def respond(image: object, detector: Detector, score_threshold: float) -> dict:
+    """The response row of one image: its detections, or an error."""
     try:
         found = detector([decode_image(image)])[0].above(score_threshold)
     except ImageError as error:
-        return _refusal(str(error))
+        return _error_row(str(error))
     return _row(found, detector.class_names)
 
 
 def decode_image(image: object) -> np.ndarray:
-    """The image (H, W, 3) uint8 of a base64 text. Raises ImageError, also for a path or a URL."""
+    """Decode a base64 text to an image (H, W, 3) uint8. Raises ImageError, also for a path or a URL."""
     if not isinstance(image, str):
         raise ImageError(f'"image" is {type(image).__name__}; it must be the base64 text of an encoded image')
     if len(image) * 3 // 4 > MAX_BYTES:
@@ -65,16 +65,16 @@ def decode_image(image: object) -> np.ndarray:
     try:
         content = base64.b64decode("".join(image.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ImageError('"image" is no base64; paths and URLs are not opened') from error
+        raise ImageError('"image" is not base64; paths and URLs are not opened') from error
     if not content:
         raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
     return read_image(io.BytesIO(content), MAX_PIXELS)
 
 
-def _images(model_input: pd.DataFrame) -> list[object]:
-    # MLflow drops columns that it does not know; a request without "image" still gets an answer.
+def _image_column(model_input: pd.DataFrame) -> list[object]:
+    # MLflow drops unknown columns; a request without "image" still gets a row.
     rows = list(model_input["image"]) if "image" in model_input else [None]
-    # {"inputs": {"image": [...]}} arrives as one row that holds them all.
+    # {"inputs": {"image": [...]}} arrives as one row that holds the list.
     return rows[0] if len(rows) == 1 and isinstance(rows[0], list) else rows
 
 
@@ -87,9 +87,9 @@ def _row(found: Detections, class_names: Sequence[str]) -> dict:
     }
 
 
-def _refusal(reason: str) -> dict:
+def _error_row(reason: str) -> dict:
     return {"boxes": [], "scores": [], "labels": [], "error": reason}
 
 
-# MLflow runs this file to make the model; the file, not a pickle, is what a version holds.
+# MLflow runs this file to create the model: a version holds the file instead of a pickle.
 mlflow.models.set_model(ServedModel())

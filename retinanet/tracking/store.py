@@ -1,4 +1,4 @@
-"""Where runs and versions are kept, and how to reach it without long waits."""
+"""The store of runs and versions, and access to it without long waits."""
 
 import logging
 import os
@@ -16,13 +16,13 @@ from retinanet.files import repo_root
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# One retry and short waits: training must not stand still because a server is away.
+# One retry and short timeouts: training must not stall because a server is unreachable.
 SHORT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
-# Artifacts are large and a server may pass them on to an object store before it answers.
+# Artifacts are large, and a server may upload them to an object store before it answers.
 LONG_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
-LOCKED_AFTER_S = 2.0
-# MLflow's pages guess otherwise whether an experiment is of trained networks or of language models.
-KIND = {"mlflow.experimentKind": "custom_model_development"}
+LOCK_TIMEOUT_S = 2.0
+# Otherwise MLflow's UI guesses whether an experiment trains models or evaluates language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class Store(NamedTuple):
@@ -33,14 +33,14 @@ class Store(NamedTuple):
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where it is set, else mlflow.db at the repository's root, also in DVC's temporary copies."""
+    """MLFLOW_TRACKING_URI, or else mlflow.db at the repository's root, also from DVC's temporary copies."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repo_root().resolve() / 'mlflow.db'}"
 
 
 def open_store(experiment: str) -> Store:
-    """The store with the experiment in it, both made when missing. Raises TrackingError.
+    """The store with the experiment in it, both created if missing. Raises TrackingError.
 
-    Made under a lock: a fresh SQLite store breaks when several clients open it at once.
+    Creation is locked: a new SQLite store breaks if several clients open it at once.
     """
     from mlflow.exceptions import MlflowException
 
@@ -49,19 +49,19 @@ def open_store(experiment: str) -> Store:
         with _lock("store"):
             found = client.get_experiment_by_name(experiment)
             if found is None:
-                return Store(client, client.create_experiment(experiment, _artifact_location(), KIND))
+                return Store(client, client.create_experiment(experiment, _artifact_location(), EXPERIMENT_TAGS))
     except (MlflowException, OSError) as error:
         raise unreachable(error) from error
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"experiment {experiment} is deleted; `mlflow experiments restore -x {found.experiment_id}` "
-            "brings it back, or set another tracking.experiment in params.yaml"
+            "restores it, or set another tracking.experiment in params.yaml"
         )
     return Store(client, found.experiment_id)
 
 
 def open_client() -> "MlflowClient":
-    """A client of the store, made when it is a missing SQLite file. Raises TrackingError."""
+    """A client of the store; a missing SQLite file is created. Raises TrackingError."""
     quiet()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -71,7 +71,7 @@ def open_client() -> "MlflowClient":
         with _lock("store"):
             client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
             if is_local(uri):
-                client.search_experiments(max_results=1)  # makes the tables
+                client.search_experiments(max_results=1)  # creates the tables
     except (MlflowException, OSError, ImportError) as error:
         raise unreachable(error) from error
     return client
@@ -82,13 +82,13 @@ def is_local(uri: str) -> bool:
 
 
 def is_writable() -> bool:
-    """Whether the store would take a write now, found out within seconds (a server: not asked, its calls are quick)."""
+    """Whether the store accepts writes, checked within seconds. True for a server, whose calls fail quickly."""
     uri = tracking_uri()
     if not is_local(uri):
         return True
     # MLflow itself waits 20 s for a locked SQLite file.
     try:
-        connection = sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=LOCKED_AFTER_S, isolation_level=None)
+        connection = sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=LOCK_TIMEOUT_S, isolation_level=None)
     except sqlite3.Error:
         return False
     try:
@@ -102,7 +102,7 @@ def is_writable() -> bool:
 
 
 def quiet() -> None:
-    """Turn off telemetry and notices that tell a user nothing; what the environment sets already stays."""
+    """Turn off MLflow's telemetry and notices, unless the environment sets them."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -114,7 +114,7 @@ def quiet() -> None:
 
 @contextmanager
 def long_timeouts() -> Iterator[None]:
-    """Inside, requests to a server may take as long as sending a model takes."""
+    """Inside, requests to a server have the timeouts of LONG_TIMEOUTS, unless the user chose others."""
     before = {name: os.environ.get(name) for name in LONG_TIMEOUTS}
     os.environ.update(
         {name: value for name, value in LONG_TIMEOUTS.items() if before[name] in (None, SHORT_TIMEOUTS[name])}
@@ -130,17 +130,17 @@ def long_timeouts() -> Iterator[None]:
 
 
 def unreachable(error: Exception) -> TrackingError:
-    """What to tell a user of an error that the store raised."""
+    """An error of the store as a TrackingError, with a fix."""
     reason = " ".join(str(error).split())
     if "out-of-date database schema" in reason:
-        mend = f"copy the file, then `mlflow db upgrade {tracking_uri()}`"
+        fix = f"copy the file, then `mlflow db upgrade {tracking_uri()}`"
     else:
-        mend = "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
-    return TrackingError(f"{tracking_uri()}: {reason[:300]}; {mend}")
+        fix = "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
+    return TrackingError(f"{tracking_uri()}: {reason[:300]}; {fix}")
 
 
 def lock_path(name: str) -> Path:
-    """A file to lock while the store is changed by more than one call."""
+    """A file to lock during changes of the store that take more than one call."""
     path = repo_root() / ".cache" / "tracking" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -151,5 +151,5 @@ def _lock(name: str) -> FileLock:
 
 
 def _artifact_location() -> str | None:
-    # A server knows its own place for artifacts.
+    # A server has its own location for artifacts.
     return (repo_root().resolve() / "mlartifacts").as_uri() if is_local(tracking_uri()) else None

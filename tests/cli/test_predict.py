@@ -7,7 +7,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from support.workspace import in_pipeline_repository
 
-from retinanet.cli.predict import model_path, named_images, predict_images
+from retinanet.cli.predict import find_images, model_path, predict_images
 from retinanet.errors import ImageError, TrackingError, WeightsError
 from retinanet.inference.detections import Detections
 
@@ -32,16 +32,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_folders_give_their_images_and_files_themselves(folder):
-    assert named_images(["more", "notes.txt"]) == [Path("more/a.png"), Path("notes.txt")]
+def test_find_images_lists_named_files_and_images_in_folders(folder):
+    assert find_images(["more", "notes.txt"]) == [Path("more/a.png"), Path("notes.txt")]
     Path("empty").mkdir()
-    with pytest.raises(ImageError, match="without images"):
-        named_images(["empty"])
+    with pytest.raises(ImageError, match="no images in this folder"):
+        find_images(["empty"])
 
 
-def test_all_readable_images_are_answered_and_drawn(folder, capsys):
+def test_predict_images_writes_coco_files_and_drawings_and_reports_unreadable_images(folder, capsys):
     out = Path("out")
-    assert predict_images(OneDog(), named_images(["."]), out, min_score=0.3) == 1
+    assert predict_images(OneDog(), find_images(["."]), out, min_score=0.3) == 1
     content, results = (json.loads((out / f"{name}.json").read_text()) for name in ("images", "detections"))
     assert [(i["file_name"], i["width"], i["height"]) for i in content["images"]] == [
         ("a.png", 20, 10),
@@ -54,18 +54,18 @@ def test_all_readable_images_are_answered_and_drawn(folder, capsys):
     assert content["categories"] == [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
     assert [f["file_name"] for f in content["failed"]] == ["broken.jpg"]
     assert sorted(p.name for p in out.glob("*.jpg")) == ["a-2.jpg", "a.jpg"]
-    said = capsys.readouterr()
-    assert "a.png: 1 dog: out/a.jpg" in said.out
-    assert said.err == "error: broken.jpg: has 0 bytes; an image is needed (JPEG, PNG, TIFF …)\n"
+    output = capsys.readouterr()
+    assert "a.png: 1 dog: out/a.jpg" in output.out
+    assert output.err == "error: broken.jpg: has 0 bytes; an image is needed (JPEG, PNG, TIFF …)\n"
 
 
-def test_pycocotools_reads_both_files(folder):
-    predict_images(OneDog(), named_images(["a.png"]), Path("out"), min_score=0.0)
+def test_predict_images_writes_files_that_pycocotools_reads(folder):
+    predict_images(OneDog(), find_images(["a.png"]), Path("out"), min_score=0.0)
     read = COCO("out/images.json").loadRes("out/detections.json")
     assert [row["score"] for row in read.loadAnns(read.getAnnIds())] == pytest.approx([0.75, 0.1])
 
 
-def test_the_model_of_the_workspace_is_the_exported_one_first(folder):
+def test_model_path_without_a_name_prefers_the_exported_model(folder):
     in_pipeline_repository()
     with pytest.raises(WeightsError, match="dvc repro"), model_path(None):
         pass
@@ -78,7 +78,12 @@ def test_the_model_of_the_workspace_is_the_exported_one_first(folder):
         assert path == Path("other.onnx")
 
 
+def test_model_path_without_a_name_outside_of_a_repository_is_an_error(folder):
+    with pytest.raises(WeightsError, match="no default model; use --model"), model_path(None):
+        pass
+
+
 @pytest.mark.parametrize("uri", ["models:/", "models:/retinanet", "models:/@production", "models:/a/1@b"])
-def test_a_registered_model_needs_its_version(uri, folder):
-    with pytest.raises(TrackingError, match="names no version"), model_path(uri):
+def test_model_path_with_an_incomplete_uri_is_an_error(uri, folder):
+    with pytest.raises(TrackingError, match="not a model version"), model_path(uri):
         pass

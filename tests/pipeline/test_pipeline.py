@@ -5,14 +5,18 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workspace")]
 
-
-def test_it_ends_by_telling_where_to_look_next(workspace):
-    for what in ("retinanet promote", "reports/gradcam/index.html", "mlflow ui"):
-        assert what in workspace.said
+UP_TO_DATE = "Data and pipelines are up to date."
 
 
-def test_all_is_there_and_registered(workspace):
+def test_repro_ends_with_the_next_commands(workspace):
+    for expected in ("retinanet promote", "reports/gradcam/index.html", "mlflow ui"):
+        assert expected in workspace.repro_output
+
+
+def test_repro_writes_every_output_and_registers_a_version(workspace):
     for path in (
+        "reports/prepare/findings.json",
+        "reports/data/index.html",
         "models/model.safetensors",
         "models/export/model.onnx",
         "reports/evaluate/metrics.json",
@@ -25,20 +29,48 @@ def test_all_is_there_and_registered(workspace):
     assert workspace.counts() == (1, 1)
 
 
-def test_a_second_repro_does_nothing(workspace):
+def test_second_repro_does_nothing(workspace):
     assert "up to date" in workspace.run("dvc", "repro")
     assert workspace.counts() == (1, 1)
 
 
-def test_a_image_more_in_the_folder_of_images_is_seen(workspace):
+def test_changed_code_of_earlier_stages_leaves_train_evaluate_and_export_up_to_date(workspace):
+    changed = {
+        "retinanet/annotations/yolo.py": "prepare",
+        "retinanet/data_report/page.py": "data-report",
+        "retinanet/fetch/downloads.py": "download",
+    }
+    contents = {name: (workspace.folder / name).read_text(encoding="utf-8") for name in changed}
+    try:
+        for name, stage in changed.items():
+            (workspace.folder / name).write_text(f"{contents[name]}\n# a comment\n", encoding="utf-8")
+            assert "changed deps" in workspace.run("dvc", "status", stage)
+        assert UP_TO_DATE in workspace.run("dvc", "status", "train", "evaluate", "export")
+    finally:
+        for name, content in contents.items():
+            (workspace.folder / name).write_text(content, encoding="utf-8")
+    assert UP_TO_DATE in workspace.run("dvc", "status")
+
+
+def test_changed_runtime_settings_leave_every_stage_up_to_date(workspace):
+    path = workspace.folder / "params.yaml"
+    before = path.read_text(encoding="utf-8")
+    try:
+        workspace.set("runtime", workers=2, processes=2, accumulation_steps=2, checkpoint_minutes=1, cache_images=True)
+        assert UP_TO_DATE in workspace.run("dvc", "status")
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+def test_image_added_to_my_images_makes_download_stale(workspace):
     image = workspace.folder / "data/my_images/new.jpg"
     image.write_bytes(b"an image")
     assert "data/my_images" in workspace.run("dvc", "status", "download")
     image.unlink()
-    assert "up to date" in workspace.run("dvc", "status")
+    assert UP_TO_DATE in workspace.run("dvc", "status")
 
 
-def test_promotion_of_the_first_then_a_worse_one_is_refused(workspace):
+def test_promote_puts_the_first_version_into_production_and_predict_uses_it(workspace):
     workspace.run("retinanet", "promote", "--dry-run")
     assert "production" in workspace.run("retinanet", "promote")
     image = next((workspace.folder / "data/prepared/tiles").iterdir())
@@ -46,9 +78,9 @@ def test_promotion_of_the_first_then_a_worse_one_is_refused(workspace):
     assert any((workspace.folder / "predictions").iterdir())
 
 
-def test_one_train_param_makes_one_run_and_one_version(workspace):
-    said = workspace.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=7")
-    assert "Stage 'prepare' didn't change" in said and "Running stage 'train'" in said
+def test_experiment_with_another_seed_makes_one_run_and_one_version(workspace):
+    output = workspace.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=7")
+    assert "Stage 'prepare' didn't change" in output and "Running stage 'train'" in output
     assert workspace.counts() == (2, 2)
     assert "other" in workspace.run("dvc", "exp", "show", "--md")
     assert "AP50" in workspace.run("dvc", "metrics", "diff", "--md")
@@ -57,32 +89,33 @@ def test_one_train_param_makes_one_run_and_one_version(workspace):
     assert "Training losses" in page and ".png" in page
 
 
-def test_an_evaluation_under_other_settings_leaves_the_figures_of_the_run(workspace):
+def test_evaluation_with_other_settings_goes_to_a_child_run(workspace):
     runs, _ = workspace.counts()
     workspace.run("dvc", "exp", "run", "-S", "evaluate.nms_iou=0.3")
-    # The figures go to a child run, and the weights already have their version.
     assert workspace.counts()[0] == runs + 1
 
 
-def test_an_experiment_in_a_temporary_folder_writes_to_this_store(workspace):
+def test_experiment_in_a_temporary_folder_writes_to_this_store(workspace):
     runs, versions = workspace.counts()
     workspace.run("dvc", "exp", "run", "--temp", "-S", "train.seed=8")
     assert workspace.counts() == (runs + 1, versions + 1)
 
 
-def test_two_processes_learn_what_one_does(workspace):
+def test_two_processes_have_the_losses_of_one(workspace):
     def losses() -> list[float]:
         return pd.read_csv(workspace.folder / "reports/train/history.csv")["train/loss"].to_list()
 
     alone, (runs, versions) = losses(), workspace.counts()
-    workspace.run("dvc", "exp", "run", "-S", "train.processes=2")
+    # How many processes train makes no stage stale.
+    workspace.run("dvc", "exp", "run", "--force", "--downstream", "train", "-S", "runtime.processes=2")
     assert workspace.counts() == (runs + 1, versions + 1)
     assert losses() == pytest.approx(alone, rel=0.01)
 
 
-def test_mistakes_get_one_line(workspace):
+def test_misspelled_param_is_one_line(workspace):
     good = (workspace.folder / "params.yaml").read_text(encoding="utf-8")
     workspace.set("train", epoch=3)
-    said = workspace.run("python", "-m", "stages.train", code=1)
+    output = workspace.run("python", "-m", "stages.train", code=1)
     (workspace.folder / "params.yaml").write_text(good, encoding="utf-8")
-    assert said.strip() == "error: params.yaml: train.epoch is no known key; did you mean epochs?"
+    assert len(output.strip().splitlines()) == 1
+    assert output.startswith("error: params.yaml: train.epoch is ") and "did you mean epochs?" in output

@@ -11,7 +11,7 @@ import psutil
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SMALL = {
+SMALL: dict[str, dict[str, object]] = {
     "model": {"short_side": 128, "long_side": 128, "head_depth": 1},
     "train": {"epochs": 2, "batch_size": 8, "validate_every": 1, "learning_rate": 0.002},
     "evaluate": {"drawn_images": 2},
@@ -21,14 +21,17 @@ SMALL = {
 
 
 class Workspace:
+    """A clone in `folder`. Commands run in it with this environment's programs and the clone's own package."""
+
     def __init__(self, folder: Path):
         self.folder = folder
+        self.repro_output = ""  # of the `dvc repro` that the fixture `workspace` starts with
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC"))}
-        # The clone's own package comes first, as it would in an environment of its own.
-        self.env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
-        self.env |= {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self.env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        self.env |= {"PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
     def run(self, *command: str, code: int | tuple[int, ...] = 0) -> str:
+        """Run a command, which must end with this exit code; returns what it prints on stdout and stderr."""
         codes = code if isinstance(code, tuple) else (code,)
         done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode in codes, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -41,7 +44,8 @@ class Workspace:
         self.run("git", "add", "-A")
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", message)
 
-    def set(self, section: str, **values) -> None:
+    def set(self, section: str, **values: object) -> None:
+        """Change a section of params.yaml."""
         path = self.folder / "params.yaml"
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         content[section] |= values
@@ -51,25 +55,25 @@ class Workspace:
         return json.loads((self.folder / path).read_text(encoding="utf-8"))
 
     def counts(self) -> tuple[int, int]:
-        """Runs and versions in the store."""
-        runs, versions = self._of_store("len(c.search_runs(ids)), len(c.search_model_versions())")
+        """The numbers of runs and of versions in the store."""
+        runs, versions = self._query_store("len(c.search_runs(ids)), len(c.search_model_versions())")
         return int(runs), int(versions)
 
     def run_statuses(self) -> list[str]:
-        """Of the runs in the store."""
-        return self._of_store("*(run.info.status for run in c.search_runs(ids))")
+        """The status of each run in the store."""
+        return self._query_store("*(run.info.status for run in c.search_runs(ids))")
 
-    def _of_store(self, what: str) -> list[str]:
+    def _query_store(self, expression: str) -> list[str]:
         code = (
             "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db'); c = mlflow.MlflowClient();"
-            f"ids = [e.experiment_id for e in c.search_experiments()]; print('found', {what})"
+            f"ids = [e.experiment_id for e in c.search_experiments()]; print('found', {expression})"
         )
         line = next(x for x in self.run(sys.executable, "-c", code).splitlines() if x.startswith("found"))
         return line.split()[1:]
 
 
 def clone(folder: Path) -> Path:
-    """This repository's last commit in another place, with what was downloaded here already."""
+    """Clone this repository's last commit into a folder, with the downloads that are cached here."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     cache = ROOT / ".cache" / "downloads"
     if cache.exists():
@@ -78,6 +82,6 @@ def clone(folder: Path) -> Path:
 
 
 def in_pipeline_repository() -> None:
-    """Make the working directory one as far as commands look: it says where the pipeline's files are."""
+    """Put stages/paths.py into the working directory, so that commands take it for a pipeline repository."""
     Path("stages").mkdir()
     shutil.copy(ROOT / "stages" / "paths.py", "stages")

@@ -4,7 +4,7 @@ from retinanet.tracking.entries import metric_name
 
 
 @pytest.mark.parametrize(
-    ("name", "taken"),
+    ("name", "expected"),
     [
         ("AP50/RBC", "AP50/RBC"),
         ("AP50/Röte", "AP50/Röte"),
@@ -14,8 +14,8 @@ from retinanet.tracking.entries import metric_name
         ("a" * 300, "a" * 250),
     ],
 )
-def test_metric_names_are_what_mlflow_takes(name, taken):
+def test_metric_name_is_valid_in_mlflow(name, expected):
     from mlflow.utils.validation import _validate_metric_name
 
-    assert metric_name(name) == taken
-    _validate_metric_name(taken)
+    assert metric_name(name) == expected
+    _validate_metric_name(expected)

@@ -22,16 +22,16 @@ def previous():
     return int(version.version) if version else None
 
 
-def test_the_first_version_needs_the_floor(make_version):
+def test_promote_refuses_a_first_version_below_the_floor(make_version):
     low, enough = make_version(0.29), make_version(0.3)
     refused = promote(MODEL, low, GATE)
     assert (refused.accepted, in_production()) == (False, None)
-    assert "less than the floor of 0.3" in refused.reason
+    assert "below the floor of 0.3" in refused.reason
     assert promote(MODEL, enough, GATE).accepted
     assert (in_production(), previous()) == (enough, None)
 
 
-def test_worse_and_equal_are_refused_and_better_is_not(make_version):
+def test_promote_refuses_worse_and_equal_versions_and_accepts_a_better_one(make_version):
     standing, worse, equal, better = (
         make_version(value, model_sha256=name) for name, value in (("a", 0.5), ("b", 0.4999), ("c", 0.5), ("d", 0.5001))
     )
@@ -44,35 +44,35 @@ def test_worse_and_equal_are_refused_and_better_is_not(make_version):
     assert (in_production(), previous()) == (better, standing)
 
 
-def test_a_gain_that_is_asked_for(make_version):
+def test_promote_refuses_a_gain_below_min_gain(make_version):
     promote(MODEL, make_version(0.5), GATE)
     gate = Gate("AP50", 0.3, min_gain=0.1)
-    assert "a gain of 0.1 is asked for" in promote(MODEL, make_version(0.59), gate).reason
+    assert "promote.min_gain is 0.1" in promote(MODEL, make_version(0.59), gate).reason
     assert promote(MODEL, make_version(0.6), gate).accepted
 
 
-def test_a_dry_run_moves_nothing(make_version):
+def test_promote_dry_run_changes_nothing(make_version):
     decision = promote(MODEL, make_version(), GATE, dry_run=True)
     assert decision.accepted
     assert "dry run" in decision.reason
     assert in_production() is None
 
 
-def test_the_version_in_production_stays_there(make_version):
+def test_promote_of_the_version_in_production_is_accepted(make_version):
     version = make_version()
     promote(MODEL, version, GATE)
     assert promote(MODEL, version, GATE) == (True, version, "version 1 is in production already")
 
 
-@pytest.mark.parametrize(("value", "reason"), [(None, "without AP50"), (float("nan"), "no figure")])
-def test_a_figure_that_is_missing_or_none(make_version, value, reason):
+@pytest.mark.parametrize(("value", "reason"), [(None, "without AP50"), (float("nan"), "not a finite number")])
+def test_promote_refuses_a_missing_or_nan_metric(make_version, value, reason):
     version = make_version(metrics={} if value is None else {"AP50": value})
     decision = promote(MODEL, version, GATE)
     assert not decision.accepted
     assert reason in decision.reason
 
 
-def test_a_run_that_did_not_finish_or_is_gone(make_version):
+def test_promote_refuses_a_version_whose_run_failed(make_version):
     client, version = open_client(), make_version()
     run_id = find_version(client, MODEL, version).run_id
     client.set_terminated(run_id, "FAILED")
@@ -80,14 +80,14 @@ def test_a_run_that_did_not_finish_or_is_gone(make_version):
     assert in_production() is None
 
 
-def test_a_version_made_by_hand_has_no_run(root):
+def test_promote_refuses_a_version_without_a_run(root):
     client = open_client()
     client.create_registered_model(MODEL)
     version = client.create_model_version(MODEL, str(root))
     assert "is missing, not FINISHED" in promote(MODEL, int(version.version), GATE).reason
 
 
-def test_code_in_no_commit_is_refused_until_it_is_committed(make_version, commit_all):
+def test_promote_refuses_uncommitted_code_until_it_is_committed(make_version, commit_all):
     Path("dvc.yaml").write_text("stages: {changed: {cmd: ls}}\n")
     version = make_version()
     decision = promote(MODEL, version, GATE)
@@ -98,7 +98,7 @@ def test_code_in_no_commit_is_refused_until_it_is_committed(make_version, commit
     assert promote(MODEL, version, GATE).accepted
 
 
-def test_a_commit_of_other_code_does_not_make_a_version_clean(make_version, commit_all):
+def test_promote_refuses_uncommitted_code_if_other_code_was_committed(make_version, commit_all):
     Path("dvc.yaml").write_text("stages: {changed: {cmd: ls}}\n")
     version = make_version()
     Path("dvc.yaml").write_text("stages: {}\n")
@@ -107,30 +107,30 @@ def test_a_commit_of_other_code_does_not_make_a_version_clean(make_version, comm
     assert "commit the code that made it" in decision.reason
 
 
-def test_production_is_measured_again_when_its_figure_is_of_another_test_set(make_version):
+def test_promote_evaluates_production_again_if_its_metric_has_another_digest(make_version):
     standing, candidate = make_version(0.9, "last year"), make_version(0.5, "today")
     promote(MODEL, standing, GATE)
-    assert "measured on another test set" in promote(MODEL, candidate, GATE, "today").reason
-    asked = []
+    assert "evaluated with another test set" in promote(MODEL, candidate, GATE, "today").reason
+    measured = []
 
     def measure(version):
-        asked.append(int(version.version))
+        measured.append(int(version.version))
         return 0.45
 
     decision = promote(MODEL, candidate, GATE, "today", measure)
-    assert (decision.accepted, asked) == (True, [standing])
-    assert "version 1 in production 0.4500 (measured again on today's test set)" in decision.reason
+    assert (decision.accepted, measured) == (True, [standing])
+    assert "version 1 in production 0.4500 (evaluated again on today's test set)" in decision.reason
     assert find_version(open_client(), MODEL, standing).tags["metric.AP50"] == "0.9"
 
 
-def test_an_old_candidate_is_measured_again_too(make_version):
+def test_promote_evaluates_a_candidate_again_if_its_metric_has_another_digest(make_version):
     promote(MODEL, make_version(0.5, "today"), GATE)
     candidate = make_version(0.9, "last year")
     assert "0.4000" in promote(MODEL, candidate, GATE, "today", lambda version: 0.4).reason
     assert in_production() == 1
 
 
-def test_when_it_can_not_be_measured_again_nothing_moves(make_version):
+def test_promote_refuses_if_production_cannot_be_evaluated_again(make_version):
     promote(MODEL, make_version(0.9, "last year"), GATE)
 
     def measure(version):
@@ -141,7 +141,7 @@ def test_when_it_can_not_be_measured_again_nothing_moves(make_version):
     assert "no such image" in decision.reason
 
 
-def test_of_two_at_once_the_second_is_told(make_version):
+def test_promote_refuses_during_another_promotion(make_version):
     version = make_version()
     with FileLock(lock_path("promotion")):
         decision = promote(MODEL, version, GATE)
@@ -149,11 +149,11 @@ def test_of_two_at_once_the_second_is_told(make_version):
     assert "another promotion" in decision.reason
 
 
-def test_a_promotion_from_another_machine_meanwhile_is_seen(make_version):
+def test_promote_refuses_if_another_machine_promoted_meanwhile(make_version):
     first, second = make_version(0.5), make_version(0.6)
     promote(MODEL, first, GATE)
 
-    def measure(version):  # takes long enough for somebody else
+    def measure(version):  # meanwhile, another machine promotes
         open_client().set_registered_model_alias(MODEL, "production", second)
         return 0.1
 
@@ -162,7 +162,7 @@ def test_a_promotion_from_another_machine_meanwhile_is_seen(make_version):
     assert "version 2 came into production meanwhile" in decision.reason
 
 
-def test_damaged_files_are_an_error_and_nothing_moves(make_version):
+def test_promote_of_a_version_with_changed_files_is_an_error(make_version):
     client, version = open_client(), make_version()
     with model_files(client, find_version(client, MODEL, version)) as folder:
         (folder / "served_model.py").write_text("print('mine')")
@@ -171,7 +171,7 @@ def test_damaged_files_are_an_error_and_nothing_moves(make_version):
     assert in_production() is None
 
 
-def test_rollback_goes_back_step_by_step(make_version):
+def test_rollback_restores_earlier_versions_one_by_one(make_version):
     one, two, three = (make_version(value) for value in (0.5, 0.6, 0.7))
     for version in (one, two, three):
         promote(MODEL, version, GATE)
@@ -180,11 +180,11 @@ def test_rollback_goes_back_step_by_step(make_version):
     assert (in_production(), previous()) == (two, one)
     rollback(MODEL)
     assert (in_production(), previous()) == (one, None)
-    with pytest.raises(TrackingError, match="nothing was in production before version 1"):
+    with pytest.raises(TrackingError, match="no version was in production before version 1"):
         rollback(MODEL)
 
 
-def test_rollback_to_a_deleted_version_or_from_nothing(make_version):
+def test_rollback_without_production_or_to_a_deleted_version_is_an_error(make_version):
     with pytest.raises(TrackingError, match="no version in production"):
         rollback(MODEL)
     promote(MODEL, make_version(0.5), GATE)
@@ -195,6 +195,6 @@ def test_rollback_to_a_deleted_version_or_from_nothing(make_version):
     assert in_production() == 2
 
 
-def test_a_version_that_is_not_there(root):
+def test_promote_of_an_unknown_version_is_an_error(root):
     with pytest.raises(TrackingError, match="no version 7"):
         promote(MODEL, 7, GATE)

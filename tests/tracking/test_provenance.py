@@ -5,14 +5,14 @@ from retinanet.tracking import provenance
 from retinanet.tracking.provenance import code_digest, evaluation_digest, provenance_tags, uncommitted
 
 
-def test_a_clean_tree(root):
+def test_provenance_tags_of_a_clean_tree(root):
     tags = provenance_tags()
     assert tags["dirty"] == "false"
     assert len(tags["git.commit"]) == 40
     assert tags["mlflow.source.git.commit"] == tags["git.commit"]
 
 
-def test_outputs_do_not_make_the_tree_dirty_and_code_does(root):
+def test_uncommitted_lists_code_but_not_outputs(root):
     Path("reports.json").write_text("{}")
     assert uncommitted() == []
     Path("retinanet").mkdir()
@@ -23,18 +23,18 @@ def test_outputs_do_not_make_the_tree_dirty_and_code_does(root):
     assert tags["dirty.files"] == "dvc.yaml, retinanet/new.py"
 
 
-def test_outside_git_all_is_uncommitted(tmp_path, monkeypatch):
+def test_provenance_tags_outside_of_git_are_dirty(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance_tags(tmp_path)["git.commit"] == "none"
     assert provenance_tags(tmp_path)["dirty"] == "true"
 
 
-def test_an_experiment_of_dvc_is_named(root, monkeypatch):
+def test_provenance_tags_name_the_dvc_experiment(root, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "fuzzy-owl")
     assert provenance_tags()["dvc.experiment"] == "fuzzy-owl"
 
 
-def test_the_code_digest_leaves_out_what_does_not_make_a_model(tmp_path):
+def test_code_digest_ignores_params_that_do_not_change_the_model(tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text("train: {epochs: 3}\npromote: {floor: 0.1}\n")
     before = code_digest(tmp_path)
@@ -44,7 +44,7 @@ def test_the_code_digest_leaves_out_what_does_not_make_a_model(tmp_path):
     assert code_digest(tmp_path) != before
 
 
-def test_the_evaluation_digest_follows_settings_images_and_protocol(tmp_path, monkeypatch):
+def test_evaluation_digest_depends_on_settings_test_images_and_protocol(tmp_path, monkeypatch):
     test, index = tmp_path / "test.json", tmp_path / "index.json"
     test.write_text(json.dumps({"images": [{"file_name": "a.png"}]}))
     index.write_text(json.dumps({"a.png": "1", "trained_on.png": "2"}))

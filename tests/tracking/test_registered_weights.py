@@ -14,7 +14,7 @@ MODEL = "retinanet"
 
 @pytest.fixture
 def registered(root, toy_onnx) -> Path:
-    """Version 1, at the alias `production`, with what was trained in its run; and that file."""
+    """Register version 1, alias `production`, whose run has the weights; returns the weights file."""
     path = root / Path(ARTIFACT).name
     path.write_bytes(b"weights")
     with start_run("experiment") as run:
@@ -25,39 +25,39 @@ def registered(root, toy_onnx) -> Path:
 
 
 @pytest.mark.parametrize("uri", ["models:/retinanet@production", "models:/retinanet/1"])
-def test_a_versions_weights_are_those_of_its_run(registered, uri):
+def test_resolve_weights_copies_the_weights_of_a_version_for_the_context(registered, uri):
     with resolve_weights(uri) as weights:
         assert Path(weights).suffix == ".safetensors"
         assert Path(weights).read_bytes() == b"weights"
     assert not Path(weights).exists()
 
 
-def test_changed_weights_are_refused(root, registered):
-    (kept,) = (p for p in root.rglob(registered.name) if p != registered)
-    kept.write_bytes(b"other weights")
-    with pytest.raises(TrackingError, match=r"retinanet version 1: .* it was changed or damaged since"):
+def test_resolve_weights_with_changed_weights_is_an_error(root, registered):
+    (stored,) = (p for p in root.rglob(registered.name) if p != registered)
+    stored.write_bytes(b"other weights")
+    with pytest.raises(TrackingError, match=r"retinanet version 1: sha256 mismatch .* it was changed or damaged"):
         resolve_weights("models:/retinanet/1").__enter__()
 
 
-def test_a_run_without_weights_is_named(make_version):
+def test_resolve_weights_of_a_run_without_weights_is_an_error(make_version):
     make_version()
-    with pytest.raises(TrackingError, match=r"retinanet version 1: its run \w+ gives no model/model\.safetensors"):
+    with pytest.raises(TrackingError, match=r"retinanet version 1: its run \w+ has no model/model\.safetensors"):
         resolve_weights("models:/retinanet/1").__enter__()
 
 
 @pytest.mark.parametrize(
-    ("uri", "says"),
+    ("uri", "message"),
     [
         ("models:/retinanet@nobody", "no version with the alias nobody"),
         ("models:/retinanet/7", "has no version 7"),
-        ("models:/retinanet", "names no version"),
+        ("models:/retinanet", "not a model version"),
     ],
 )
-def test_a_version_that_is_not_there_is_said(registered, uri, says):
-    with pytest.raises(TrackingError, match=says):
+def test_resolve_weights_of_an_unknown_version_is_an_error(registered, uri, message):
+    with pytest.raises(TrackingError, match=message):
         resolve_weights(uri).__enter__()
 
 
-def test_other_weights_stay_as_they_are_named():
+def test_resolve_weights_returns_other_values_unchanged():
     with resolve_weights("imagenet") as weights:
         assert weights == "imagenet"

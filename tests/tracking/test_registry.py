@@ -16,7 +16,7 @@ from retinanet.tracking.store import open_client
 MODEL = "retinanet"
 
 
-def test_a_version_has_its_figures_and_its_provenance_from_the_start(make_version):
+def test_register_stores_metrics_and_provenance_as_tags(make_version):
     number = make_version(0.5, "today", metrics={"AP50": 0.5, "AP50/cat": 0.25})
     version = find_version(open_client(), MODEL, number)
     assert (number, version.status) == (1, "READY")
@@ -26,7 +26,7 @@ def test_a_version_has_its_figures_and_its_provenance_from_the_start(make_versio
     assert version.tags["classes"] == "cat, dog"
 
 
-def test_the_same_model_is_one_version_whose_figures_stay(make_version):
+def test_register_of_the_same_model_returns_its_version_and_keeps_its_metrics(make_version):
     first = make_version(0.5, model_sha256="a" * 64)
     again = make_version(0.5, model_sha256="a" * 64, metrics={"AP50": 0.9})
     other = make_version(0.5, model_sha256="b" * 64)
@@ -35,7 +35,7 @@ def test_the_same_model_is_one_version_whose_figures_stay(make_version):
     assert [int(v.version) for v in versions(open_client(), MODEL)] == [2, 1]
 
 
-def test_a_version_holds_files_only_and_pins_what_serves_it(make_version):
+def test_version_has_no_pickles_and_pins_its_requirements(make_version):
     client = open_client()
     with model_files(client, find_version(client, MODEL, make_version())) as folder:
         names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -57,7 +57,7 @@ def test_a_version_holds_files_only_and_pins_what_serves_it(make_version):
     ]
 
 
-def test_weights_beside_the_model_are_in_the_version(make_version, toy_onnx):
+def test_version_includes_files_beside_the_exported_model(make_version, toy_onnx):
     (toy_onnx() / "model.onnx.data").write_bytes(b"weights")
     client = open_client()
     with model_files(client, find_version(client, MODEL, make_version())) as folder:
@@ -65,7 +65,7 @@ def test_weights_beside_the_model_are_in_the_version(make_version, toy_onnx):
         assert (folder / "artifacts" / "exported" / "model.onnx").exists()
 
 
-def test_changed_and_lost_files_are_told(make_version):
+def test_check_digest_of_changed_or_lost_files_is_an_error(make_version):
     client = open_client()
     version = find_version(client, MODEL, make_version())
     check_digest(client, version)
@@ -81,7 +81,7 @@ def test_changed_and_lost_files_are_told(make_version):
         check_digest(client, version)
 
 
-def test_what_is_not_there(root):
+def test_empty_registry_has_no_versions_and_no_aliases(root):
     client = open_client()
     assert versions(client, MODEL) == []
     assert at_alias(client, MODEL, "production") is None
@@ -89,12 +89,12 @@ def test_what_is_not_there(root):
         find_version(client, MODEL, 3)
 
 
-def test_a_model_without_the_alias(make_version):
+def test_at_alias_without_the_alias_is_none(make_version):
     make_version()
     assert at_alias(open_client(), MODEL, "production") is None
 
 
-def test_a_version_is_made_in_this_store_from_dvcs_temporary_copy_too(
+def test_register_from_a_temporary_copy_of_dvc_uses_the_repositorys_store(
     make_version, root, tmp_path_factory, monkeypatch
 ):
     monkeypatch.setenv("DVC_ROOT", str(root))

@@ -11,7 +11,7 @@ from retinanet.tracking.remeasure import measure_version
 from retinanet.tracking.store import open_client
 
 
-def test_a_version_answers_today_with_its_own_code(make_version):
+def test_measure_version_runs_the_code_of_the_version(make_version):
     client = open_client()
     version = find_version(client, "retinanet", make_version())
     images, objects = [], {}
@@ -20,7 +20,7 @@ def test_a_version_answers_today_with_its_own_code(make_version):
         images.append(ImageInfo(number, f"{number}.png", 64, 48))
         objects[number] = Objects(np.array([cat], np.float32), np.array([0]), np.array([False]))
     write_coco(CocoDataset(tuple(images), ("cat", "dog"), (3, 7), objects), "test.json")
-    # It says "cat" in the middle half of each: right on the first, wrong on the second, at equal scores.
+    # It detects a cat in the middle half of each: right in the first, wrong in the second, with equal scores.
     assert measure_version(client, version, Path("test.json"), "AR1") == pytest.approx(0.5)
-    with pytest.raises(EvaluationError, match="gives no nonsense; it gives AP"):
+    with pytest.raises(EvaluationError, match="no metric nonsense; there are AP"):
         measure_version(client, version, Path("test.json"), "nonsense")

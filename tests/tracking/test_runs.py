@@ -39,7 +39,7 @@ def trained(root) -> str:
     return run.id
 
 
-def test_a_run_holds_what_it_was_told(root):
+def test_run_stores_everything_that_is_logged(root):
     Path("report").mkdir()
     Path("report/a.txt").write_text("hello")
     with start_run("birds", "first") as run:
@@ -71,13 +71,27 @@ def test_a_run_holds_what_it_was_told(root):
         (SystemExit(0), "FINISHED"),
     ],
 )
-def test_the_status_says_how_it_ended(root, error, status):
+def test_status_of_a_run_depends_on_the_exception_that_ends_it(root, error, status):
     with pytest.raises(type(error)), start_run("birds") as run:
         raise error
     assert stored(run.id).info.status == status
 
 
-def test_an_interrupted_run_goes_on_under_its_id(root):
+def test_failure_to_end_a_run_does_not_replace_the_exception_that_ends_the_program(root, monkeypatch, capsys):
+    monkeypatch.setattr(runs.Run, "end", lambda run, status: (_ for _ in ()).throw(OSError("No space left on device")))
+    with pytest.raises(SystemExit) as exit_143, start_run("birds"):
+        raise SystemExit(143)
+    assert exit_143.value.code == 143
+    assert "is not marked KILLED: No space left on device" in capsys.readouterr().err
+
+
+def test_failure_to_end_a_finished_run_is_raised(root, monkeypatch):
+    monkeypatch.setattr(runs.Run, "end", lambda run, status: (_ for _ in ()).throw(OSError("No space left on device")))
+    with pytest.raises(OSError, match="No space"), start_run("birds"):
+        pass
+
+
+def test_start_run_resumes_an_interrupted_run_under_its_id(root):
     with pytest.raises(KeyboardInterrupt), start_run("birds") as first:
         first.log_params({"epochs": 3})
         raise KeyboardInterrupt
@@ -89,7 +103,7 @@ def test_an_interrupted_run_goes_on_under_its_id(root):
     assert stored(first.id).data.params == {"epochs": "3", "more": "1"}
 
 
-def test_a_later_stage_adds_and_its_failure_is_not_the_runs(trained):
+def test_resume_run_logs_to_a_finished_run_whose_status_stays_if_it_fails(trained):
     with pytest.raises(ValueError), resume_run(RUN_FILE) as run:
         run.log_metrics({"size": 4.0})
         raise ValueError
@@ -97,14 +111,14 @@ def test_a_later_stage_adds_and_its_failure_is_not_the_runs(trained):
     assert stored(trained).data.metrics == {"loss": 1.0, "size": 4.0}
 
 
-def test_a_broken_run_file_is_said(root):
+def test_resume_run_with_a_damaged_run_file_names_the_file_and_the_fix(root):
     for content in ("", "[]", '{"experiment": "birds"}'):
         RUN_FILE.write_text(content)
         with pytest.raises(TrackingError, match=r"run\.json.*dvc repro"):
             resume_run(RUN_FILE)
 
 
-def test_the_first_evaluation_is_the_runs_and_another_digest_never_overwrites_it(trained):
+def test_evaluation_run_logs_another_digest_to_a_child_run(trained):
     for digest, value in (("one", 0.5), ("two", 0.9), ("two", 0.8), ("one", 0.5)):
         with evaluation_run(RUN_FILE, digest) as run:
             run.log_metrics({"AP50": value})
@@ -113,7 +127,7 @@ def test_the_first_evaluation_is_the_runs_and_another_digest_never_overwrites_it
     assert [(c.data.metrics["AP50"], c.info.status) for c in children] == [(0.8, "FINISHED")]
 
 
-def test_an_empty_store_gets_one_run_in_the_place_of_the_missing(root, capsys):
+def test_run_that_an_empty_store_lacks_is_replaced_once(root, capsys):
     RUN_FILE.write_text(json.dumps({"run_id": "0" * 32, "experiment": "birds"}))
     for _ in range(2):
         with evaluation_run(RUN_FILE, "one") as run:
@@ -124,14 +138,14 @@ def test_an_empty_store_gets_one_run_in_the_place_of_the_missing(root, capsys):
     assert capsys.readouterr().out.count("is not in the store") == 1
 
 
-def test_a_deleted_run_is_replaced(trained):
+def test_deleted_run_is_replaced(trained):
     open_client().delete_run(trained)
     with resume_run(RUN_FILE) as run:
         assert run.id != trained
     assert stored(run.id).data.tags["restored_from"] == trained
 
 
-def test_without_a_server_from_the_start_all_is_sent_later(root, monkeypatch, capsys):
+def test_entries_of_a_run_without_a_server_are_sent_by_the_next_stage(root, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with start_run("birds", "first") as run:
         run.log_params({"epochs": 3})
@@ -139,8 +153,8 @@ def test_without_a_server_from_the_start_all_is_sent_later(root, monkeypatch, ca
         run.log_metrics({"loss": 0.5}, step=2)
     write_run_file(RUN_FILE, run, "0" * 64)
     assert run.id.startswith("offline-")
-    said = capsys.readouterr().out.splitlines()
-    assert [("is away" in line, "entries wait" in line) for line in said] == [(True, False), (False, True)]
+    lines = capsys.readouterr().out.splitlines()
+    assert [("is unreachable" in line, "the next stage" in line) for line in lines] == [(True, False), (False, True)]
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     for _ in range(2):
@@ -153,8 +167,8 @@ def test_without_a_server_from_the_start_all_is_sent_later(root, monkeypatch, ca
     assert not list(Path(".cache/tracking").glob("*.jsonl"))
 
 
-def test_while_the_database_is_locked_figures_wait_and_keep_their_order(root, monkeypatch):
-    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
+def test_metrics_logged_while_the_database_is_locked_keep_their_order(root, monkeypatch):
+    monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.01)
     monkeypatch.setattr(runs, "RETRY_AFTER_S", 0.0)
     with start_run("birds") as run:
         with locked():
@@ -165,11 +179,11 @@ def test_while_the_database_is_locked_figures_wait_and_keep_their_order(root, mo
     assert [(m.step, m.value) for m in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
 
 
-def test_what_waits_for_a_child_and_for_its_parent_finds_both_later(trained, monkeypatch):
+def test_waiting_entries_of_a_child_run_and_its_parent_reach_both(trained, monkeypatch):
     for digest in ("one", "two"):
         with evaluation_run(RUN_FILE, digest):
             pass
-    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
+    monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.01)
     child = evaluation_run(RUN_FILE, "two")
     with locked():
         child.log_metrics({"AP50": 0.4})
@@ -181,8 +195,8 @@ def test_what_waits_for_a_child_and_for_its_parent_finds_both_later(trained, mon
     assert stored(trained).data.metrics == {"loss": 1.0, "size": 4.0}
 
 
-def test_a_run_that_ends_while_the_database_is_locked_is_completed_by_the_next_stage(root, monkeypatch):
-    monkeypatch.setattr(store, "LOCKED_AFTER_S", 0.01)
+def test_run_that_ends_while_the_database_is_locked_is_completed_by_the_next_stage(root, monkeypatch):
+    monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.01)
     run = start_run("birds")
     with locked():
         run.log_metrics({"loss": 1.0})
@@ -195,7 +209,7 @@ def test_a_run_that_ends_while_the_database_is_locked_is_completed_by_the_next_s
     assert stored(run.id).data.metrics == {"loss": 1.0}
 
 
-def test_system_metrics_of_a_short_run(root):
+def test_system_metrics_are_logged_during_a_run(root):
     with start_run("birds") as run:
         run.log_system_metrics(interval_s=0.1)
         while not any(key.startswith("system/") for key in stored(run.id).data.metrics):

@@ -40,7 +40,7 @@ def ask(model, *images, **params):
     return model.predict(None, pd.DataFrame({"image": images}), params).to_dict("records")
 
 
-def test_a_image_is_answered(model):
+def test_predict_returns_boxes_scores_and_labels(model):
     assert ask(model, encoded()) == [
         {
             "boxes": [[0.0, 0.0, 8.0, 6.0], [0.0, 0.0, 1.0, 1.0]],
@@ -51,11 +51,11 @@ def test_a_image_is_answered(model):
     ]
 
 
-def test_the_threshold_of_a_request(model):
+def test_predict_drops_detections_below_score_threshold(model):
     assert ask(model, encoded(), score_threshold=0.5)[0]["labels"] == ["cat"]
 
 
-def test_one_bad_image_of_three_leaves_the_others_answered(model):
+def test_predict_with_one_invalid_image_answers_the_others(model):
     good, bad, also_good = ask(model, encoded(), base64.b64encode(b"no image").decode(), encoded(1, 1))
     assert [len(row["scores"]) for row in (good, bad, also_good)] == [2, 0, 2]
     assert "an image is needed" in bad["error"]
@@ -65,20 +65,20 @@ def test_one_bad_image_of_three_leaves_the_others_answered(model):
     "image",
     ["/etc/passwd", "../data/secret.png", "http://example.org/a.png", "file:///etc/passwd", "", "####", None, 3, [1]],
 )
-def test_what_is_no_encoded_image_is_refused_and_nothing_opened(model, image, monkeypatch):
+def test_predict_with_an_invalid_value_returns_an_error_and_opens_no_file(model, image, monkeypatch):
     monkeypatch.setattr("builtins.open", lambda *a, **k: pytest.fail("opened a file"))
     (row,) = ask(model, image)
     assert row["scores"] == []
     assert '"image"' in row["error"]
 
 
-def test_a_name_that_is_base64_by_chance_is_not_opened(model, tmp_path, monkeypatch):
+def test_predict_does_not_open_a_file_whose_name_is_valid_base64(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "abcd").write_bytes(base64.b64decode(encoded()))
     assert ask(model, "abcd")[0]["error"] is not None
 
 
-def test_too_many_bytes_pixels_or_images(model, monkeypatch):
+def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
     monkeypatch.setattr(served_model, "MAX_PIXELS", 100)
     monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
@@ -89,21 +89,21 @@ def test_too_many_bytes_pixels_or_images(model, monkeypatch):
     assert "more than 3 images" in rows[3]["error"]
 
 
-def test_a_missing_column_is_an_error_in_the_row(model):
+def test_predict_with_invalid_base64_returns_an_error(model):
     (row,) = model.predict(None, pd.DataFrame({"image": ["x"]})).to_dict("records")
     assert "base64" in row["error"]
 
 
-def test_all_images_in_one_row(model):
+def test_predict_accepts_a_list_of_images_in_one_row(model):
     assert [row["error"] for row in ask(model, [encoded(), encoded()])] == [None, None]
 
 
-def test_line_breaks_in_base64_and_other_formats_are_read(model):
+def test_predict_accepts_line_breaks_in_base64_and_gray_jpeg(model):
     wrapped = base64.encodebytes(base64.b64decode(encoded(format="JPEG", mode="L"))).decode()
     assert ask(model, wrapped)[0]["error"] is None
 
 
-def test_no_torch_is_needed():
-    # All of the package that the served model imports.
+def test_served_model_imports_no_torch():
+    # The modules of this package that the served model imports.
     code = "import sys, retinanet.inference.detector, retinanet.images.reading; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

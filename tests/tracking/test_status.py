@@ -2,7 +2,7 @@ from retinanet.tracking.promotion import Gate, promote
 from retinanet.tracking.status import status_text
 
 
-def test_roles_figures_and_how_to_see_more(make_version):
+def test_status_text_lists_roles_metrics_and_how_to_open_the_ui(make_version):
     for value in (0.5, 0.6, 0.55):
         make_version(value)
     for version in (1, 2):
@@ -19,8 +19,8 @@ def test_roles_figures_and_how_to_see_more(make_version):
         (["2", "0.6000"], "production"),
         (["1", "0.5000"], "previous"),
     ]
-    assert lines[-1].startswith("pages: uv run mlflow ui --backend-store-uri sqlite:///")
+    assert lines[-1].startswith("MLflow UI: uv run mlflow ui --backend-store-uri sqlite:///")
 
 
-def test_an_empty_store(root):
-    assert "no versions yet; `dvc repro` makes one" in status_text("retinanet", "AP50", None)
+def test_status_text_of_an_empty_store_says_what_to_run(root):
+    assert "no versions yet; `dvc repro` registers one" in status_text("retinanet", "AP50", None)

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import pytest
+
+import retinanet
+from retinanet.cli import commands
+from retinanet.cli.main import _parser, main
+
+
+def run(monkeypatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["retinanet", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0
+
+
+def test_version_prints_the_version_of_the_package(monkeypatch, capsys):
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"retinanet {retinanet.__version__}\n"
+
+
+def test_help_groups_the_commands_by_job(monkeypatch, capsys):
+    assert run(monkeypatch, "--help") == 0
+    groups = {}
+    for block in capsys.readouterr().out.split("\n\n"):
+        title, *rows = block.strip().splitlines()
+        groups[title.rstrip(":")] = [row.split()[0] for row in rows]
+    assert groups["data"] == ["datasets", "fit-anchors"]
+    assert groups["training"] == ["preset", "check-training", "replay-step"]
+    assert groups["deciding"] == ["status", "promote", "rollback"]
+    assert groups["using"] == ["predict"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "datasets",
+        "fit-anchors",
+        "preset",
+        "check-training",
+        "replay-step",
+        "status",
+        "promote",
+        "rollback",
+        "predict",
+    ],
+)
+def test_help_of_a_command_has_an_example_that_parses(monkeypatch, capsys, command):
+    assert run(monkeypatch, command, "--help") == 0
+    example = capsys.readouterr().out.split("e.g. retinanet ")[1]
+    assert example.split()[0] == command
+    _parser().parse_args(example.split())
+
+
+def test_help_imports_no_library():
+    code = "import sys, retinanet.cli.main; sys.exit(bool({'torch', 'mlflow', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_missing_library_is_one_line_that_names_the_extra(monkeypatch, capsys):
+    def status(arguments) -> int:
+        import retinanet_lacks_this.module  # noqa: F401
+
+        return 0
+
+    monkeypatch.setattr(commands, "status", status)
+    assert run(monkeypatch, "status") == 1
+    assert capsys.readouterr().err == (
+        "error: this command needs retinanet_lacks_this, which is not installed; "
+        "run pip install 'retinanet[pipeline]'\n"
+    )
+
+
+def test_missing_module_of_the_package_is_a_traceback(monkeypatch):
+    def status(arguments) -> int:
+        import retinanet.lacks_this  # noqa: F401
+
+        return 0
+
+    monkeypatch.setattr(commands, "status", status)
+    monkeypatch.setattr("sys.argv", ["retinanet", "status"])
+    with pytest.raises(ModuleNotFoundError):
+        main()
