@@ -85,4 +85,4 @@ def test_mistakes_get_one_line(workspace):
     workspace.set("train", epoch=3)
     said = workspace.run("python", "-m", "stages.train", code=1)
     (workspace.folder / "params.yaml").write_text(good, encoding="utf-8")
-    assert said.strip() == "error: params.yaml: train.epoch is no known key; did you mean epochs?"
+    assert said.strip() == "error: params.yaml: train.epoch is not a known key; did you mean epochs?"

@@ -161,7 +161,7 @@ def test_broken_xml_and_its_contradictions_are_errors(workspace):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"vall_share": 0.1}, "prepare.vall_share is no known key; did you mean val_share?"),
+        ({"vall_share": 0.1}, "prepare.vall_share is not a known key; did you mean val_share?"),
         ({"val_share": "much"}, "prepare.val_share is 'much'"),
         ({"val_share": 0.9}, "train needs a share too"),
         ({"tile_size": -1}, "prepare.tile_size is -1"),
