@@ -1,4 +1,4 @@
-"""A table of the networks that `model.backbone` takes: docs/backbones.md.
+"""Write docs/backbones.md, a table of backbones for `model.backbone`.
 
     uv run python -m benchmarks.backbones [NAME ...]
 
@@ -133,11 +133,12 @@ def _tried(work: Callable[[], object]) -> str:
 def _head(settings: Model) -> str:
     setting = f"{settings.pyramid_width} wide, heads {settings.head_width} wide and {settings.head_depth} deep"
     return (
-        "# Networks that `model.backbone` takes\n\n"
-        "Made by `uv run python -m benchmarks.backbones`. Parameters and GFLOPs (a multiply-add is two) are those of\n"
-        f"the whole detector for one class at {SIDE} x {SIDE} px: pyramid {setting}.\n"
-        "Forward, backward and export to ONNX were tried, for every classification CNN of torchvision and one of each\n"
-        "family of timm's. Other networks of timm's are taken as well; the command measures any by name.\n\n"
+        "# Backbones\n\n"
+        "Values of `model.backbone`, by `uv run python -m benchmarks.backbones`. Parameters and GFLOPs (a multiply-add "
+        "counts as two)\n"
+        f"are of the whole detector for one class at {SIDE} x {SIDE} px: pyramid {setting}. Forward, backward and\n"
+        "export to ONNX were tried for every classification CNN of torchvision and one of each family of timm. Other "
+        "backbones of\ntimm work as well; the command measures any by name.\n\n"
         "| name | parameters, M | GFLOPs | forward | backward | export |\n| --- | --- | --- | --- | --- | --- |\n"
     )
 

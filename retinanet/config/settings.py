@@ -1,4 +1,4 @@
-"""params.yaml as a whole: every section, typed and checked."""
+"""All sections of params.yaml, typed and checked."""
 
 from typing import Annotated, Any
 
@@ -12,15 +12,25 @@ from retinanet.config.training import Runtime, Train
 
 
 class DataReport(Section):
+    """Thresholds of the data report."""
+
     min_coverage: Share
+    """Warn of a class if fewer than this share of its objects have an anchor with IoU 0.5 or more."""
 
 
 class Evaluate(Section):
+    """How scores become detections on the test split, in the exported model and in production."""
+
     score_threshold: Share
+    """Detections need a score above it."""
     nms_iou: Share
+    """Non-maximum suppression removes a box with an IoU above it with a better box of its class."""
     candidates_per_level: Count
+    """Best scores of each pyramid level that reach non-maximum suppression."""
     detections_per_image: Count
+    """Maximum number of detections; per tile, if an image is cut."""
     drawn_images: CountOrZero
+    """Test images drawn with ground truth and detections."""
 
     def decoding(self) -> dict[str, Any]:
         """The arguments of retinanet.inference.detections.DecodeSettings."""
@@ -28,30 +38,52 @@ class Evaluate(Section):
 
 
 class Export(Section):
+    """How closely the exported model must agree with PyTorch on test images."""
+
     min_matched: Share
+    """Minimum share of detections with a counterpart in the other model."""
     min_iou: Share
+    """Minimum IoU of a detection and its counterpart."""
     score_tolerance: Positive
+    """Maximum difference of their scores."""
     check_images: Count
+    """Test images to compare on."""
 
 
 class Gradcam(Section):
+    """What the Grad-CAM report shows."""
+
     images: Count
+    """Number of test images."""
     detections_per_image: Count
+    """Explained detections of each image."""
     score_threshold: Share
+    """Minimum score of a detection."""
 
 
 class Promote(Section):
+    """What a version must reach to be promoted to production."""
+
     metric: str
+    """Metric of the test split, a key of reports/evaluate/metrics.json."""
     floor: NotNegative
+    """Minimum value of the metric."""
     min_gain: NotNegative
+    """Minimum gain over production; a version must be better even at 0."""
 
 
 class Tracking(Section):
+    """Names in MLflow."""
+
     experiment: Annotated[str, Field(min_length=1)]
+    """MLflow experiment of the runs."""
     model_name: Annotated[str, Field(min_length=1)]
+    """Registered model of the versions."""
 
 
 class Params(Section):
+    """Every setting of the pipeline."""
+
     download: Download
     prepare: Prepare
     data_report: DataReport
@@ -65,7 +97,7 @@ class Params(Section):
     tracking: Tracking
 
     @model_validator(mode="after")
-    def _a_batch_divides(self) -> "Params":
+    def _batch_divides(self) -> "Params":
         batch, runtime = self.train.batch_size, self.runtime
         if batch % (runtime.processes * runtime.accumulation_steps):
             raise ValueError(

@@ -15,26 +15,36 @@ from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, R
 
 class Augment(Section):
     flip_horizontal: Share
+    """Probability of a horizontal flip."""
     flip_vertical: Share
+    """Probability of a vertical flip."""
     rotate90: bool
+    """Rotate by a random multiple of 90 degrees."""
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    """Range of the random scale factor, smallest and largest; an image is scaled before its crop."""
     multi_scale: Annotated[list[Positive], Field(min_length=1)]
+    """Crop sides to draw from at each step, as factors of `model.short_side`."""
     mosaic: Share
+    """Probability that a sample is a mosaic of four images."""
     brightness: NotNegative
+    """Maximum change of brightness, as a factor: 0.2 is 0.8 to 1.2."""
     contrast: NotNegative
+    """Maximum change of contrast, as a factor."""
     saturation: NotNegative
+    """Maximum change of saturation, as a factor."""
     hue: Annotated[Real, Field(ge=0, le=0.5)]
+    """Maximum shift of hue, as a share of the color circle."""
 
     @field_validator("scale")
     @classmethod
-    def _the_smaller_first(cls, scale: list[float]) -> list[float]:
+    def _smallest_first(cls, scale: list[float]) -> list[float]:
         if scale[0] > scale[1]:
             raise ValueError(f"{scale} must be the smallest factor, then the largest")
         return scale
 
 
 class _BoxLoss(Section):
-    """A box loss and its parameters. One without parameters is written as its name alone."""
+    """A box loss and its parameters. A loss without parameters is written as its name."""
 
     kind: str
 
@@ -51,6 +61,7 @@ class L1(_BoxLoss):
 class SmoothL1(_BoxLoss):
     kind: Literal["smooth_l1"]
     beta: NotNegative
+    """Difference below which the loss is quadratic; 0 is L1."""
 
 
 class GIoU(_BoxLoss):
@@ -61,40 +72,68 @@ def _from_name(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-# To add one: a class here, its function in retinanet/losses/detection.py, and a test.
+# To add a loss: a class here, its function in BOX_LOSSES of retinanet/losses/detection.py, and a test.
 BoxLoss = Annotated[L1 | SmoothL1 | GIoU, Field(discriminator="kind"), BeforeValidator(_from_name)]
 
 
 class Train(Section):
+    """How the network is trained. Everything here changes the result; settings of the machine are in `runtime`."""
+
     seed: CountOrZero
+    """Seed of first weights, order of images, augmentation and dropout."""
     epochs: Count
+    """Number of epochs."""
     patience: CountOrZero
+    """Stop after this many validations without a better AP; 0: never."""
     batch_size: Count
+    """Images per step, over all processes and micro-batches."""
     optimizer: Literal["adamw", "sgd"]
+    """AdamW, or SGD with momentum 0.9."""
     learning_rate: Positive
+    """Peak learning rate, for a batch of `reference_batch_size` images."""
     reference_batch_size: CountOrZero
+    """Batch size that `learning_rate` is for; it is scaled linearly to `batch_size`; 0: not scaled."""
     backbone_lr_multiplier: NotNegative
+    """Factor of the backbone's learning rate."""
     weight_decay: NotNegative
+    """Weight decay; norms and biases do not decay."""
     schedule: Literal["cosine", "multistep", "constant"]
+    """Learning rate over the steps: cosine to 0, x0.1 after 16/26 and after 22/26 of them, or constant."""
     warmup_share: Share
+    """Share of the steps with linear warm-up."""
     max_grad_norm: NotNegative
+    """Gradients are clipped to this norm; 0: not clipped."""
     ema_steps: CountOrZero
+    """Steps that the exponential moving average of the weights looks back; 0: no average."""
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    """Precision of the network; `auto` is bf16 if the hardware computes in it, otherwise fp32; fp16 needs a GPU."""
     compile: bool
+    """Use torch.compile: minutes at the start, faster steps on a GPU."""
     box_loss: BoxLoss
+    """Loss of the box subnet."""
     box_weight: NotNegative
+    """Weight of the box loss in the total loss."""
     class_weights: dict[str, NotNegative]
+    """Weights of the classification loss by class name, e.g. `{Tree: 2.0}`; other classes have 1."""
     normalizer: Literal["image", "batch", "moving"]
+    """What losses are divided by: foreground anchors of each image, of the batch, or a moving average over steps."""
     crowds: Literal["ignored", "background"]
+    """How anchors inside ignored regions (crowds, remains of cut objects) are treated."""
     validate_every: Count
+    """Epochs between validations; the last epoch is always validated."""
     augment: Augment
 
 
 class Runtime(Section):
-    """How the machine is used. None of these changes what is trained, so none of them re-runs a stage."""
+    """How the machine is used. Changing these never re-runs a stage or discards a checkpoint."""
 
     workers: CountOrZero
+    """Processes that load and augment images; 0: the training process itself."""
     processes: Count
+    """Training processes, one per GPU, started by torchrun."""
     accumulation_steps: Count
+    """Gradient accumulation: number of micro-batches that a batch is divided into, if memory is short."""
     checkpoint_minutes: Positive
+    """Minutes between checkpoints; one is also saved after each epoch."""
     cache_images: bool
+    """Keep decoded, downscaled images in .cache/images, for photographs of many megapixels."""

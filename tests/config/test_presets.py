@@ -1,4 +1,4 @@
-"""The presets hold the numbers of the implementations that they are called after."""
+"""The presets have the values of the implementations that they are named after."""
 
 import shutil
 import sys
@@ -14,10 +14,10 @@ from retinanet.config.presets.apply import preset_changes, preset_names, write_p
 from retinanet.config.settings import Params
 from retinanet.errors import ParamsError
 
-OWN = Path("params.yaml")
+PARAMS = Path("params.yaml")
 ALL = ("torchvision_v1", "torchvision_v2", "detectron2")
 GOLDEN = {
-    # key: what torchvision_v1, torchvision_v2 and detectron2 say
+    # key: values of torchvision_v1, torchvision_v2 and detectron2
     "model.anchors.convention": ("torchvision", "torchvision", "exact"),
     "model.anchors.sizes": ([32, 64, 128, 256, 512],) * 3,
     "model.anchors.scales_per_octave": (3, 3, 3),
@@ -52,7 +52,7 @@ RECIPES = {
 
 @pytest.fixture
 def path(tmp_path) -> Path:
-    return Path(shutil.copy(OWN, tmp_path / "params.yaml"))
+    return Path(shutil.copy(PARAMS, tmp_path / "params.yaml"))
 
 
 def with_preset(name: str, path: Path) -> Params:
@@ -67,7 +67,7 @@ def value(params: Params, key: str) -> object:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_convention(name, path):
+def test_each_preset_has_the_values_of_its_implementation(name, path):
     params = with_preset(name, path)
     for key, values in GOLDEN.items():
         assert value(params, key) == values[ALL.index(name)], key
@@ -84,8 +84,8 @@ def test_each_convention(name, path):
         ("detectron2", None, [-22.627, -11.314, 22.627, 11.314]),
     ],
 )
-def test_the_network_is_the_published_one(name, millions, first, path):
-    """Parameters as torchvision says of its weights for COCO's 91 ids; the first anchor of P3."""
+def test_network_of_a_preset_has_the_published_parameters_and_anchors(name, millions, first, path):
+    """Parameter counts as torchvision documents them for its COCO weights (91 classes); the first anchor of P3."""
     settings = with_preset(name, path).model
     model = build_network(settings, 91)
     torch.testing.assert_close(model.anchors(64, 64)[0], torch.tensor(first).float(), atol=1e-3, rtol=0)
@@ -93,13 +93,13 @@ def test_the_network_is_the_published_one(name, millions, first, path):
         assert sum(p.numel() for p in model.parameters()) == round(millions * 1e6)
 
 
-def test_multi_scale_runs_from_480_to_800(path):
+def test_multi_scale_of_torchvision_v2_is_480_to_800_px(path):
     params = with_preset("torchvision_v2", path)
     sides = [round(params.model.short_side * factor) for factor in params.train.augment.multi_scale]
     assert sides == list(range(480, 801, 32))
 
 
-def test_writing_keeps_comments_and_all_that_is_not_changed(path):
+def test_write_preset_keeps_comments_and_other_values(path):
     before = path.read_text(encoding="utf-8").splitlines()
     changed = {key.split(".")[-1] for key, _, _ in preset_changes("detectron2", path)}
     write_preset("detectron2", path)
@@ -111,7 +111,7 @@ def test_writing_keeps_comments_and_all_that_is_not_changed(path):
     assert preset_changes("detectron2", path) == []
 
 
-def test_what_cannot_be_leaves_the_file_alone(path):
+def test_write_preset_leaves_the_file_unchanged_if_the_result_is_invalid(path):
     text = (
         path.read_text(encoding="utf-8")
         .replace("  processes: 1", "  processes: 3")
@@ -124,12 +124,12 @@ def test_what_cannot_be_leaves_the_file_alone(path):
     assert [p.name for p in path.parent.iterdir()] == ["params.yaml"]
 
 
-def test_names():
+def test_preset_changes_of_an_unknown_name_suggests_one():
     assert preset_names() == sorted(ALL)
     with pytest.raises(ParamsError, match="did you mean torchvision_v1"):
-        preset_changes("torchvision_1", OWN)
-    with pytest.raises(ParamsError, match="there are detectron2, torchvision_v1, torchvision_v2"):
-        preset_changes("x", OWN)
+        preset_changes("torchvision_1", PARAMS)
+    with pytest.raises(ParamsError, match="presets are detectron2, torchvision_v1, torchvision_v2"):
+        preset_changes("x", PARAMS)
 
 
 def run(monkeypatch, *arguments) -> int:
@@ -139,7 +139,7 @@ def run(monkeypatch, *arguments) -> int:
     return ended.value.code
 
 
-def test_the_command_shows_and_then_writes(path, monkeypatch, capsys):
+def test_preset_command_shows_changes_and_writes_them_with_write(path, monkeypatch, capsys):
     before = path.read_text(encoding="utf-8")
     assert run(monkeypatch, "detectron2", "--params", path) == 0
     shown = capsys.readouterr().out

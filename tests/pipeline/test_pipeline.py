@@ -117,5 +117,4 @@ def test_misspelled_param_is_one_line(workspace):
     workspace.set("train", epoch=3)
     output = workspace.run("python", "-m", "stages.train", code=1)
     (workspace.folder / "params.yaml").write_text(good, encoding="utf-8")
-    assert len(output.strip().splitlines()) == 1
-    assert output.startswith("error: params.yaml: train.epoch is ") and "did you mean epochs?" in output
+    assert output.strip() == "error: params.yaml: train.epoch is not a known key; did you mean epochs?"

@@ -1,4 +1,4 @@
-"""What README and CONTRIBUTING name exists, and what they say to run, runs."""
+"""Names, params, files and commands of README, CONTRIBUTING and docs exist, and the commands run."""
 
 import ast
 import importlib
@@ -27,7 +27,7 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))
 DVC = {"repro", "exp", "metrics", "plots", "remote", "push", "pull"}
 
 
-# Makes an experiment small enough for a test: what stands last wins.
+# Makes an experiment small enough for a test: of two -S of one key, the last wins.
 SMALL = {"train.epochs": 1, "train.batch_size": 8, "train.learning_rate": 0.002, "model.weights": "none"}
 SMALL |= {"model.short_side": 128, "model.long_side": 128, "model.head_depth": 1, "model.head_width": 64}
 
@@ -37,7 +37,7 @@ def blocks(language: str, pages: Sequence[Path] = PAGES) -> list[str]:
 
 
 def commands(pages: Sequence[Path] = PAGES) -> list[str]:
-    """Every line of the shell blocks, continued lines joined, comments off."""
+    """Every line of the shell blocks, continued lines joined, without comments."""
     lines = "\n".join(blocks("bash", pages)).replace("\\\n", " ").splitlines()
     return [re.sub(r"\s+#.*$", "", line).strip() for line in lines if line.strip()]
 
@@ -47,13 +47,13 @@ def words(command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if " retinanet " in c])
-def test_the_commands_options_exist(command):
+def test_options_of_commands_exist(command):
     arguments = words(command)
     _parser().parse_args(arguments[arguments.index("retinanet") + 1 :])
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if " dvc " in c])
-def test_params_that_commands_set_exist(command, tmp_path):
+def test_params_set_by_commands_exist(command, tmp_path):
     arguments = words(command)
     assert arguments[1] in DVC
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -70,7 +70,7 @@ def test_params_that_commands_set_exist(command, tmp_path):
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.splitlines()[0])
-def test_settings_shown_exist(block, tmp_path):
+def test_settings_in_yaml_blocks_exist(block, tmp_path):
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
 
     def merge(into: dict, new: dict) -> None:
@@ -89,7 +89,7 @@ def test_settings_shown_exist(block, tmp_path):
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[-1][:40])
-def test_names_that_examples_import_exist(block):
+def test_names_imported_by_python_blocks_exist(block):
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(node.module)
@@ -98,7 +98,7 @@ def test_names_that_examples_import_exist(block):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_params_and_files_that_the_text_names_exist(page):
+def test_params_and_files_named_in_the_text_exist(page):
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in set(re.findall(r"`([a-z]+\.[a-z_.0-9]+)`", page.read_text())):
@@ -115,7 +115,7 @@ def test_params_and_files_that_the_text_names_exist(page):
 
 @pytest.fixture(scope="module")
 def with_images(workspace) -> Workspace:
-    """The workspace, with images where the README's lie."""
+    """The workspace with the images that README's commands name."""
     tile = next((workspace.folder / "data/prepared/tiles").iterdir())
     (workspace.folder / "folder_of_images").mkdir()
     for name in ("photo.jpg", "folder_of_images/other.png"):
@@ -126,17 +126,17 @@ def with_images(workspace) -> Workspace:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
-def test_every_command_for_a_model_runs(with_images):
-    ran = [c for c in commands() if " retinanet " in c and "replay-step" not in c]
-    assert len(ran) >= 8
-    for command in ran:
-        codes, few = 0, ""
+def test_every_retinanet_command_runs(with_images):
+    selected = [c for c in commands() if " retinanet " in c and "replay-step" not in c]
+    assert len(selected) >= 8
+    for command in selected:
+        codes, options = 0, ""
         if words(command)[1] in ("promote", "rollback"):
             codes = (0, 1, REFUSED)
         if words(command)[1] == "check-training":
-            codes, few = (0, 1), " --steps 2"  # too few to learn anything by heart
-        said = with_images.run("bash", "-c", command.removeprefix("uv run ") + few, code=codes)
-        assert "Traceback" not in said
+            codes, options = (0, 1), " --steps 2"  # too few to overfit the batch
+        output = with_images.run("bash", "-c", command.removeprefix("uv run ") + options, code=codes)
+        assert "Traceback" not in output
     for block in blocks("python"):
         with_images.run(sys.executable, "-c", block)
 
@@ -144,21 +144,21 @@ def test_every_command_for_a_model_runs(with_images):
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
 @pytest.mark.parametrize("command", [c for c in commands([README]) if "dvc exp run" in c], ids=lambda c: c[15:35])
-def test_every_experiment_runs(with_images, command):
+def test_every_dvc_experiment_runs(with_images, command):
     shared = with_images.folder.parent / "shared"
     if "../shared/" in command:
         if not (ROOT.parent / "shared/data/bccd.tar.gz").exists():
-            pytest.skip("../shared/data/bccd.tar.gz is not there")
+            pytest.skip("../shared/data/bccd.tar.gz does not exist")
         shared.symlink_to(ROOT.parent / "shared")
     small = " ".join(f"-S {key}={value}" for key, value in SMALL.items())
     runs, _ = with_images.counts()
     try:
         with_images.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
         assert with_images.counts()[0] == runs + 1
-        # What README says to look at it with.
-        for look in commands([README]):
-            if re.match("uv run dvc (exp show|metrics|plots)", look):
-                with_images.run("bash", "-c", look.removeprefix("uv run "))
+        # The commands that show experiments.
+        for show in commands([README]):
+            if re.match("uv run dvc (exp show|metrics|plots)", show):
+                with_images.run("bash", "-c", show.removeprefix("uv run "))
     finally:
         with_images.run("git", "checkout", "-q", ".")
         with_images.run("dvc", "checkout")
@@ -167,12 +167,12 @@ def test_every_experiment_runs(with_images, command):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
-def test_the_served_model_answers(with_images):
-    serve, ask = next(block for block in blocks("bash") if "models serve" in block).strip().split("\n", 1)
+def test_served_model_answers_the_request(with_images):
+    serve, request = next(block for block in blocks("bash") if "models serve" in block).strip().split("\n", 1)
     server = with_images.start("bash", "-c", f"exec env {serve.replace('uv run ', '')}")
     try:
         _wait_for("http://127.0.0.1:5001/ping", server)
-        answer = with_images.run("bash", "-c", ask)
+        answer = with_images.run("bash", "-c", request)
         assert '"boxes"' in answer and '"scores"' in answer
     finally:
         _end(server)
@@ -180,7 +180,7 @@ def test_the_served_model_answers(with_images):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
-def test_the_runs_can_be_looked_at(with_images):
+def test_mlflow_ui_starts(with_images):
     (command,) = [c for c in commands([README]) if " mlflow ui " in c]
     server = with_images.start("bash", "-c", f"exec {command.removeprefix('uv run ')}")
     try:
@@ -190,8 +190,8 @@ def test_the_runs_can_be_looked_at(with_images):
 
 
 def _wait_for(url: str, process: psutil.Popen) -> None:
-    until = time.monotonic() + 180
-    while time.monotonic() < until and process.poll() is None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
@@ -201,6 +201,6 @@ def _wait_for(url: str, process: psutil.Popen) -> None:
 
 
 def _end(process: psutil.Popen) -> None:
-    for one in [*process.children(recursive=True), process]:
-        one.terminate()
+    for member in [*process.children(recursive=True), process]:
+        member.terminate()
     process.wait(30)

@@ -161,15 +161,15 @@ def test_broken_and_invalid_xml_fail(workspace):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vall_share": 0.1}, "prepare.vall_share is no known key; did you mean val_share?"),
+        ({"vall_share": 0.1}, "prepare.vall_share is not a known key; did you mean val_share?"),
         ({"val_share": "much"}, "prepare.val_share is 'much'"),
-        ({"val_share": 0.9}, "train needs a share too"),
+        ({"val_share": 0.9}, "it must be below 1"),
         ({"tile_size": -1}, "prepare.tile_size is -1"),
         (
             {"format": "yolov8"},
             "prepare.format is 'yolov8'; it must be one of auto, voc, metadata, coco, yolo, csv; did",
         ),
-        ({"group_pattern": "("}, "is no regular expression"),
+        ({"group_pattern": "("}, "is not a regular expression"),
         ({"group_pattern": "a+"}, "has no (group)"),
         ({"group_column": "patient"}, "no image has 'patient'"),
         ({"format": "voc"}, "data/raw: no Pascal VOC"),
