@@ -149,4 +149,4 @@ def test_preset_command_shows_changes_and_writes_them_with_write(path, monkeypat
     assert run(monkeypatch, "detectron2", "--write", "--params", path) == 0
     assert "settings written into" in capsys.readouterr().out
     assert run(monkeypatch, "detectron2", "--params", path) == 0
-    assert capsys.readouterr().out == f"{path} says what detectron2 says\n"
+    assert capsys.readouterr().out == f"{path} has the settings of detectron2 already\n"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +18,9 @@ from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
 from retinanet.model.weights import TrainedModel
 
+# An export takes half a minute: one process makes the file for all tests.
+pytestmark = pytest.mark.xdist_group("onnx")
+
 NAMES, IDS = ("cat", "dog"), (3, 8)
 SETTINGS = DecodeSettings(score_threshold=0.05, nms_iou=0.5, candidates_per_level=200, detections_per_image=50)
 INPUT_SIZE, TILING = InputSize(96, 160), Tiling(200, 0.25)
@@ -25,8 +30,8 @@ INPUT_SIZE, TILING = InputSize(96, 160), Tiling(200, 0.25)
 def network():
     """A network with scattered scores."""
     torch.manual_seed(0)
-    settings = load_params().model.model_copy(update={"short_side": 96, "long_side": 160})
-    model = build_network(settings, len(NAMES)).eval()
+    # A tiny backbone: the export of the default network takes a minute, and the pipeline's tests make it.
+    model = build_network(load_params().model.model_copy(update={"backbone": "timm/test_resnet"}), len(NAMES)).eval()
     torch.nn.init.normal_(model.classification.last.weight, std=0.1)
     torch.nn.init.constant_(model.classification.last.bias, -4.0)
     return TrainedModel(model, NAMES, IDS, INPUT_SIZE, TILING)
@@ -62,16 +67,22 @@ def test_the_file_is_valid_and_contains_classes_and_input_size(pair):
     assert (detector.input_size, detector.tiling) == (INPUT_SIZE, TILING)
 
 
-def test_large_weights_are_written_to_a_second_file(network, pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "ONE_FILE_BYTES", 1_000_000)
+def test_large_weights_are_written_to_a_second_file(small_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "ONE_FILE_BYTES", 100_000)
     (tmp_path / "model.onnx.data").write_bytes(b"of an earlier model")
-    write(tmp_path / "model.onnx", network, SETTINGS)
+    tiny = small_settings.model_copy(update={"backbone": "timm/test_resnet", "head_norm": "none"})
+    trained = TrainedModel(build_network(tiny, len(NAMES)).eval(), NAMES, IDS, INPUT_SIZE)
+    write(tmp_path / "model.onnx", trained, replace(SETTINGS, score_threshold=0.0))
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert sizes.keys() == {"model.onnx", "model.onnx.data"}
-    assert sizes["model.onnx"] < 1_000_000 < sizes["model.onnx.data"] < pair[1].stat().st_size
-    samples = images((60, 80), (90, 50))
-    agreement = compare(load_detector(pair[1]), load_detector(tmp_path / "model.onnx"), samples, score_tolerance=1e-6)
-    require_agreement(agreement, min_matched=1.0, min_iou=0.9999, score_tolerance=1e-6)
+    assert sizes["model.onnx"] < 1_000_000 < sizes["model.onnx.data"]
+    exported, in_memory = (
+        load_detector(tmp_path / "model.onnx"),
+        torch_detector(trained, replace(SETTINGS, score_threshold=0.0)),
+    )
+    agreement = compare(in_memory, exported, images((60, 80), (90, 50)), score_tolerance=1e-3)
+    assert agreement.detections
+    require_agreement(agreement, min_matched=0.99, min_iou=0.99, score_tolerance=1e-3)
 
 
 def test_an_image_without_detections(pair):

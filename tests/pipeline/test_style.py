@@ -18,7 +18,7 @@ WORDS = {
     r"label[l](?:ed|ing)\b": "labeled, labeling",
     r"licen[c]e[a-z]*": "license",
     r"(?:LEAST|MOST)_[A-Z]+": "MIN_, MAX_",
-    r"quarter_turns|clip_norm(?!_)|backbone_rate|learning_rate_batch": "the name in params.yaml",
+    r"quarter_turns|clip_norm(?!_)|backbone_rate\b|learning_rate_batch": "the name in params.yaml",
 }
 
 

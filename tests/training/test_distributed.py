@@ -24,7 +24,11 @@ def train(folder: Path, *launcher: str, network: dict, **settings) -> dict:
 @pytest.mark.parametrize(
     ("normalizer", "head_norm"),
     # Without norms in the heads, the box subnet is computed at foreground cells only.
-    [("batch", "group"), ("moving", "none"), pytest.param("image", "group", marks=pytest.mark.slow)],
+    [
+        ("moving", "none"),
+        pytest.param("batch", "group", marks=pytest.mark.slow),
+        pytest.param("image", "group", marks=pytest.mark.slow),
+    ],
 )
 def test_training_in_two_processes_equals_one_process(tmp_path, normalizer, head_norm):
     (tmp_path / "images").mkdir()

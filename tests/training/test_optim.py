@@ -7,7 +7,7 @@ from retinanet.training.optim import average_weights, build_optimizer, build_sch
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
-def test_optimizer_excludes_norms_and_biases_from_decay_and_scales_the_backbone_rate(small_settings, kind):
+def test_optimizer_excludes_norms_and_biases_from_decay_and_scales_the_backbones_rate(small_settings, kind):
     model = build_network(small_settings, 1)
     optimizer = build_optimizer(model, kind, 0.1, 0.5, 0.01)
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
