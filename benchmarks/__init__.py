@@ -1,4 +1,4 @@
-"""Speed beside other implementations, in one run; trials of params. Threads wait as they do in the stages."""
+"""Benchmarks against other implementations, and searches over params. OpenMP is set as in the stages."""
 
 from retinanet.threads import wait_without_spinning
 

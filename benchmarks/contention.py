@@ -1,11 +1,10 @@
-"""What other work on the same cores costs a training step.
+"""Time of a training step while other processes use the same cores.
 
     uv run python -m benchmarks.contention [--seconds 60] [--rounds 3]
 
-Trains the default network on made-up images of 640 px, with its loader in a process of its own: alone, beside a second
-training, and beside a process that keeps one core busy. Each round measures all three, first as torch is by itself
-(OpenMP's threads spin 300,000 times while they wait, and nobody takes turns), then as the train stage sets it, so that
-a slow machine slows both.
+Trains the default network on synthetic images of 640 px, with its loader in a process of its own: alone, beside a
+second training, and beside a process that keeps one core busy. Each round measures all three, with torch's defaults (threads
+spin 300,000 times, no turns) and with the train stage's settings, so that a slow machine slows both.
 """
 
 import argparse
@@ -43,7 +42,7 @@ class Case(NamedTuple):
     busy_cores: int
 
 
-SETTINGS = Setting("torch's own", {"GOMP_SPINCOUNT": "300000"}, False), Setting("the train stage's", {}, True)
+SETTINGS = Setting("torch's defaults", {"GOMP_SPINCOUNT": "300000"}, False), Setting("the train stage's", {}, True)
 CASES = Case("alone", 1, 0), Case("two side by side", 2, 0), Case("beside a busy core", 1, 1)
 
 

@@ -5,7 +5,7 @@
 All do their work in one thread of one process, by turns, on the same generated JPEGs, for a canvas of 512 px:
 
 - ours: scale, pad, crop, flips, quarter turns and colors of params.yaml; uint8, which the device normalizes; and the
-  same with `train.cache_images`, its second time on;
+  same with `runtime.cache_images`, its second time on;
 - torchvision v2, same steps: ScaleJitter, RandomCrop with padding, flips and ColorJitter on tensors, then float32, as
   its reference recipe ends;
 - torchvision v2, hflip: its recipe's lightest preset, a flip alone, with the resize that its model does;

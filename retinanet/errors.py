@@ -83,5 +83,5 @@ def _line(error: RetinanetError | OSError) -> str | None:
     if isinstance(error, RetinanetError):
         return " ".join(str(error).split())
     if disk_full(error):
-        return f"{error.filename or 'a file'} could not be written: {error.strerror}; make room"
+        return f"{error.filename or 'a file'} could not be written: {error.strerror}; free some space"
     return None

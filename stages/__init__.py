@@ -1,6 +1,6 @@
-"""The stages of the pipeline; `python -m stages.NAME` runs one, from wherever it is started.
+"""The stages of the pipeline; `python -m stages.NAME` runs one from the repository's root.
 
-Importing this package settles how torch's threads wait, which has to happen before torch is imported.
+Importing this package sets OpenMP's spin count, which must happen before torch is imported.
 """
 
 from retinanet.threads import wait_without_spinning

@@ -67,7 +67,7 @@ def test_a_full_disk_is_one_line(capsys):
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 1
-    expected = "error: models/run.json could not be written: No space left on device; make room\n"
+    expected = "error: models/run.json could not be written: No space left on device; free some space\n"
     assert capsys.readouterr().err == expected
 
 

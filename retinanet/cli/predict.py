@@ -111,7 +111,10 @@ def _registered(uri: str) -> Iterator[Path]:
 
 def _counts_by_class(labels: np.ndarray, class_names: Sequence[str]) -> str:
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
-    return ", ".join(f"{count} {name}" for count, name in zip(counts, class_names, strict=True) if count) or "nothing"
+    return (
+        ", ".join(f"{count} {name}" for count, name in zip(counts, class_names, strict=True) if count)
+        or "no detections"
+    )
 
 
 def _unique_name(path: Path, taken: set[str]) -> str:

@@ -51,7 +51,7 @@ class Export(Section):
 
 
 class Gradcam(Section):
-    """What the Grad-CAM report shows."""
+    """What the HiResCAM report shows."""
 
     images: Count
     """Number of test images."""

@@ -43,10 +43,6 @@ class Objects:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def rows(self, chosen: np.ndarray) -> "Objects":
-        """The objects that a mask or an array of row numbers selects."""
-        return Objects(self.boxes_xyxy[chosen], self.labels[chosen], self.iscrowd[chosen], self.areas[chosen])
-
     @property
     def is_single(self) -> np.ndarray:
         """(G,) bool: which rows are single objects, not crowds."""

@@ -19,7 +19,7 @@ def read_coco_content(path: Path) -> dict:
         rows = content.get(section)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise AnnotationError(
-                f'{path}: "{section}" is no list of objects; a COCO file needs images, annotations and categories'
+                f'{path}: "{section}" is not a list of objects; a COCO file needs images, annotations and categories'
             )
     image_ids = _distinct_ids(content["images"], "image", path)
     category_ids = _distinct_ids(content["categories"], "category", path)
@@ -36,7 +36,7 @@ def read_coco_content(path: Path) -> dict:
             raise AnnotationError(f"{location} is for image {annotation.get('image_id')!r}; the file has no such image")
         if not _is_one_of(annotation.get("category_id"), category_ids):
             raise AnnotationError(
-                f"{location} has category {annotation.get('category_id')!r}; the file knows {sorted(category_ids)}"
+                f"{location} has category {annotation.get('category_id')!r}; the file's ids are {sorted(category_ids)}"
             )
         if annotation.get("iscrowd", 0) not in (0, 1, None):
             raise AnnotationError(f"{location} has iscrowd {annotation['iscrowd']!r}; it must be 0 or 1")
@@ -79,9 +79,9 @@ def _distinct_ids(rows: list[dict], kind: str, path: Path) -> set[int]:
     for row in rows:
         row_id = row.get("id")
         if not isinstance(row_id, int) or isinstance(row_id, bool):
-            raise AnnotationError(f"{path}: {kind} id {row_id!r} is no whole number")
+            raise AnnotationError(f"{path}: {kind} id {row_id!r} is not an integer")
         if row_id in seen:
-            raise AnnotationError(f"{path}: {kind} id {row_id} is there twice; ids must be distinct")
+            raise AnnotationError(f"{path}: {kind} id {row_id} occurs twice; ids must be unique")
         seen.add(row_id)
     return seen
 
@@ -98,7 +98,7 @@ def check_file_name(file_name: object, location: str) -> None:
 def check_class_name(name: object, location: str) -> None:
     """Raise AnnotationError if a class name is not a non-empty string that UTF-8 can encode."""
     if not isinstance(name, str) or not name or not is_text(name):
-        raise AnnotationError(f"{location} has class name {name!r}; give it one")
+        raise AnnotationError(f"{location} has class name {name!r}; it must be a non-empty UTF-8 string")
 
 
 def is_text(text: str) -> bool:

@@ -33,7 +33,7 @@ class ImageCache:
                 file.seek(0)
                 image = resize_to(read_image(file, scale=scale), (height, width))
         except FileNotFoundError as error:
-            raise ImageError(f"{path}: there is no such file") from error
+            raise ImageError(f"{path}: no such file") from error
         _store(entry, image)
         return image
 
@@ -58,4 +58,4 @@ def _store(path: Path, image: np.ndarray) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         if not disk_full(error):
-            raise ImageError(f"{path}: {error.strerror}; set train.cache_images: false") from error
+            raise ImageError(f"{path}: {error.strerror}; set runtime.cache_images: false") from error

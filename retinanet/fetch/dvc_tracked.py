@@ -37,7 +37,7 @@ def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits, 
         ) from error
     except Exception as error:  # each kind of storage raises errors of its own library
         if isinstance(error, OSError) and disk_full(error):
-            raise DownloadError(f"{target}: the disk is full; make room") from error
+            raise DownloadError(f"{target}: the disk is full; free some space") from error
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         raise DownloadError(f"{path} of {address}: {error}{cause}; check download.dvc in params.yaml") from error
     return [file for file in target.rglob("*") if file.is_file()]

@@ -94,7 +94,7 @@ def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) 
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(f"{name}: there is no such file") from error
+        raise ImageError(f"{name}: no such file") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_describe(source)}; an image is needed (JPEG, PNG, TIFF …)") from error
     # Damaged files make decoders raise anything: struct.error, IndexError, SyntaxError, MemoryError ...

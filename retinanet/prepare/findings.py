@@ -70,7 +70,7 @@ def write_findings(findings: Findings, path: Path) -> None:
 
 
 def read_findings(path: Path) -> Findings:
-    """Raises AnnotationError if there is no such file."""
+    """Raises AnnotationError if no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -147,7 +147,7 @@ def _require_better(
     production_value = _metric(production, gate.metric, evaluation_digest, measure)
     summary += f", version {production.version} in production {production_value:.4f}"
     if production.tags.get(EVALUATION_TAG) != evaluation_digest:
-        summary += " (evaluated again on today's test set)"
+        summary += " (evaluated again on the current test set)"
     gain = value - production_value
     if gain <= 0:
         raise _Refused(f"{summary}; it is not better")
@@ -169,7 +169,7 @@ def _metric(version: "ModelVersion", name: str, evaluation_digest: str | None, m
         try:
             value = measure(version)
         except RetinanetError as error:
-            raise _Refused(f"version {version.version} cannot be evaluated on today's test set: {error}") from error
+            raise _Refused(f"version {version.version} cannot be evaluated on the current test set: {error}") from error
     if value is None:
         raise _Refused(f"version {version.version} was registered without {name}")
     if not math.isfinite(value):
@@ -184,7 +184,7 @@ def _move(client: "MlflowClient", candidate: "ModelVersion", production: "ModelV
     current = at_alias(client, name, PRODUCTION)
     if (str(current.version) if current else "none") != expected:
         raise _Refused(
-            f"version {current.version if current else 'none'} came into production meanwhile; promote again"
+            f"version {current.version if current else 'none'} was put into production in the meantime; promote again"
         )
     client.set_model_version_tag(name, candidate.version, PREDECESSOR, expected)
     _set_previous(client, name, expected)

@@ -9,7 +9,7 @@ import torch
 
 from retinanet.config.settings import Params
 
-# The rooms whose code decides what a training step computes ...
+# The packages whose code decides what a training step computes ...
 ROOMS = ("dataset", "images", "losses", "model", "training")
 # ... except these modules, which a step does not use or which do not change its result.
 NOT_IN_A_STEP = (
@@ -23,9 +23,10 @@ NOT_IN_A_STEP = (
     "training/fingerprint.py",
     "training/history.py",
     "training/launch.py",
-    "training/pretrained.py",  # its outcome, the first weights, is part of the fingerprint
+    "training/pretrained.py",  # its result, the initial weights, is part of the fingerprint
     "training/process.py",
     "training/replay.py",
+    "training/turns.py",
 )
 
 

@@ -1,4 +1,4 @@
-"""Trainings on the CPU of one machine take turns: one step with all cores, then one of the other's.
+"""Trainings on one machine's CPU alternate their steps, each with all cores.
 
 Threads of two trainings that share the cores wait for each other at every operation, so that both together are slower
 than one after the other. A training that uses only a part of the cores takes no turns, nor does one of several
@@ -23,19 +23,19 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 POLL_S = 0.002
-# A training that is suspended in the middle of a step must not hold up the others for ever.
+# A training that is suspended in the middle of a step must not hold up the others forever.
 MAX_WAIT_S = 10.0
-NOTICED_S = 0.05
+MIN_REPORTED_WAIT_S = 0.05
 
 
 class Turns:
-    """Call `with turns.take():` around what uses all cores. Does nothing where `enabled` is false."""
+    """`with turns.take():` around a training step; it does nothing if `enabled` is false."""
 
     def __init__(self, folder: Path, enabled: bool = True):
         self.enabled = enabled and fcntl is not None
-        self.has_waited = False
-        # Who waits holds `next`: so nobody takes two turns in a row while another waits.
-        self.next, self.now = folder / "next.lock", folder / "now.lock"
+        self.is_reported = False
+        # A waiting process holds next.lock, so the one that just finished cannot go first again.
+        self.next_lock, self.now_lock = folder / "next.lock", folder / "now.lock"
         if self.enabled:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -47,10 +47,10 @@ class Turns:
         began = time.monotonic()
         with ExitStack() as turn:
             with ExitStack() as queue:
-                _lock(queue.enter_context(self.next.open("w")), began + MAX_WAIT_S)
-                _lock(turn.enter_context(self.now.open("w")), began + MAX_WAIT_S)
-            if not self.has_waited and time.monotonic() - began > NOTICED_S:
-                self.has_waited = True
+                _lock(queue.enter_context(self.next_lock.open("w")), began + MAX_WAIT_S)
+                _lock(turn.enter_context(self.now_lock.open("w")), began + MAX_WAIT_S)
+            if not self.is_reported and time.monotonic() - began > MIN_REPORTED_WAIT_S:
+                self.is_reported = True
                 print("train: another training uses the cores of this machine; their steps take turns", flush=True)
             yield
 
@@ -64,7 +64,7 @@ def cpu_turns(device: torch.device) -> Turns:
 
 
 def _lock(file: IO[str], until: float) -> None:
-    """Lock an open file, which closing it undoes, also when the process is killed; not after `until`."""
+    """Lock the file, or give up at monotonic time `until`. Closing it, or the end of the process, releases the lock."""
     while time.monotonic() < until:
         with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

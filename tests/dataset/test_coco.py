@@ -60,9 +60,9 @@ def annotation(**values) -> dict:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"annotations": [annotation(), annotation()]}, "annotation id 1 is there twice"),
+        ({"annotations": [annotation(), annotation()]}, "annotation id 1 occurs twice"),
         ({"annotations": [annotation(id=0)]}, "annotation id 0"),
-        ({"annotations": [annotation(id="1")]}, "annotation id '1' is no whole number"),
+        ({"annotations": [annotation(id="1")]}, "annotation id '1' is not an integer"),
         ({"annotations": [annotation(image_id=8)]}, "is for image 8"),
         ({"annotations": [annotation(image_id=[7])]}, r"is for image \[7\]"),
         ({"annotations": [annotation(category_id=4)]}, r"has category 4; the file knows \[3, 90\]"),
@@ -77,7 +77,7 @@ def annotation(**values) -> dict:
         ({"annotations": {}}, '"annotations" is no list'),
         ({"images": [{"id": 7, "file_name": "../a.png", "width": 64, "height": 48}]}, "inside the folder"),
         ({"images": [{"id": 7, "file_name": "/a.png", "width": 64, "height": 48}]}, "must be relative"),
-        ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "dog"}]}, "category id 3 is there twice"),
+        ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "dog"}]}, "category id 3 occurs twice"),
         ({"categories": [{"id": 3, "name": ""}, {"id": 90, "name": "dog"}]}, "class name ''"),
     ],
 )

@@ -118,9 +118,9 @@ def annotation(**values) -> dict:
         ({"annotations": [annotation(category_id=7)]}, "has category 7"),
         (
             {"images": [{"id": 1, "file_name": "p000.png"}, {"id": 1, "file_name": "p001.png"}]},
-            "image id 1 is there twice",
+            "image id 1 occurs twice",
         ),
-        ({"annotations": [annotation(), annotation()]}, "annotation id 1 is there twice"),
+        ({"annotations": [annotation(), annotation()]}, "annotation id 1 occurs twice"),
         ({"annotations": [annotation(id=0)]}, "annotation id 0"),
         ({"annotations": [annotation(image_id=99)]}, "is for image 99"),
         ({"images": [{"id": 1, "file_name": "../p000.png"}]}, "stay inside the folder"),

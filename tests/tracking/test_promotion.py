@@ -119,7 +119,7 @@ def test_promote_evaluates_production_again_if_its_metric_has_another_digest(mak
 
     decision = promote(MODEL, candidate, GATE, "today", measure)
     assert (decision.accepted, measured) == (True, [standing])
-    assert "version 1 in production 0.4500 (evaluated again on today's test set)" in decision.reason
+    assert "version 1 in production 0.4500 (evaluated again on the current test set)" in decision.reason
     assert find_version(open_client(), MODEL, standing).tags["metric.AP50"] == "0.9"
 
 
@@ -159,7 +159,7 @@ def test_promote_refuses_if_another_machine_promoted_meanwhile(make_version):
 
     decision = promote(MODEL, make_version(0.8, "tomorrow"), GATE, "tomorrow", measure)
     assert (decision.accepted, in_production()) == (False, second)
-    assert "version 2 came into production meanwhile" in decision.reason
+    assert "version 2 was put into production in the meantime" in decision.reason
 
 
 def test_promote_of_a_version_with_changed_files_is_an_error(make_version):
