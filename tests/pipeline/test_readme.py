@@ -155,14 +155,19 @@ def test_every_dvc_experiment_runs(with_images, command):
     try:
         with_images.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
         assert with_images.counts()[0] == runs + 1
-        # The commands that show experiments.
-        for show in commands([README]):
-            if re.match("uv run dvc (exp show|metrics|plots)", show):
-                with_images.run("bash", "-c", show.removeprefix("uv run "))
     finally:
         with_images.run("git", "checkout", "-q", ".")
         with_images.run("dvc", "checkout")
         shared.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workspace")
+@pytest.mark.parametrize(
+    "command", [c for c in commands([README]) if re.match("uv run dvc (exp show|metrics|plots)", c)]
+)
+def test_every_command_that_shows_experiments_runs(with_images, command):
+    with_images.run("bash", "-c", command.removeprefix("uv run "))
 
 
 @pytest.mark.slow

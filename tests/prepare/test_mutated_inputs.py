@@ -209,7 +209,7 @@ def test_some_mutated_params(workspace):
 
 @pytest.mark.slow
 def test_mutated_images(workspace):
-    mutated_images(1200, workspace)
+    mutated_images(400, workspace)
 
 
 @pytest.mark.slow

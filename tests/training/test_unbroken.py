@@ -20,7 +20,10 @@ from retinanet.files import sha256_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("unbroken")]
 
-KILLS, WHILE_SAVING = 100, 30
+# In CI; set RETINANET_KILLS=100 for the long form. At least so large a share of the kills comes while a checkpoint is
+# being saved.
+KILLS = int(os.environ.get("RETINANET_KILLS", "30"))
+WHILE_SAVING = KILLS * 3 // 10
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def test_dvc_repro_survives_ten_kills(tmp_path):
     unbroken.run("dvc", "repro", "train")
     rng = random.Random(0)
     checkpoints = broken.folder / ".cache" / "training"
-    for number in range(10):
+    for number in range(6):
         reached = _newest(checkpoints)
         dvc = broken.start("dvc", "repro", "train")
         trainer = _trainer_of(dvc)
