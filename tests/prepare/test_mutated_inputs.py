@@ -214,12 +214,12 @@ def test_mutated_images(workspace):
 
 @pytest.mark.slow
 def test_mutated_annotations(workspace):
-    mutated_annotations(400, workspace)
+    mutated_annotations(150, workspace)
 
 
 @pytest.mark.slow
 def test_mutated_params(workspace):
-    mutated_params(100, workspace)
+    mutated_params(50, workspace)
 
 
 def test_damage_depends_only_on_the_seed():

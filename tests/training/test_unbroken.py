@@ -36,7 +36,7 @@ def forks():
     return context
 
 
-def test_training_survives_a_hundred_kills(tmp_path, forks):
+def test_training_survives_kills_at_random_times(tmp_path, forks):
     (tmp_path / "images").mkdir()
     make_squares(tmp_path / "images")
 
@@ -73,7 +73,7 @@ def test_training_survives_a_hundred_kills(tmp_path, forks):
     print(f"{kills} kills, {while_saving} while saving, over {runs + 1} trainings")
 
 
-def test_dvc_repro_survives_ten_kills(tmp_path):
+def test_dvc_repro_survives_kills_of_trainer_and_dvc(tmp_path):
     """Kills of the trainer, of dvc alone, and of both, with the default network on a small setting."""
     unbroken, broken = (Workspace(clone(tmp_path / name)) for name in ("unbroken", "broken"))
     for workspace in (unbroken, broken):
