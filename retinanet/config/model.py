@@ -19,14 +19,14 @@ class Anchors(Section):
 
 
 class Model(Section):
-    """The network, its first weights and its input size."""
+    """The network, its initial weights and its input size."""
 
     backbone: str
     """Classification CNN of torchvision, or `timm/` and the name of one of timm's (docs/backbones.md)."""
     weights: str
     """Weights to start from: `auto`, `imagenet`, `none`, a file, a registered version ... (docs/training.md)."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)]
-    """Number of backbone stages that keep their first weights, from stride 2 upwards."""
+    """Number of backbone stages that keep their initial weights, from stride 2 upward."""
     frozen_norm: bool
     """Keep the backbone's batch norm statistics and parameters as loaded."""
     pyramid_width: Count

@@ -16,7 +16,7 @@ class Prepare(Section):
     rename_classes: dict[str, str]
     """New class names by old ones; classes with the same new name are merged."""
     val_share: Share
-    """Share of the images for val, if the source has no official val split."""
+    """Share of the images for val without official splits; share of train if official val or test is missing."""
     test_share: Share
     """Share of the images for test, if the source has no official splits."""
     split_seed: int
@@ -26,13 +26,13 @@ class Prepare(Section):
     group_pattern: str
     """Instead of `group_column`: regular expression for paths in data/raw whose first (group) is the image's group."""
     near_duplicates: Literal["together", "apart"]
-    """Whether images that look the same stay in one split."""
+    """Whether near-duplicates, images that look the same, stay in one split."""
     tile_size: CountOrZero
     """Side of a tile in px; larger images are cut into tiles; 0: images are never cut."""
     tile_overlap: Annotated[Real, Field(ge=0, lt=1)]
     """Overlap of neighboring tiles, as a share of `tile_size`; tiles of val and test do not overlap."""
     min_visible: Share
-    """Minimum share of a box inside a tile for it to count as an object there; below it, an ignored region."""
+    """Minimum share of a box inside a tile for an object there; below it, a truncated object, which is ignored."""
     max_pixels: Count
     """Maximum number of pixels of an image; larger images are skipped."""
     max_skipped: Share

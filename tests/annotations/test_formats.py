@@ -1,6 +1,5 @@
 import pytest
 from support.prepare_workspace import (
-    ROOT,
     sample_objects,
     save_images,
     write_coco,
@@ -10,7 +9,7 @@ from support.prepare_workspace import (
     write_yolo,
 )
 
-from retinanet.annotations.formats import FORMATS, read_source
+from retinanet.annotations.formats import read_source
 from retinanet.errors import AnnotationError
 
 WRITERS = {"voc": write_voc, "coco": write_coco, "yolo": write_yolo, "csv": write_csv, "metadata": write_metadata}
@@ -44,11 +43,6 @@ def test_an_empty_xml_is_reported_as_broken_voc_if_no_format_is_recognized(tmp_p
     (tmp_path / "a.xml").touch()
     with pytest.raises(AnnotationError, match=r"a\.xml: broken XML"):
         read_source(tmp_path)
-
-
-def test_docs_name_each_format():
-    docs = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    assert [name for name in FORMATS if f"| `{name}` |" not in docs] == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from retinanet.config.params import load_params
@@ -9,11 +7,6 @@ from retinanet.fetch.sources import SOURCES
 
 def test_public_sets_are_sources():
     assert set(PUBLIC_SETS) < set(SOURCES)
-
-
-def test_docs_name_each_source():
-    docs = Path("docs/data.md").read_text(encoding="utf-8")
-    assert [name for name in SOURCES if f"`{name}`" not in docs] == []
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -1,8 +1,9 @@
-"""Write docs/params.md, the reference of params.yaml, from the settings' types and descriptions:
+"""Write docs/params.md, from the settings' types and docstrings, and the tables of sources and formats in docs/data.md:
 
-uv run python -m retinanet.config.reference
+uv run python -m retinanet.cli.reference
 """
 
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,23 +12,25 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic.fields import FieldInfo
 
+from retinanet.annotations.formats import FORMATS
 from retinanet.config.fields import Section, is_section, walk_keys
 from retinanet.config.params import load_params
 from retinanet.config.settings import Params
+from retinanet.fetch.sources import SOURCES
 from retinanet.files import write_text
 
-PARAMS, REFERENCE = Path("params.yaml"), Path("docs/params.md")
+PARAMS, REFERENCE, DATA = Path("params.yaml"), Path("docs/params.md"), Path("docs/data.md")
 MAX_DEFAULT = 40  # characters of a default in the table
 HEAD = """# params.yaml
 
-Every setting of the pipeline. Unknown keys and wrong types fail, with the nearest key as a suggestion. The defaults are
-the values in the repository's `params.yaml`. Change them there, or for one experiment:
+Every setting of the pipeline. Unknown keys and wrong types are errors; the message suggests the closest key. The
+defaults are the values in the repository's `params.yaml`. Change them there, or for one experiment:
 
 ```bash
 uv run dvc exp run -S train.epochs=10 -S model.backbone=resnet50
 ```
 
-Written by `uv run python -m retinanet.config.reference`. To change a text, change the docstring of the setting in
+Written by `uv run python -m retinanet.cli.reference`. To change a text, change the docstring of the setting in
 `retinanet/config/`.
 """
 
@@ -35,7 +38,8 @@ Written by `uv run python -m retinanet.config.reference`. To change a text, chan
 def main() -> None:
     load_params(PARAMS)  # a file with mistakes has no defaults to document
     write_text(REFERENCE, reference_text(yaml.safe_load(PARAMS.read_text(encoding="utf-8"))))
-    print(f"{REFERENCE} written")
+    write_text(DATA, with_tables(DATA.read_text(encoding="utf-8")))
+    print(f"{REFERENCE} and the tables of {DATA} written")
 
 
 def reference_text(defaults: Mapping[str, Any]) -> str:
@@ -45,6 +49,21 @@ def reference_text(defaults: Mapping[str, Any]) -> str:
         for name, field in Params.model_fields.items()
         if is_section(field.annotation)
     )
+
+
+def with_tables(page: str) -> str:
+    """docs/data.md with new tables of sources and formats between their markers."""
+    rows = {
+        "sources": ("download.source", {name: source.description for name, source in SOURCES.items()}),
+        "formats": ("prepare.format", {name: known.title for name, known in FORMATS.items()}),
+    }
+    for marker, (key, texts) in rows.items():
+        lines = [f"| `{key}` | content |", "| --- | --- |"]
+        table = "\n".join([*lines, *(f"| `{name}` | {text} |" for name, text in texts.items())])
+        start, end = f"<!-- {marker} -->", f"<!-- end of {marker} -->"
+        (old,) = re.findall(f"{start}.*{end}", page, flags=re.DOTALL)
+        page = page.replace(old, f"{start}\n{table}\n{end}")
+    return page
 
 
 def values_text(field: FieldInfo) -> str:
@@ -90,10 +109,10 @@ def _values(annotation: Any, limits: dict[str, Any], plural: str = "") -> str:
         case origin if origin is Literal:
             return ", ".join(f"`{choice}`" for choice in arguments)
         case origin if origin is list:
-            items = "mappings" if is_section(arguments[0]) else _values(arguments[0], {}, "s")
+            items = "maps" if is_section(arguments[0]) else _values(arguments[0], {}, "s")
             return f"list of {_length(limits)}{items}"
         case origin if origin is dict:
-            return f"mapping of names to {'names' if arguments[1] is str else _values(arguments[1], {}, 's')}"
+            return f"map of string to {_values(arguments[1], {})}"
         case origin if origin in (Union, types.UnionType):
             return ", ".join(_kind(section) for section in arguments)
     if annotation is bool:
@@ -101,7 +120,7 @@ def _values(annotation: Any, limits: dict[str, Any], plural: str = "") -> str:
     if annotation is str:
         if "pattern" in limits:
             return "64 hexadecimal digits, or empty"
-        return f"text{plural}" + (", not empty" if "min_length" in limits else "")
+        return f"string{plural}" + (", not empty" if "min_length" in limits else "")
     return f"{'integer' if annotation is int else 'number'}{plural}{_range(limits)}"
 
 
@@ -127,10 +146,8 @@ def _limits(metadata: Sequence[Any]) -> dict[str, Any]:
 def _range(limits: Mapping[str, Any]) -> str:
     if "ge" in limits and "le" in limits:
         return f" from {limits['ge']:g} to {limits['le']:g}"
-    if "ge" in limits and "lt" in limits:
-        return f" from {limits['ge']:g} to below {limits['lt']:g}"
-    words = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
-    return "".join(f" {word} {limits[name]:g}" for name, word in words.items() if name in limits)
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return " and".join(f" {sign} {limits[name]:g}" for name, sign in signs.items() if name in limits)
 
 
 def _length(limits: Mapping[str, Any]) -> str:
