@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from retinanet.annotations.records import Xyxy
 from retinanet.dataset.coco import Objects
 from retinanet.drawing import COLORS, IGNORED_COLOR, draw_boxes, jpeg
 from retinanet.errors import ImageError
 from retinanet.images.reading import read_image
 
-Xyxy = tuple[float, float, float, float]
 THUMB_SIDE = 300
 SAMPLE_SIDE = 720
 # Larger images have no thumbnail: decoding them takes too long.

@@ -4,7 +4,6 @@
 network once and measuring its strides, not listed by name.
 """
 
-import difflib
 import re
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from retinanet.errors import WeightsError
+from retinanet.errors import WeightsError, suggestion
 from retinanet.model.receptive_fields import GridGeometry, grid_geometries, meta_twin
 from retinanet.model.same_padding import pads_evenly, with_constant_padding
 from retinanet.model.tracing import PROBE_SIDES, extract, find_taps, nearest_stride
@@ -216,5 +215,4 @@ def _first_line(error: Exception) -> str:
 
 
 def _suggestion(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(re.sub(r"[^a-z0-9_]", "", name.lower()), names, n=3)
-    return f"did you mean {', '.join(close)}?" if close else "see docs/backbones.md for names"
+    return suggestion(re.sub(r"[^a-z0-9_]", "", name.lower()), names, 3) or "see docs/backbones.md for names"

@@ -22,6 +22,11 @@ class CheckedImage:
     facts: ImageFacts
     boxes: tuple[Box, ...]
 
+    @property
+    def name(self) -> str:
+        """The path of the file with forward slashes."""
+        return self.source.file.as_posix()
+
 
 class Checked(NamedTuple):
     images: list[CheckedImage]

@@ -101,9 +101,6 @@ class Run:
         """Log the content of a folder."""
         self.log_artifact(path, folder)
 
-    def set_tags(self, tags: Mapping) -> None:
-        self._send({"do": "tags", "values": {key: str(value) for key, value in tags.items()}})
-
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: Mapping | None = None) -> None:
         """Log a data set that the run used; context is training, validation or test, profile its statistics."""
         entry = {"do": "dataset", "name": name, "digest": digest, "context": context}

@@ -21,6 +21,7 @@ from retinanet.training.published_weights import (
 LAST = "classification.last."
 # Frozen norms do not have it, and it does not change outputs.
 COUNTER = "num_batches_tracked"
+MAX_LISTED = 4
 
 
 class LoadedWeights(NamedTuple):
@@ -178,8 +179,8 @@ def _kind(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _list(label: str, names: list[str], limit: int = 4) -> list[str]:
+def _list(label: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return [f"{label}: {', '.join(names[:limit])}{more}"]
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return [f"{label}: {', '.join(names[:MAX_LISTED])}{more}"]
