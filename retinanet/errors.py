@@ -41,7 +41,7 @@ class EvaluationError(RetinanetError):
 
 
 class ExportError(RetinanetError):
-    """An exported model computes other detections than the trained one."""
+    """An exported model gives different detections from the trained one."""
 
 
 class TrackingError(RetinanetError):

@@ -78,9 +78,9 @@ def _input_size(params: Params) -> InputSize:
 
 def _discard_old(folder: Path) -> None:
     discarded, others = discard_old(folder)
-    for action, names in (("discarded", discarded), ("not used", others)):
+    for action, names in (("discarded", discarded), ("ignored", others)):
         if names:
-            print(f"train: {action}: {', '.join(names)}, checkpoints of other params, data, code or first weights")
+            print(f"train: {action} checkpoints of other params, data, code or initial weights: {', '.join(names)}")
 
 
 def _train(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> None:

@@ -1,4 +1,4 @@
-"""Settings whose values are the names of a table, which only the stage that uses it imports."""
+"""Check settings whose values are keys of a table that only one stage imports."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is wrong with a value of params.yaml, in one line each."""
+"""One-line descriptions of invalid values in params.yaml."""
 
 from typing import get_args
 

@@ -74,7 +74,7 @@ def unpack_archives(
                     written.append(path)
                     bar.update()
     if not written:
-        raise DownloadError(f"{', '.join(map(str, archives))}: contains no file that was asked for")
+        raise DownloadError(f"{', '.join(map(str, archives))}: no member was selected; correct download in params.yaml")
     return written
 
 
@@ -138,7 +138,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DownloadError(f"{archive}: {info.filename!r} is a link or device; only files are unpacked")
+                raise DownloadError(f"{archive}: {info.filename!r} is a link or device; repack the archive without it")
             if info.is_dir():
                 yield Member(info.filename, None)
                 continue
@@ -165,7 +165,7 @@ def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
                 with content:
                     yield Member(info.name, content)
             else:
-                raise DownloadError(f"{archive}: {info.name!r} is a link or device; only files are unpacked")
+                raise DownloadError(f"{archive}: {info.name!r} is a link or device; repack the archive without it")
         # tarfile stops at a broken header or the end of the file as if it were the end mark, which is a block of zeros.
         opened.fileobj.seek(opened.offset)
         end = opened.fileobj.read(READ_BYTES)  # with the padding after it, so that gzip verifies its checksum

@@ -60,7 +60,7 @@ def download_file(pinned: Pinned, path: Path, stop: Event) -> None:
         if disk_full(error):
             _discard(part)
             raise DownloadError(f"{part}: the disk is full; free some space") from error
-        raise DownloadError(f"{part}: {error}") from error
+        raise DownloadError(f"{part}: {error}; check the folder's permissions") from error
 
 
 def find_fault(pinned: Pinned, path: Path) -> str:

@@ -100,7 +100,7 @@ def fetch_public_set(name: str, mirror: str, cache: Path, target: Path, root: Pa
     names; empty for the published addresses. Raises DownloadError.
     """
     declared = PUBLIC_SETS[name]
-    print(f"{name}: {_gigabytes(declared.size)} to download, as much again unpacked; license: {declared.license}")
+    print(f"{name}: {_gigabytes(declared.size)} to download, about the same unpacked; license: {declared.license}")
     parts = [_mirrored(part, mirror) for part in declared.parts]
 
     def is_member(member: str) -> bool:

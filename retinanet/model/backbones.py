@@ -155,7 +155,8 @@ def _from_timm(name: str) -> Backbone:
         network = timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AssertionError, ValueError, AttributeError, IndexError) as error:
         raise WeightsError(
-            f"model.backbone: timm/{name} has no feature maps for a pyramid: {_first_line(error)}"
+            f"model.backbone: timm/{name} has no feature maps for a pyramid: {_first_line(error)}; "
+            "choose a convolutional network"
         ) from error
     info = feature_info(network)
     reductions = info.reduction()
@@ -169,7 +170,7 @@ def _from_timm(name: str) -> Backbone:
     try:
         maps, _ = (_shapes(twin, side) for side in PROBE_SIDES)
     except Exception as error:
-        # Networks of one image size fail in many ways; the message quotes which.
+        # Networks of one image size fail in many ways; the message quotes the error.
         raise _fixed_size(f"timm/{name}", error) from error
     if pads_evenly(twin, PROBE_SIDES[0]):
         network = with_constant_padding(network)

@@ -110,7 +110,10 @@ def lr_range_test(
             loss = train_step(learner, micro_batches)[0].item()
         except NotFiniteError as error:
             if not losses:
-                raise TrainingError(f"the loss is not finite at the first step: {error}") from error
+                raise TrainingError(
+                    f"the loss is not finite at the first step: {error}; check reports/data, "
+                    "or set train.precision: fp32"
+                ) from error
             break
         rates.append(float(rate))
         losses.append(loss)

@@ -72,8 +72,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 def discard_old(folder: Path, days: float = MAX_AGE_DAYS) -> tuple[list[str], list[str]]:
     """Remove the folders beside `folder` that no training has written to for some days.
 
-    Returns the names of the removed folders, and of the others that hold a checkpoint. A folder that another training
-    has locked is in neither.
+    Returns the names of the removed folders, and of the folders that hold a checkpoint and are kept. A folder that
+    another training has locked is in neither.
     """
     discarded, others = [], []
     for other in sorted(path for path in folder.parent.iterdir() if path.is_dir() and path != folder):

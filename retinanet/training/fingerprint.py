@@ -51,8 +51,9 @@ def step_code(root: Path) -> list[Path]:
 def fingerprint(settings: dict, files: Iterable[Path], weights: Mapping[str, torch.Tensor]) -> str:
     """16 hex digits that change with the settings (JSON values), the files' content or the first weights.
 
-    The weights are hashed because their name in the settings may stand for others later: an alias moves. Of a file's
-    path only its name and its folder's count, so that a copy of the repository has the same fingerprint.
+    The weights are hashed because their name in the settings may refer to other weights later (aliases move). Only the
+    file's and its folder's names are hashed, not the full path, so that a copy of the repository has the same
+    fingerprint.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in sorted(files):

@@ -66,7 +66,7 @@ class TrainState(NamedTuple):
 
 
 class _Loop(NamedTuple):
-    """What stays the same from step to step."""
+    """The constants of the loop."""
 
     learner: Learner
     loader: DataLoader
@@ -218,7 +218,7 @@ def _not_finite(position: str, error: NotFiniteError, loop: _Loop) -> TrainingEr
     path = loop.folder / "failed-step.pt"
     if distributed.world().rank == 0:
         keep_step(path, loop.learner, micro_batches)
-    distributed.barrier()  # a process that ends takes the others along
+    distributed.barrier()  # torchrun ends all processes when one exits
     names = {image.id: image.file_name for image in loop.sets.train.images}
     images = ", ".join(names[image_id] for micro_batch in micro_batches for image_id in micro_batch.image_ids)
     return TrainingError(

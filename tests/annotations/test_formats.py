@@ -52,7 +52,7 @@ def test_docs_name_each_format():
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("auto", "no Pascal VOC.*no COCO.*no YOLO"), ("csv", "no table of boxes")]
+    ("name", "message"), [("auto", "expected Pascal VOC.* or COCO.* or YOLO"), ("csv", "expected table of boxes")]
 )
 def test_a_folder_without_annotations_is_an_error(tmp_path, name, message):
     save_images(tmp_path, {"a.png": []})

@@ -186,8 +186,8 @@ def test_files_that_are_not_archives_are_refused(unpack, tmp_path, content):
 
 
 def test_an_archive_without_selected_files_is_refused(unpack, tmp_path):
-    assert_refused(lambda: unpack(tar_bytes({})), tmp_path, "no file that was asked for")
-    assert_refused(lambda: unpack(tar_bytes(), is_selected=lambda name: False), tmp_path, "no file that was asked for")
+    assert_refused(lambda: unpack(tar_bytes({})), tmp_path, "no member was selected")
+    assert_refused(lambda: unpack(tar_bytes(), is_selected=lambda name: False), tmp_path, "no member was selected")
 
 
 def test_a_full_disk_is_reported(unpack, tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def test_predict_drops_detections_below_score_threshold(model):
 def test_predict_with_one_invalid_image_answers_the_others(model):
     good, bad, also_good = ask(model, encoded(), base64.b64encode(b"no image").decode(), encoded(1, 1))
     assert [len(row["scores"]) for row in (good, bad, also_good)] == [2, 0, 2]
-    assert "an image is needed" in bad["error"]
+    assert "expected JPEG" in bad["error"]
 
 
 @pytest.mark.parametrize(
