@@ -107,7 +107,7 @@ def fetch_public_set(name: str, mirror: str, cache: Path, target: Path, root: Pa
         return any(fnmatchcase(member, pattern) for pattern in declared.members)
 
     archives = fetch_archives(parts, cache, root)
-    return unpack_archives(archives, target, declared.limits, is_member, checked=True)
+    return unpack_archives(archives, target, declared.limits, is_member, sha256_verified=True)
 
 
 def public_sets_text() -> str:

@@ -26,7 +26,7 @@ EXTENSIONS = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
 }
-FORMATS = [name for name in EXTENSIONS if name != "MPO"]  # those files open as JPEG first
+PILLOW_FORMATS = [name for name in EXTENSIONS if name != "MPO"]  # those files open as JPEG first
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
 THUMBNAIL = (18, 16)  # width, height
@@ -119,7 +119,7 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     Image.init()
     file.seek(0)
     start = file.read(16)
-    for format_name in FORMATS:
+    for format_name in PILLOW_FORMATS:
         plugin, accepts = Image.OPEN[format_name]
         # For a format that this build of Pillow lacks, `accepts` returns a string.
         if accepts is not None and accepts(start) is not True:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from retinanet.model.boxes import pairwise_iou, share_inside
+from retinanet.model.boxes import pairwise_iou, pairwise_share_inside
 
 BACKGROUND, IGNORE = -1, -2
 BACKGROUND_IOU, FOREGROUND_IOU = 0.4, 0.5
@@ -27,7 +27,7 @@ def match_anchors(anchors: Tensor, gt_boxes: Tensor, crowds: Tensor | None = Non
     """
     matched = _match_objects(anchors, gt_boxes)
     if crowds is not None and len(crowds):
-        in_crowd = share_inside(anchors, crowds).amax(dim=1) >= FOREGROUND_IOU
+        in_crowd = pairwise_share_inside(anchors, crowds).amax(dim=1) >= FOREGROUND_IOU
         matched[in_crowd & (matched == BACKGROUND)] = IGNORE
     return matched
 

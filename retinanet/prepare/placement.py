@@ -8,7 +8,7 @@ from retinanet.annotations.records import SPLITS, TEST, TRAIN, VAL, Box
 from retinanet.images.tiles import Region, Tiling, tiles
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.cut import bands, boxes_inside
-from retinanet.prepare.splits import Candidate, draw_splits
+from retinanet.prepare.splits import SplitCandidate, draw_splits
 
 # Groups of images that must share a split.
 Linked = Sequence[Sequence[CheckedImage]]
@@ -118,7 +118,7 @@ def _draw(
     covered: dict[str, set[str]],
 ) -> dict[str, str]:
     candidates = [
-        Candidate(p.name, _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images
+        SplitCandidate(p.name, _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images
     ]
     names = {candidate.name for candidate in candidates}
     linked_names = [[name for name in (image.name for image in group) if name in names] for group in linked]

@@ -19,7 +19,7 @@ PARENT = "mlflow.parentRunId"
 RESTORED_FROM = "restored_from"
 EVALUATION_TAG = "evaluation.digest"
 MAX_LENGTHS = {"params": 6000, "tags": 5000}
-BATCH_SIZE = 100
+ROWS_PER_CALL = 100
 
 
 def send_entry(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
@@ -90,8 +90,8 @@ def _params(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     known = client.get_run(run_id).data.params
     values = {metric_name(key): value for key, value in entry["values"].items()}
     rows = [Param(key, value) for key, value in _texts(values, "params").items() if key not in known]
-    for start in range(0, len(rows), BATCH_SIZE):
-        client.log_batch(run_id, params=rows[start : start + BATCH_SIZE])
+    for start in range(0, len(rows), ROWS_PER_CALL):
+        client.log_batch(run_id, params=rows[start : start + ROWS_PER_CALL])
     return run_id
 
 
@@ -102,8 +102,8 @@ def _metrics(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
         Metric(metric_name(key), float(value), entry["at"], entry["step"] or 0)
         for key, value in entry["values"].items()
     ]
-    for start in range(0, len(rows), BATCH_SIZE):
-        client.log_batch(run_id, metrics=rows[start : start + BATCH_SIZE])
+    for start in range(0, len(rows), ROWS_PER_CALL):
+        client.log_batch(run_id, metrics=rows[start : start + ROWS_PER_CALL])
     return run_id
 
 

@@ -64,8 +64,8 @@ def register(
             tags = {f"metric.{name}": repr(float(value)) for name, value in metrics.items()}
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
-            origin = provenance_tags()
-            tags |= {name: value for name, value in origin.items() if not name.startswith(("version.", "mlflow."))}
+            provenance = provenance_tags()
+            tags |= {name: value for name, value in provenance.items() if not name.startswith(("version.", "mlflow."))}
             return _new_version(client, model_name, run_id, exported, tags, Path(folder))
         except (MlflowException, OSError) as error:
             raise unreachable(error) from error

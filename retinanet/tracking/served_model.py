@@ -23,7 +23,7 @@ from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
 
 MAX_BYTES = 20_000_000
-MAX_PIXELS = 50_000_000
+MAX_REQUEST_PIXELS = 50_000_000
 MAX_IMAGES = 64
 
 
@@ -68,7 +68,7 @@ def decode_image(image: object) -> np.ndarray:
         raise ImageError('"image" is not base64; paths and URLs are not opened') from error
     if not content:
         raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
-    return read_image(io.BytesIO(content), MAX_PIXELS)
+    return read_image(io.BytesIO(content), MAX_REQUEST_PIXELS)
 
 
 def _image_column(model_input: pd.DataFrame) -> list[object]:

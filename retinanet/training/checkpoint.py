@@ -34,12 +34,12 @@ def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
     return lock
 
 
-def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:
-    """Write the state after `position` steps atomically, and remove all older checkpoints but one.
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Write the state after `step` steps atomically, and remove all older checkpoints but one.
 
     If it cannot be written, as on a full disk, a line is printed and the previous checkpoints stay.
     """
-    path = folder / f"step-{position:08d}.pt"
+    path = folder / f"step-{step:08d}.pt"
     incomplete = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)

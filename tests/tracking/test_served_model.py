@@ -80,7 +80,7 @@ def test_predict_does_not_open_a_file_whose_name_is_valid_base64(model, tmp_path
 
 def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
-    monkeypatch.setattr(served_model, "MAX_PIXELS", 100)
+    monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 100)
     monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
     rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())
     assert [row["error"] is None for row in rows] == [False, False, True, False]
