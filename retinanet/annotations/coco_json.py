@@ -69,14 +69,14 @@ def _split_named_by(path: Path, root: Path) -> str | None:
 
 def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -> None:
     names = {category_id: name for name, category_id in category_ids.items()}
-    own: dict[str, int] = {}
+    file_ids: dict[str, int] = {}
     for category in content["categories"]:
         name, category_id = category["name"], category["id"]
-        if name in own:
+        if name in file_ids:
             raise AnnotationError(
-                f"{path}: categories {own[name]} and {category_id} have the same name {name!r}; rename one"
+                f"{path}: categories {file_ids[name]} and {category_id} have the same name {name!r}; rename one"
             )
-        own[name] = category_id
+        file_ids[name] = category_id
         conflicts = []
         if names.get(category_id, name) != name:
             conflicts.append(f"{category_id} is {names[category_id]!r}")
@@ -87,7 +87,7 @@ def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -
                 f"{path}: category {category_id} is {name!r}, which contradicts another file "
                 f"({' and '.join(conflicts)}); use one id for each name"
             )
-    category_ids |= own
+    category_ids |= file_ids
 
 
 def _size(image: dict) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from retinanet.config.fields import Section, walk_keys
 from retinanet.config.settings import Params
 from retinanet.errors import suggestion
 
-NEEDS = {
+EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",
     "finite_number": "a finite number",
@@ -43,9 +43,9 @@ def describe_error(error: ErrorDetails) -> str:
         return f"{key} is missing"
     if kind == "value_error":
         return f"{key}: {context['error']}"
-    if kind in NEEDS:
+    if kind in EXPECTED:
         value = context["tag"] if kind == "union_tag_invalid" else error["input"]
-        return f"{key} is {value!r}; it must be {NEEDS[kind].format(**context).replace(chr(39), '')}"
+        return f"{key} is {value!r}; it must be {EXPECTED[kind].format(**context).replace(chr(39), '')}"
     return f"{key} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 

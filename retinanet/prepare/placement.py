@@ -130,7 +130,7 @@ def _divided_groups(images: list[CheckedImage]) -> list[str]:
     splits: dict[str, set[str]] = {}
     for image in images:
         splits.setdefault(_group(image), set()).add(image.source.split or TRAIN)
-    divided = sorted(group for group, its_splits in splits.items() if len(its_splits) > 1)
+    divided = sorted(group for group, group_splits in splits.items() if len(group_splits) > 1)
     if not divided:
         return []
     names = ", ".join(divided[:5]) + (" …" if len(divided) > 5 else "")
