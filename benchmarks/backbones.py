@@ -4,7 +4,7 @@
 
 Every classification CNN of torchvision and one of each family of timm's, or those named. Size and cost are those of the
 whole detector as params.yaml sets it, for one class; whether forward, backward and export work is tried with a narrow
-pyramid and heads. Rows that are done stay, so it goes on where it was stopped.
+pyramid and heads. Finished rows are kept, so an interrupted run continues.
 """
 
 import argparse

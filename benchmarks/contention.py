@@ -3,8 +3,8 @@
     uv run python -m benchmarks.contention [--seconds 60] [--rounds 3]
 
 Trains the default network on synthetic images of 640 px, with its loader in a process of its own: alone, beside a
-second training, and beside a process that keeps one core busy. Each round measures all three, with torch's defaults (threads
-spin 300,000 times, no turns) and with the train stage's settings, so that a slow machine slows both.
+second training, and beside a process that keeps one core busy. Each round measures all three, with torch's defaults
+(threads spin 300,000 times, no turns) and with the train stage's settings, so that a slow machine slows both.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def step_milliseconds(seconds: float, take_turns: bool) -> float:
-    """The mean milliseconds from one step of the default training to the next, over so many seconds."""
+    """The mean milliseconds from one step of the default training to the next, measured for `seconds`."""
     import torch
 
     from retinanet.config.params import load_params

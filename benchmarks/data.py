@@ -1,11 +1,11 @@
-"""Training images a second and core, from JPEGs on disk to a batch: this loader beside torchvision's and plain PIL.
+"""Training images per second and core, from JPEGs on disk to a batch: this loader beside torchvision's and plain PIL.
 
     uv run python -m benchmarks.data [--images 48] [--rounds 5]
 
-All do their work in one thread of one process, by turns, on the same generated JPEGs, for a canvas of 512 px:
+All do their work in one thread of one process, alternately, on the same generated JPEGs, for a canvas of 512 px:
 
-- ours: scale, pad, crop, flips, quarter turns and colors of params.yaml; uint8, which the device normalizes; and the
-  same with `runtime.cache_images`, its second time on;
+- ours: scale, pad, crop, flips, rotations by 90 degrees and colors of params.yaml; uint8, which the device normalizes;
+  and the same with `runtime.cache_images`, from the second epoch on;
 - torchvision v2, same steps: ScaleJitter, RandomCrop with padding, flips and ColorJitter on tensors, then float32, as
   its reference recipe ends;
 - torchvision v2, hflip: its recipe's lightest preset, a flip alone, with the resize that its model does;

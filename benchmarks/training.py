@@ -127,7 +127,7 @@ def _work(link: Connection, trainer: str, case: Case, precision: str) -> None:
 def _ours(
     case: Case, precision: str, device: torch.device, images: Tensor, boxes: Tensor, labels: Tensor
 ) -> tuple[Callable[[], object], Callable[[float], float]]:
-    """A function that makes a step, and one that returns the losses' share of a step of so many seconds."""
+    """A function that makes a step, and one that returns the losses' share of a step of `seconds`."""
     keep_freed_memory()
     params = load_params()
     network = {"backbone": case.backbone, "frozen_stages": 2, "frozen_norm": True, "pyramid_width": 256}

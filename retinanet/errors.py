@@ -1,10 +1,11 @@
 """Errors that a user can fix, and the exit codes of programs."""
 
+import difflib
 import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class RetinanetError(Exception):
@@ -40,11 +41,17 @@ class EvaluationError(RetinanetError):
 
 
 class ExportError(RetinanetError):
-    """An exported model computes other detections than the trained one."""
+    """An exported model gives different detections from the trained one."""
 
 
 class TrackingError(RetinanetError):
     """The MLflow store lacks a requested entry, or cannot be reached."""
+
+
+def suggestion(name: str, names: Iterable[str], count: int = 1) -> str:
+    """A question that names up to `count` of the names nearest to a mistyped one; empty if none is near."""
+    nearest = difflib.get_close_matches(name, list(names), n=count, cutoff=0.4)
+    return f"did you mean {', '.join(nearest)}?" if nearest else ""
 
 
 def disk_full(error: OSError) -> bool:

@@ -39,7 +39,9 @@ def new_folder(final: Path) -> Iterator[Path]:
     try:
         fresh.mkdir(parents=True)
     except OSError as error:
-        raise RetinanetError(f"{fresh}: the folder cannot be created ({error.strerror})") from error
+        raise RetinanetError(
+            f"{fresh}: the folder cannot be created ({error.strerror}); check the folder's permissions"
+        ) from error
     try:
         yield fresh
         if final.exists():

@@ -40,7 +40,7 @@ def main() -> None:
     size = sum(file.stat().st_size for file in paths.EXPORT.iterdir())
     report = {"images": len(images), **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
     write_json(paths.EXPORT_REPORT, report)
-    metrics, protocol = (json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST))
+    metrics, evaluation = (json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST))
     with resume_run(paths.RUN) as run:
         run.log_artifact(paths.EXPORT_REPORT, "export")
         version = register(
@@ -49,7 +49,7 @@ def main() -> None:
             exported=paths.EXPORT,
             model_sha256=sha256_of(paths.MODEL),
             metrics=metrics,
-            evaluation_digest=protocol["digest"],
+            evaluation_digest=evaluation["digest"],
             class_names=trained.class_names,
         )
     write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version})

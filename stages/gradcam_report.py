@@ -25,25 +25,25 @@ def main() -> None:
     params = load_params(paths.PARAMS)
     print(f"gradcam-report: HiResCAM heat maps of detections on {params.gradcam.images} test images", flush=True)
     trained = load_model(paths.MODEL)
-    test = read_coco(paths.TEST_JSON)
+    test_set = read_coco(paths.TEST_JSON)
     decoding = DecodeSettings(**params.evaluate.decoding())
     examples = [
         explain_image(
             trained.model,
             image.file_name,
             read_image(Path(image.file_name)),
-            test.objects[image.id],
+            test_set.objects[image.id],
             trained.input_size,
             decoding,
             params.gradcam.score_threshold,
             params.gradcam.detections_per_image,
         )
-        for image in evenly_spaced(test.images, params.gradcam.images)
+        for image in evenly_spaced(test_set.images, params.gradcam.images)
     ]
     metrics, run_facts = (json.loads(path.read_text(encoding="utf-8")) for path in (paths.METRICS, paths.RUN))
     facts = {name: f"{metrics[name]:.3f}" for name in ("AP50", "AP", "AR100") if name in metrics}
     facts |= {
-        "test images shown": f"{len(examples)} of {len(test.images)}",
+        "test images shown": f"{len(examples)} of {len(test_set.images)}",
         "minimum score": f"{params.gradcam.score_threshold:g}",
         "network": trained.model.architecture["backbone"],
         "MLflow run": run_facts["run_id"],

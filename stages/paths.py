@@ -4,7 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 
-# Caches in the repository's folder; none is an output of DVC's.
+# Caches; not outputs of DVC stages.
 CACHE = Path(".cache")
 DOWNLOAD_CACHE = CACHE / "downloads"
 IMAGE_CACHE = CACHE / "images"

@@ -40,18 +40,18 @@ def main() -> int | None:
     # torchrun repeats a signal that the terminal has already sent to every process.
     stop = StopSignal(second_ends=not is_one_of_several)
     keep_freed_memory()
-    with distributed.process_group() as here:
+    with distributed.process_group() as world:
         sets = TrainingSets(read_coco(paths.TRAIN_JSON), read_coco(paths.VAL_JSON))
-        model, loaded = _starting_model(params, sets)
+        model, messages = _starting_model(params, sets)
         data = [paths.TRAIN_JSON, paths.VAL_JSON, paths.IMAGE_INDEX]
         fingerprint = training_fingerprint(params, data, model.state_dict(), REPOSITORY)
         folder = repo_root() / paths.CHECKPOINTS / fingerprint
-        if here.rank:
+        if world.rank:
             for _ in _fit(model, sets, params, folder, stop):
                 pass
             return None
         print(f"train: {params.train.epochs} epochs over {len(sets.train.images)} images on {best_device()}")
-        for line in loaded:
+        for line in messages:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
             _discard_old(folder)
@@ -78,9 +78,9 @@ def _input_size(params: Params) -> InputSize:
 
 def _discard_old(folder: Path) -> None:
     discarded, others = discard_old(folder)
-    for action, names in (("discarded", discarded), ("not used", others)):
+    for action, names in (("discarded", discarded), ("ignored", others)):
         if names:
-            print(f"train: {action}: {', '.join(names)}, checkpoints of other params, data, code or first weights")
+            print(f"train: {action} checkpoints of other params, data, code or initial weights: {', '.join(names)}")
 
 
 def _train(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> None:

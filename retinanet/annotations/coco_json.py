@@ -69,20 +69,25 @@ def _split_named_by(path: Path, root: Path) -> str | None:
 
 def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -> None:
     names = {category_id: name for name, category_id in category_ids.items()}
-    own: dict[str, int] = {}
+    file_ids: dict[str, int] = {}
     for category in content["categories"]:
         name, category_id = category["name"], category["id"]
-        if name in own:
+        if name in file_ids:
             raise AnnotationError(
-                f"{path}: categories {own[name]} and {category_id} have the same name {name!r}; rename one"
+                f"{path}: categories {file_ids[name]} and {category_id} have the same name {name!r}; rename one"
             )
-        own[name] = category_id
-        if names.get(category_id, name) != name or category_ids.get(name, category_id) != category_id:
+        file_ids[name] = category_id
+        conflicts = []
+        if names.get(category_id, name) != name:
+            conflicts.append(f"{category_id} is {names[category_id]!r}")
+        if category_ids.get(name, category_id) != category_id:
+            conflicts.append(f"{name!r} is {category_ids[name]}")
+        if conflicts:
             raise AnnotationError(
-                f"{path}: category {category_id} is {name!r}, another file has "
-                f"{category_ids.get(name)} for it and {names.get(category_id)!r} for the id; make them agree"
+                f"{path}: category {category_id} is {name!r}, which contradicts another file "
+                f"({' and '.join(conflicts)}); use one id for each name"
             )
-    category_ids |= own
+    category_ids |= file_ids
 
 
 def _size(image: dict) -> tuple[int, int] | None:
@@ -103,7 +108,10 @@ def _box(annotation: dict, names: dict[int, str]) -> Box:
 
 
 def _locate(file_name: str, path: Path, root: Path) -> Path | None:
-    """Beside the file, like exports of labeling tools, or in a folder named like the split, like cocodataset.org."""
+    """Find the image beside the file, as labeling tools export it, or in a folder named after the split.
+
+    cocodataset.org has such folders.
+    """
     folder, above = path.parent, path.parent.parent
     split = path.stem.removeprefix("instances_")
     bases = [folder, folder / "images", folder / split]

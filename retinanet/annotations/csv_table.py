@@ -83,7 +83,7 @@ def read_csv_source(root: Path, group_column: str = "") -> SourceDataset:
 
 def _first_row(path: Path) -> list[str]:
     try:
-        # Reading the rows reports invalid UTF-8.
+        # read_text reports invalid UTF-8 when the rows are read.
         with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
             return next(csv.reader(file), [])
     except csv.Error:
@@ -124,7 +124,7 @@ def _rows(path: Path) -> Iterator[Row]:
                 continue
         if len(cells) != len(columns):
             raise AnnotationError(
-                f"{location} has {len(cells)} cells; the table has {len(columns)}: {','.join(columns)}"
+                f"{location} has {len(cells)} cells; the table has {len(columns)}: {','.join(columns)}; correct the row"
             )
         yield Row({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}, location)
 

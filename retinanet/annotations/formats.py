@@ -57,7 +57,10 @@ def read_source(root: Path, name: str = AUTO, group_column: str = "", group_patt
     source = FORMATS[name].read(root, group_column) if name else None
     if source is None or not (source.images or source.skipped):
         titles = [FORMATS[name].title] if name else [known.title for known in FORMATS.values()]
-        raise AnnotationError(f"{root}: no {', no '.join(titles)}; check download.* and prepare.format in params.yaml")
+        raise AnnotationError(
+            f"{root}: no annotations found; expected {' or '.join(titles)}; "
+            "check download.* and prepare.format in params.yaml"
+        )
     return _grouped(source, root, group_column, group_pattern)
 
 
@@ -80,5 +83,7 @@ def _grouped(source: SourceDataset, root: Path, column: str, pattern: str) -> So
         images.append(replace(image, group=image.group or (match and match[1]) or path))
     # Without any image the pattern is not to blame: prepare reports the missing images.
     if pattern and paths and all(image.group == path for image, path in zip(images, paths, strict=True)):
-        raise AnnotationError(f"{root}: prepare.group_pattern {pattern!r} matches no path, for example {paths[-1]!r}")
+        raise AnnotationError(
+            f"{root}: prepare.group_pattern {pattern!r} matches no path, for example {paths[-1]!r}; correct it"
+        )
     return replace(source, images=images)

@@ -81,7 +81,7 @@ def listed_image(
         source.skipped.append(Finding(name, f"listed in {location}, but the image is missing"))
         return None
     if file in listed_in:
-        raise AnnotationError(f"{location}: {name!r} is listed twice, first in {listed_in[file]}")
+        raise AnnotationError(f"{location}: {name!r} is listed twice, first in {listed_in[file]}; remove one")
     listed_in[file] = location
     return file
 

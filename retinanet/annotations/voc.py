@@ -30,7 +30,7 @@ def looks_like_voc(xml: Path) -> bool:
 def read_voc(root: Path, group_column: str = "") -> SourceDataset:
     """Read every VOC annotation under `root`. Raises AnnotationError on invalid content.
 
-    group_column is the path of an element of the annotation, for example source/database. An image is searched by the
+    group_column is the path of an element of the annotation, for example source/database. An image is looked up by the
     name of its XML file, then by <filename>, which is often wrong in copied annotations. Coordinates are kept as
     written and taken as edges counted from 0. `difficult` objects become ignored regions (iscrowd).
     """
@@ -93,7 +93,7 @@ def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str
                 key = (annotations, line.strip())
                 if key not in splits and f"{key[1]}.xml" not in files.get(annotations, {}):
                     key = (annotations, line.split()[0])  # lists of a class have a 1 or -1 after the name
-                # Of trainval, prepare holds out val, like of an official train split without val.
+                # prepare holds out val from trainval, as from an official train split without val.
                 name = "train" if split == "trainval" else split
                 if splits.setdefault(key, name) != name:
                     raise AnnotationError(

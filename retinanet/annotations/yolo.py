@@ -127,9 +127,12 @@ def _official_splits(class_file: Path, root: Path) -> dict[Path, str]:
 
 
 def _images_at(entry: object, base: object, class_file: Path, root: Path) -> list[Path]:
-    """The images of a folder or image list. Of paths on the author's machine, the longest end that exists is used."""
+    """The images of a folder or image list.
+
+    A path from another computer is matched by its longest suffix that exists.
+    """
     if not isinstance(entry, str) or not entry:
-        raise AnnotationError(f"{class_file}: {entry!r} is not a folder or list of images")
+        raise AnnotationError(f"{class_file}: {entry!r} is not a folder or list of images; correct the path in it")
     parts = [part for part in Path(entry).parts if part not in ("..", "/", ".")]
     if isinstance(base, str):
         parts = [part for part in Path(base).parts if part not in ("..", "/", ".")] + parts
@@ -172,7 +175,7 @@ def _boxes(label: Path, names: list[str], size: tuple[int, int]) -> tuple[Box, .
         except ValueError as error:
             raise AnnotationError(f"{location} is {line!r}; it needs a class and four numbers") from error
         if category not in range(len(names)):
-            raise AnnotationError(f"{location} has class {words[0]}; {len(names)} classes are declared, from 0")
+            raise AnnotationError(f"{location} has class {words[0]}; it must be 0 to {len(names) - 1}")
         if len(sides) == 4:
             x, y, width, height = sides
             relative = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)

@@ -14,7 +14,7 @@ from retinanet.errors import TrackingError
 if TYPE_CHECKING:
     from retinanet.inference.detections import DecodeSettings
 
-REFUSED = 3
+EXIT_REFUSED = 3
 
 
 def predict(arguments: Namespace) -> int:
@@ -60,7 +60,7 @@ def promote(arguments: Namespace) -> int:
         allow_dirty=arguments.allow_dirty,
     )
     print(f"{'accepted' if decision.accepted else 'refused'}: {decision.reason}")
-    return 0 if decision.accepted else REFUSED
+    return 0 if decision.accepted else EXIT_REFUSED
 
 
 def rollback(arguments: Namespace) -> int:
@@ -69,7 +69,7 @@ def rollback(arguments: Namespace) -> int:
 
     decision = promotion.rollback(load_params().tracking.model_name)
     print(f"{'done' if decision.accepted else 'refused'}: {decision.reason}")
-    return 0 if decision.accepted else REFUSED
+    return 0 if decision.accepted else EXIT_REFUSED
 
 
 def status(arguments: Namespace) -> int:
@@ -104,8 +104,8 @@ def check_training(arguments: Namespace) -> int:
     packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
     start = params.model, params.train.seed, dataset.class_names
     with resolve_weights(params.model.weights) as weights:
-        (model, loaded), (fresh_model, _) = (starting_model(*start, weights, packaged) for _ in range(2))
-    print("\n".join(loaded), flush=True)
+        (model, messages), (fresh_model, _) = (starting_model(*start, weights, packaged) for _ in range(2))
+    print("\n".join(messages), flush=True)
     input_size = InputSize(params.model.short_side, params.model.long_side)
     trial = params.train, params.runtime, input_size, best_device(), arguments.steps
     overfit = overfit_batch(model, dataset, Path(), *trial)

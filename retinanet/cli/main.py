@@ -52,7 +52,7 @@ def _parser() -> Parser:
 
 
 def _data(command: Callable[..., Parser]) -> list[Parser]:
-    datasets = command(commands.datasets, "list the public data sets that download.source knows by name", "")
+    datasets = command(commands.datasets, "list the public datasets that download.source knows by name", "")
     fit = command(commands.fit_anchors, "propose anchor sizes and ratios for the prepared data", "--write")
     _add_params_options(fit)
     return [datasets, fit]

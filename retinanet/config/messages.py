@@ -1,6 +1,5 @@
-"""What is wrong with a value of params.yaml, in one line each."""
+"""One-line descriptions of invalid values in params.yaml."""
 
-import difflib
 from typing import get_args
 
 from pydantic.fields import FieldInfo
@@ -8,8 +7,9 @@ from pydantic_core import ErrorDetails
 
 from retinanet.config.fields import Section, walk_keys
 from retinanet.config.settings import Params
+from retinanet.errors import suggestion
 
-NEEDS = {
+EXPECTED = {
     "int_type": "an integer",
     "float_type": "a number",
     "finite_number": "a finite number",
@@ -37,25 +37,24 @@ def describe_error(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "the file"
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        suggestion = _suggestion(error["loc"])
-        return f"{key} is not a known key" + (f"; did you mean {suggestion}?" if suggestion else "")
+        hint = _suggestion(error["loc"])
+        return f"{key} is not a known key" + (f"; {hint}" if hint else "")
     if kind == "missing":
         return f"{key} is missing"
     if kind == "value_error":
         return f"{key}: {context['error']}"
-    if kind in NEEDS:
+    if kind in EXPECTED:
         value = context["tag"] if kind == "union_tag_invalid" else error["input"]
-        return f"{key} is {value!r}; it must be {NEEDS[kind].format(**context).replace(chr(39), '')}"
+        return f"{key} is {value!r}; it must be {EXPECTED[kind].format(**context).replace(chr(39), '')}"
     return f"{key} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _suggestion(location: tuple[int | str, ...]) -> str | None:
+def _suggestion(location: tuple[int | str, ...]) -> str:
     name = str(location[-1])
     elsewhere = [key for key, _ in walk_keys(Params) if key.rpartition(".")[2] == name]
     if len(elsewhere) == 1:
-        return elsewhere[0]
-    nearest = difflib.get_close_matches(name, _keys_at(location[:-1]), n=1, cutoff=0.4)
-    return nearest[0] if nearest else None
+        return suggestion(elsewhere[0], elsewhere)
+    return suggestion(name, _keys_at(location[:-1]))
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

@@ -7,22 +7,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from retinanet.annotations.records import Xyxy
 from retinanet.dataset.coco import Objects
 from retinanet.drawing import COLORS, IGNORED_COLOR, draw_boxes, jpeg
 from retinanet.errors import ImageError
 from retinanet.images.reading import read_image
 
-Xyxy = tuple[float, float, float, float]
 THUMB_SIDE = 300
 SAMPLE_SIDE = 720
 # Larger images have no thumbnail: decoding them takes too long.
-MAX_PIXELS = 200_000_000
+MAX_THUMBNAIL_SOURCE_PIXELS = 200_000_000
 
 
 def thumbnail(path: Path | str, xyxy: Xyxy | None = None) -> bytes | None:
     """A JPEG of the image, or of a crop around a box with the box drawn; None if the image cannot be read."""
     try:
-        image = read_image(Path(path), MAX_PIXELS)
+        image = read_image(Path(path), MAX_THUMBNAIL_SOURCE_PIXELS)
     except ImageError:
         return None
     if xyxy is None or not all(isfinite(side) for side in xyxy):
@@ -47,7 +47,7 @@ def sample(path: Path | str, objects: Objects, class_names: Sequence[str]) -> by
 
     Boxes have captions if there are more classes than colors.
     """
-    image, scale = _fit(read_image(Path(path), MAX_PIXELS), SAMPLE_SIDE)
+    image, scale = _fit(read_image(Path(path), MAX_THUMBNAIL_SOURCE_PIXELS), SAMPLE_SIDE)
     ignored = objects.boxes_xyxy[objects.iscrowd] * scale
     image = draw_boxes(image, ignored, [""] * len(ignored), IGNORED_COLOR)
     for label in np.unique(objects.labels):

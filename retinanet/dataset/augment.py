@@ -26,7 +26,7 @@ class AnnotatedImage(NamedTuple):
 
 
 class Augmentation:
-    """Random scale, crop, flips, turns, colors and mosaics on a square canvas; the same for the same seed.
+    """Random scale, crop, flips, rotations, colors and mosaics on a square canvas; the same for the same seed.
 
     On a canvas of `side` pixels, images have their size at inference times a factor from settings.scale; on another
     canvas, they are scaled in proportion.

@@ -106,7 +106,8 @@ def _area(curve: list[dict]) -> float:
 def _decisions(evaluation: COCOeval, label: int) -> tuple[np.ndarray, np.ndarray, int]:
     """One class at IoU 0.5: scores (D,) and is_true (D,) bool of detections not ignored, and the number of objects."""
     images, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # evalImgs is ordered by class, object size (the first is "all") and image; it has None for an image with nothing.
+    # evalImgs is ordered by class, object size (the first is "all") and image; it has None for an image without
+    # objects and detections.
     first = label * sizes * images
     evaluated = [of_image for of_image in evaluation.evalImgs[first : first + images] if of_image]
     scores, is_true = [np.zeros(0)], [np.zeros(0, bool)]

@@ -23,9 +23,9 @@ DUPLICATE = "duplicate"  # the object already has a true positive
 CLASS = "class"  # on an object of another class
 LOCALIZATION = "localization"  # IoU between 0.1 and 0.5 with an object of its class
 CLASS_AND_LOCALIZATION = "class and localization"  # IoU between 0.1 and 0.5 with an object of another class
-BACKGROUND = "background"  # IoU below 0.1 with every object
+BACKGROUND_ERROR = "background"  # IoU below 0.1 with every object
 IGNORED = "ignored"  # at least half inside an ignored region of its class; neither right nor wrong
-OUTCOMES = (TRUE_POSITIVE, DUPLICATE, CLASS, LOCALIZATION, CLASS_AND_LOCALIZATION, BACKGROUND, IGNORED)
+OUTCOMES = (TRUE_POSITIVE, DUPLICATE, CLASS, LOCALIZATION, CLASS_AND_LOCALIZATION, BACKGROUND_ERROR, IGNORED)
 
 MATCH_IOU, NEAR_IOU = 0.5, 0.1
 NO_OBJECT = -1
@@ -64,7 +64,7 @@ def match_detections(detections: Detections, objects: Objects) -> Matching:
             (LOCALIZATION, same & single, NEAR_IOU),
             (CLASS_AND_LOCALIZATION, ~same & single, NEAR_IOU),
         )
-        outcome = BACKGROUND
+        outcome = BACKGROUND_ERROR
         for name, candidates, min_overlap in rules:
             among_candidates = np.where(candidates, overlaps[row], 0)
             if among_candidates.max(initial=0) >= min_overlap:
@@ -98,8 +98,8 @@ def count_errors(ground_truth: CocoDataset, detections: Mapping[int, Detections]
 def confusion(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -> list[dict]:
     """Rows of actual and predicted class names: one per object, and one per detection without an object.
 
-    An object without a detection is predicted, a detection without an object is actually BACKGROUND. Ignored regions
-    and the detections inside them have no row.
+    An object without a detection is predicted, a detection without an object is actually BACKGROUND_ERROR. Ignored
+    regions and the detections inside them have no row.
     """
     names, rows = ground_truth.class_names, []
     for image in ground_truth.images:
@@ -112,10 +112,10 @@ def confusion(ground_truth: CocoDataset, detections: Mapping[int, Detections]) -
                 confused.add(g)
             if outcome != IGNORED:
                 has_object = outcome == TRUE_POSITIVE or is_confusion
-                actual = names[objects.labels[g]] if has_object else BACKGROUND
+                actual = names[objects.labels[g]] if has_object else BACKGROUND_ERROR
                 rows.append({"actual": actual, "predicted": names[label]})
         undetected = [g for g in matching.unmatched if g not in confused]
-        rows += [{"actual": names[objects.labels[g]], "predicted": BACKGROUND} for g in undetected]
+        rows += [{"actual": names[objects.labels[g]], "predicted": BACKGROUND_ERROR} for g in undetected]
     return rows
 
 

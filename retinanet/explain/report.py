@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from retinanet.drawing import IGNORED_COLOR, IGNORED_NAME, jpeg
 from retinanet.evaluation.errors import (
-    BACKGROUND,
+    BACKGROUND_ERROR,
     CLASS,
     CLASS_AND_LOCALIZATION,
     DUPLICATE,
@@ -80,7 +80,7 @@ _DESCRIPTIONS = {
     CLASS: "with a wrong class",
     LOCALIZATION: "poorly localized",
     CLASS_AND_LOCALIZATION: "with a wrong class and poorly localized",
-    BACKGROUND: "on background",
+    BACKGROUND_ERROR: "on background",
     IGNORED: "in an ignored region",
 }
 

@@ -11,12 +11,12 @@ from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
 
 # Detections that differ more than this are of two objects.
-PARTNER_SCORE_DISTANCE, PARTNER_IOU = 0.05, 0.5
+COUNTERPART_SCORE_DISTANCE, COUNTERPART_IOU = 0.05, 0.5
 
 
 class Agreement(NamedTuple):
     """Over all images: the number of the trained model's detections, the share of both models' detections that have a
-    partner, the minimum IoU of partners, and the maximum difference of their scores."""
+    counterpart, the minimum IoU of counterparts, and the maximum difference of their scores."""
 
     detections: int
     matched_share: float
@@ -27,7 +27,7 @@ class Agreement(NamedTuple):
 def compare(trained: Detector, exported: Detector, images: Sequence[np.ndarray], score_tolerance: float) -> Agreement:
     """Pair detections of the same class and of similar boxes and scores by two detectors on the same images.
 
-    A detection without a partner is not counted if its score is within score_tolerance of the lowest score that the
+    A detection without a counterpart is not counted if its score is within score_tolerance of the lowest score that the
     other detector kept on that image: rounding decides whether it is among the best detections_per_image.
     """
     total = matched = detections = 0
@@ -70,20 +70,23 @@ def require_agreement(agreement: Agreement, min_matched: float, min_iou: float, 
 
 
 def _unpaired(detections: Detections, paired_rows: list[int], other: Detections, score_tolerance: float) -> int:
-    """The number of detections without a partner, except those at the lowest score that the other detector kept."""
+    """The number of detections without a counterpart, except those at the lowest score that the other detector kept."""
     scores = np.delete(detections.scores, paired_rows)
     return int((abs(scores - other.scores.min()) > score_tolerance).sum()) if len(other) else len(scores)
 
 
 def _pair(a: Detections, b: Detections) -> list[tuple[int, int, float]]:
-    """(row of a, row of b, IoU) of partners: each row of a, best first, with the unpaired row of b of highest IoU."""
+    """(row of a, row of b, IoU) of counterparts.
+
+    Each row of a, best first, is paired with the unpaired row of b of highest IoU.
+    """
     ious = iou(a.boxes_xyxy[:, None], b.boxes_xyxy)
-    is_near = (a.labels[:, None] == b.labels) & (abs(a.scores[:, None] - b.scores) <= PARTNER_SCORE_DISTANCE)
-    candidates = np.where(is_near & (ious > PARTNER_IOU), ious, 0)
+    is_near = (a.labels[:, None] == b.labels) & (abs(a.scores[:, None] - b.scores) <= COUNTERPART_SCORE_DISTANCE)
+    candidates = np.where(is_near & (ious > COUNTERPART_IOU), ious, 0)
     pairs = []
     for row in range(len(a)):
         if candidates[row].max(initial=0) > 0:
-            partner = int(candidates[row].argmax())
-            pairs.append((row, partner, float(candidates[row, partner])))
-            candidates[:, partner] = 0
+            counterpart = int(candidates[row].argmax())
+            pairs.append((row, counterpart, float(candidates[row, counterpart])))
+            candidates[:, counterpart] = 0
     return pairs

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from retinanet.model.weights import TrainedModel
 
 
-class Runtime(NamedTuple):
+class ExportRuntime(NamedTuple):
     """An exported model is `file_name`, whose suffix is the runtime's own, and the files that `write` puts beside it.
 
     requirements are the packages that open_detector needs in addition to Detector's.
@@ -29,7 +29,7 @@ class Runtime(NamedTuple):
     open_detector: Callable[[Path], Detector]
 
 
-RUNTIMES = {"onnx": Runtime("model.onnx", ("onnxruntime",), onnx.write, onnx.open_detector)}
+RUNTIMES = {"onnx": ExportRuntime("model.onnx", ("onnxruntime",), onnx.write, onnx.open_detector)}
 
 
 def load_detector(path: Path | str, settings: DecodeSettings = STANDARD_DECODING, device: str = "cpu") -> Detector:
@@ -50,7 +50,7 @@ def load_detector(path: Path | str, settings: DecodeSettings = STANDARD_DECODING
     raise WeightsError(f"{path}: not a model file; expected .safetensors or an exported model ({suffixes})")
 
 
-def exported_runtime(folder: Path) -> Runtime:
+def exported_runtime(folder: Path) -> ExportRuntime:
     """The runtime of the exported model in a folder. Raises WeightsError if there is none."""
     for runtime in RUNTIMES.values():
         if (folder / runtime.file_name).exists():

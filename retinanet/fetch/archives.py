@@ -55,26 +55,26 @@ def unpack_archives(
     target: Path,
     limits: Limits,
     is_selected: Callable[[str], bool] = bool,
-    checked: bool = False,
+    sha256_verified: bool = False,
 ) -> list[Path]:
     """Unpack tars (plain, gz, bz2, xz) and zips into the folder `target`, and return the files' paths.
 
     is_selected chooses members by name; the default is all. The limits hold for all archives together; in addition, an
-    archive may unpack to at most 100 times its size or 1 GiB, whichever is more. checked: the sha256 of every archive
-    was verified, so a tar without an end mark is complete. Raises DownloadError on links, devices, absolute paths,
-    `..`, duplicate names, encryption, damage, a full disk, and if no file is selected.
+    archive may unpack to at most 100 times its size or 1 GiB, whichever is more. sha256_verified: the sha256 of every
+    archive was verified, so a tar without an end mark is complete. Raises DownloadError on links, devices, absolute
+    paths, `..`, duplicate names, encryption, damage, a full disk, and if no file is selected.
     """
     written: list[Path] = []
     remaining = limits
     with tqdm(desc="unpacking", unit=" files", disable=None) as bar:
         for archive in archives:
-            for path, size in _unpack(archive, target, remaining, limits, is_selected, checked):
+            for path, size in _unpack(archive, target, remaining, limits, is_selected, sha256_verified):
                 remaining = Limits(remaining.files - 1, remaining.bytes - size)
                 if path:
                     written.append(path)
                     bar.update()
     if not written:
-        raise DownloadError(f"{', '.join(map(str, archives))}: contains no file that was asked for")
+        raise DownloadError(f"{', '.join(map(str, archives))}: no member was selected; correct download in params.yaml")
     return written
 
 
@@ -87,12 +87,17 @@ def is_archive(path: Path) -> bool:
 
 
 def _unpack(
-    archive: Path, target: Path, remaining: Limits, limits: Limits, is_selected: Callable[[str], bool], checked: bool
+    archive: Path,
+    target: Path,
+    remaining: Limits,
+    limits: Limits,
+    is_selected: Callable[[str], bool],
+    sha256_verified: bool,
 ) -> Iterator[tuple[Path | None, int]]:
     """For each entry, the path and size in bytes of the file written; None and 0 if none was."""
     try:
         max_bytes = min(remaining.bytes, max(ALWAYS_ALLOWED_BYTES, MAX_COMPRESSION_RATIO * archive.stat().st_size))
-        for number, member in enumerate(_members(archive, checked), start=1):
+        for number, member in enumerate(_members(archive, sha256_verified), start=1):
             if number > remaining.files:
                 raise DownloadError(
                     f"{archive}: more than {limits.files} files; raise download.max_files if you trust it"
@@ -124,10 +129,10 @@ def _damaged(archive: Path, reason: object) -> DownloadError:
     return DownloadError(f"{archive}: damaged or truncated ({reason}); delete it and download it again")
 
 
-def _members(archive: Path, checked: bool) -> Iterator[Member]:
+def _members(archive: Path, sha256_verified: bool) -> Iterator[Member]:
     if not is_archive(archive):
         raise DownloadError(f"{archive}: neither a tar nor a zip archive, or damaged at the start; download it again")
-    return _tar_members(archive, checked) if tarfile.is_tarfile(archive) else _zip_members(archive)
+    return _tar_members(archive, sha256_verified) if tarfile.is_tarfile(archive) else _zip_members(archive)
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -138,7 +143,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise DownloadError(f"{archive}: {info.filename!r} is a link or device; only files are unpacked")
+                raise DownloadError(f"{archive}: {info.filename!r} is a link or device; repack the archive without it")
             if info.is_dir():
                 yield Member(info.filename, None)
                 continue
@@ -156,7 +161,7 @@ def _declared_entries(archive: Path) -> int:
     return struct.unpack_from("<H", end, end.rfind(b"PK\5\6") + 10)[0]
 
 
-def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
+def _tar_members(archive: Path, sha256_verified: bool) -> Iterator[Member]:
     with tarfile.open(archive, "r:*") as opened:
         for info in opened:
             if info.isdir():
@@ -165,11 +170,11 @@ def _tar_members(archive: Path, checked: bool) -> Iterator[Member]:
                 with content:
                     yield Member(info.name, content)
             else:
-                raise DownloadError(f"{archive}: {info.name!r} is a link or device; only files are unpacked")
+                raise DownloadError(f"{archive}: {info.name!r} is a link or device; repack the archive without it")
         # tarfile stops at a broken header or the end of the file as if it were the end mark, which is a block of zeros.
         opened.fileobj.seek(opened.offset)
         end = opened.fileobj.read(READ_BYTES)  # with the padding after it, so that gzip verifies its checksum
-        if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE) and not (checked and not end):
+        if end[: tarfile.BLOCKSIZE] != bytes(tarfile.BLOCKSIZE) and not (sha256_verified and not end):
             raise _damaged(archive, "it has no end mark")
 
 

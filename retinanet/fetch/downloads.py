@@ -60,7 +60,7 @@ def download_file(pinned: Pinned, path: Path, stop: Event) -> None:
         if disk_full(error):
             _discard(part)
             raise DownloadError(f"{part}: the disk is full; free some space") from error
-        raise DownloadError(f"{part}: {error}") from error
+        raise DownloadError(f"{part}: {error}; check the folder's permissions") from error
 
 
 def find_fault(pinned: Pinned, path: Path) -> str:
@@ -103,58 +103,58 @@ def _complete_part(pinned: Pinned, part: Path, stop: Event) -> None:
 
 def _continue_part(pinned: Pinned, part: Path, stop: Event) -> None:
     """One attempt: request the bytes that the .part file lacks and append them."""
-    have = _size(part)
+    received = _size(part)
     validator_file = _validator_file(part)
     validator = validator_file.read_text() if validator_file.exists() else ""
-    if have and not validator and not pinned.sha256:
-        have = 0  # nothing would show that the file on the server changed
+    if received and not validator and not pinned.sha256:
+        received = 0  # nothing would show that the file on the server changed
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if received:
+        headers["Range"] = f"bytes={received}-"
         if validator:
             headers["If-Range"] = validator
     with requests.get(pinned.url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
         content_range = reply.headers.get("Content-Range", "")
-        if reply.status_code == 416 and have:
-            if pinned.sha256 and content_range.rpartition("/")[2] == str(have):
+        if reply.status_code == 416 and received:
+            if pinned.sha256 and content_range.rpartition("/")[2] == str(received):
                 return
             _discard(part)
-            raise _Retry(f"the server has no bytes after {have}")
+            raise _Retry(f"the server has no bytes after {received}")
         _check_reply(pinned.url, reply)
         new_validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
-        if reply.status_code == 206 and not (have and content_range.startswith(f"bytes {have}-")):
+        if reply.status_code == 206 and not (received and content_range.startswith(f"bytes {received}-")):
             _discard(part)
-            raise _Retry(f"the server sent {content_range or 'no range'} instead of the bytes from {have}")
+            raise _Retry(f"the server sent {content_range or 'no range'} instead of the bytes from {received}")
         if reply.status_code == 206 and validator and new_validator != validator:
             _discard(part)
             raise _Retry("the file on the server changed")
         if reply.status_code == 200:
-            have = 0  # the server does not support ranges, or the file changed
-        total = _total(reply, have)
+            received = 0  # the server does not support ranges, or the file changed
+        total = _total(reply, received)
         if pinned.size and total not in (None, pinned.size):
             raise DownloadError(
                 f"{without_secrets(pinned.url)}: size mismatch: expected {pinned.size} bytes, got {total}; "
                 "is it another version?"
             )
-        _check_free_space(part, (total or 0) - have)
+        _check_free_space(part, (total or 0) - received)
         validator_file.write_text("" if new_validator.startswith("W/") else new_validator)
-        _append(reply, part, have, total, stop)
+        _append(reply, part, received, total, stop)
 
 
-def _append(reply: requests.Response, part: Path, have: int, total: int | None, stop: Event) -> None:
+def _append(reply: requests.Response, part: Path, received: int, total: int | None, stop: Event) -> None:
     with (
-        part.open("ab" if have else "wb") as file,
-        tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
+        part.open("ab" if received else "wb") as file,
+        tqdm(total=total, initial=received, unit="B", unit_scale=True, desc=part.stem, disable=None) as bar,
     ):
         # Raw bytes: some servers send a .tar.gz with Content-Encoding gzip, and it must not be decompressed here.
         for chunk in reply.raw.stream(CHUNK_BYTES, decode_content=False):
             if stop.is_set():
                 raise _stopped(part)
             file.write(chunk)
-            have += len(chunk)
+            received += len(chunk)
             bar.update(len(chunk))
-    if total is not None and have != total:
-        raise _Retry(f"truncated: received {have} of {total} bytes")
+    if total is not None and received != total:
+        raise _Retry(f"truncated: received {received} of {total} bytes")
 
 
 def _check_reply(url: str, reply: requests.Response) -> None:
@@ -169,9 +169,9 @@ def _check_reply(url: str, reply: requests.Response) -> None:
         )
 
 
-def _total(reply: requests.Response, have: int) -> int | None:
+def _total(reply: requests.Response, received: int) -> int | None:
     length = reply.headers.get("Content-Length", "")
-    return have + int(length) if length.isdecimal() else None
+    return received + int(length) if length.isdecimal() else None
 
 
 def _check_free_space(part: Path, missing: int) -> None:

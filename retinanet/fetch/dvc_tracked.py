@@ -25,7 +25,7 @@ def fetch_tracked(repo: str, path: str, rev: str, target: Path, limits: Limits, 
                 child.rename(target / child.name)
             fetched.rmdir()
         elif is_archive(fetched):
-            unpack_archives([fetched], target, limits, checked=True)
+            unpack_archives([fetched], target, limits, sha256_verified=True)
             fetched.unlink()
         else:
             fetched.rename(target / Path(path).name)

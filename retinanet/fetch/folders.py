@@ -24,7 +24,7 @@ def copy_folder(folder: Path, target: Path) -> list[Path]:
     except OSError as error:
         if disk_full(error):
             raise DownloadError(f"{target}: the disk is full while copying {folder}; free some space") from error
-        raise DownloadError(f"{folder}: cannot copy it ({error})") from error
+        raise DownloadError(f"{folder}: cannot copy it ({error}); check the folder's permissions") from error
     if all(path.name == "README.md" for path in copied):  # as in a new data/my_images
         raise DownloadError(f"{folder}: contains no images; add some, or change download in params.yaml")
     return copied

@@ -39,7 +39,7 @@ def fetch_wheel(name: str, version: str, sha256: str, cache: Path) -> Path:
             wheel.parent.mkdir(exist_ok=True)
             shutil.move(downloaded, wheel)
     except OSError as error:
-        reason = "the disk is full; free some space" if disk_full(error) else str(error)
+        reason = "the disk is full; free some space" if disk_full(error) else f"{error}; check the folder's permissions"
         raise DownloadError(f"{cache}: {reason}") from error
     digest = "sha256 as pinned" if sha256 else f"sha256 {actual}, not pinned"
     print(f"{name} {version}: {megabytes(wheel.stat().st_size)}, {digest}")
@@ -84,5 +84,7 @@ def _pip_download(name: str, version: str, folder: Path) -> Path:
         )
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 1:
-        raise DownloadError(f"{name}=={version}: pip downloaded {len(wheels)} wheels instead of one")
+        raise DownloadError(
+            f"{name}=={version}: pip downloaded {len(wheels)} wheels instead of one; correct the name and version"
+        )
     return wheels[0]

@@ -99,27 +99,27 @@ def fetch_public_set(name: str, mirror: str, cache: Path, target: Path, root: Pa
     mirror: an http(s) URL, or a folder, relative to `root`, that has copies of the archives under their published
     names; empty for the published addresses. Raises DownloadError.
     """
-    declared = PUBLIC_SETS[name]
-    print(f"{name}: {_gigabytes(declared.size)} to download, as much again unpacked; license: {declared.license}")
-    parts = [_mirrored(part, mirror) for part in declared.parts]
+    public_set = PUBLIC_SETS[name]
+    print(f"{name}: {_gigabytes(public_set.size)} to download, about the same unpacked; license: {public_set.license}")
+    parts = [_mirrored(part, mirror) for part in public_set.parts]
 
     def is_member(member: str) -> bool:
-        return any(fnmatchcase(member, pattern) for pattern in declared.members)
+        return any(fnmatchcase(member, pattern) for pattern in public_set.members)
 
     archives = fetch_archives(parts, cache, root)
-    return unpack_archives(archives, target, declared.limits, is_member, checked=True)
+    return unpack_archives(archives, target, public_set.limits, is_member, sha256_verified=True)
 
 
 def public_sets_text() -> str:
     """The output of `retinanet datasets`: licenses, citations, addresses and checksums."""
     blocks = []
-    for name, declared in PUBLIC_SETS.items():
+    for name, public_set in PUBLIC_SETS.items():
         lines = [
-            f"{name}: {_gigabytes(declared.size)}, {declared.content}",
-            f"  license  {declared.license}",
-            f"  cite     {declared.citation}",
+            f"{name}: {_gigabytes(public_set.size)}, {public_set.content}",
+            f"  license  {public_set.license}",
+            f"  cite     {public_set.citation}",
         ]
-        lines += [f"  part     {part.url}, {part.size:,} bytes, sha256 {part.sha256}" for part in declared.parts]
+        lines += [f"  part     {part.url}, {part.size:,} bytes, sha256 {part.sha256}" for part in public_set.parts]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 

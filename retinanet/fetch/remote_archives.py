@@ -86,4 +86,6 @@ def _make_folder(cache: Path) -> None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DownloadError(f"{cache}: cannot create the folder ({error.strerror})") from error
+        raise DownloadError(
+            f"{cache}: cannot create the folder ({error.strerror}); check the folder's permissions"
+        ) from error

@@ -41,7 +41,9 @@ def _fetch_archive(settings: Download, folders: Folders) -> list[Path]:
     first = settings.archive
     parts = [Pinned(first.url, first.sha256), *(Pinned(part.url, part.sha256) for part in first.more)]
     archives = fetch_archives(parts, folders.cache, folders.root)
-    return unpack_archives(archives, folders.target, _limits(settings), checked=all(part.sha256 for part in parts))
+    return unpack_archives(
+        archives, folders.target, _limits(settings), sha256_verified=all(part.sha256 for part in parts)
+    )
 
 
 def _fetch_folder(settings: Download, folders: Folders) -> list[Path]:

@@ -26,7 +26,7 @@ EXTENSIONS = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
 }
-FORMATS = [name for name in EXTENSIONS if name != "MPO"]  # those files open as JPEG first
+PILLOW_FORMATS = [name for name in EXTENSIONS if name != "MPO"]  # those files open as JPEG first
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
 THUMBNAIL = (18, 16)  # width, height
@@ -60,8 +60,8 @@ def read_image(source: Path | str | BinaryIO, max_pixels: int = 100_000_000, sca
 
 def inspect_image(path: Path, max_pixels: int = 100_000_000) -> ImageFacts:
     """Decode an image like read_image and return facts about it. Raises ImageError."""
-    image, traits = _decode(path, max_pixels)
-    # reducing_gap: two steps, of which the first averages blocks quickly.
+    image, traits = _decode(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
+    # reducing_gap: a fast block average first, then the exact resize.
     thumbnail = Image.fromarray(image).resize(THUMBNAIL, Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     return ImageFacts(image.shape[1], image.shape[0], sha256_of(path), traits, thumbnail.tobytes())
 
@@ -77,15 +77,15 @@ def upright_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) -> tuple[np.ndarray, tuple[str, ...]]:
+def _decode(
+    source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0, remedy: str = "cut it"
+) -> tuple[np.ndarray, tuple[str, ...]]:
     name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "the image"))
     try:
         with _open(source) as image:
             width, height = image.size
             if width * height > max_pixels:
-                raise ImageError(
-                    f"{name}: {width} x {height} is more than {max_pixels} pixels; cut it, or raise the limit"
-                )
+                raise ImageError(f"{name}: {width} x {height} is more than {max_pixels} pixels; {remedy}")
             if scale < 1:
                 image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
             image.load()
@@ -96,7 +96,7 @@ def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) 
     except FileNotFoundError as error:
         raise ImageError(f"{name}: no such file") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{name}: {_describe(source)}; an image is needed (JPEG, PNG, TIFF …)") from error
+        raise ImageError(f"{name}: {_describe(source)}; expected JPEG, PNG, TIFF …") from error
     # Damaged files make decoders raise anything: struct.error, IndexError, SyntaxError, MemoryError ...
     except Exception as error:
         raise ImageError(f"{name}: damaged or truncated ({error}); fetch it again") from error
@@ -104,7 +104,7 @@ def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0) 
 
 @contextmanager
 def _open(source: Path | str | BinaryIO) -> Iterator[ImageFile.ImageFile]:
-    """Open as Image.open does, but without Pillow's limit on pixels, which only the whole process can lift.
+    """Open as Image.open does, but without Pillow's limit on pixels, which is global to the process.
 
     Nothing is decoded yet: the caller checks the size first.
     """
@@ -119,9 +119,9 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     Image.init()
     file.seek(0)
     start = file.read(16)
-    for format_name in FORMATS:
+    for format_name in PILLOW_FORMATS:
         plugin, accepts = Image.OPEN[format_name]
-        # A format that this build of Pillow lacks answers with a reason, a string.
+        # For a format that this build of Pillow lacks, `accepts` returns a string.
         if accepts is not None and accepts(start) is not True:
             continue
         file.seek(0)

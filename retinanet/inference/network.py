@@ -20,20 +20,20 @@ from retinanet.model.weights import TrainedModel
 class Outputs(NamedTuple):
     """The network's predictions for N images: logits (N, R, K), deltas (N, R, 4) and anchors (R, 4), level by level.
 
-    level_sizes are the numbers of anchors of each level; they add up to R.
+    anchors_per_level are the numbers of anchors of each level; they add up to R.
     """
 
     logits: Tensor
     deltas: Tensor
     anchors: Tensor
-    level_sizes: list[int]
+    anchors_per_level: list[int]
 
 
 def run_network(model: RetinaNet, images: Tensor) -> Outputs:
     """Apply the model to images (N, H, W, 3) uint8 on any device, H and W multiples of 32."""
     size = images.shape[1], images.shape[2]
     logits, deltas = model(model.normalize(images.to(model.mean.device)))
-    return Outputs(logits, deltas, model.anchors(*size), model.level_sizes(*size))
+    return Outputs(logits, deltas, model.anchors(*size), model.anchors_per_level(*size))
 
 
 def decode_outputs(outputs: Outputs, sizes: Sequence[tuple[int, int]], settings: DecodeSettings) -> list[Decoded]:

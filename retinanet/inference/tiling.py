@@ -22,7 +22,7 @@ def cut(height: int, width: int, tiling: Tiling) -> list[Region]:
     return tiles(image, tiling.size, tiling.overlap) if tiling.cuts(height, width) else [image]
 
 
-def join(regions: Sequence[Region], found: Sequence[Detections]) -> Detections:
+def join(regions: Sequence[Region], tile_detections: Sequence[Detections]) -> Detections:
     """Merge the detections of an image's tiles, each in pixels of its tile, into those of the image, best first.
 
     Among boxes of one object in several tiles the one with the best score is kept, and a box that is cut off at a
@@ -30,11 +30,13 @@ def join(regions: Sequence[Region], found: Sequence[Detections]) -> Detections:
     no tile shows completely, keeps its partial boxes.
     """
     edges = np.array(regions).reshape(-1, 4)
-    counts = np.array([len(detections) for detections in found])
+    counts = np.array([len(detections) for detections in tile_detections])
     tile_of = np.repeat(np.arange(len(regions)), counts)
-    boxes = np.concatenate([detections.boxes_xyxy for detections in found])
+    boxes = np.concatenate([detections.boxes_xyxy for detections in tile_detections])
     boxes = boxes + edges[tile_of][:, [0, 1, 0, 1]].astype(np.float32)
-    scores, labels = (np.concatenate([getattr(each, name) for each in found]) for name in ("scores", "labels"))
+    scores, labels = (
+        np.concatenate([getattr(detections, name) for detections in tile_detections]) for name in ("scores", "labels")
+    )
     cut_off = _is_cut_off(boxes, edges[tile_of], image=np.array([0, 0, *edges[:, 2:].max(axis=0)]))
     a, b = _candidate_pairs(edges, boxes, counts)
     a, b = (rows[labels[a] == labels[b]] for rows in (a, b))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-def level_sizes(size: float, scales_per_octave: int, convention: str) -> list[float]:
+def octave_sizes(size: float, scales_per_octave: int, convention: str) -> list[float]:
     """The sizes of one level: `size` times 2^(k/scales_per_octave)."""
     sizes = [size * 2 ** (k / scales_per_octave) for k in range(scales_per_octave)]
     return [float(int(s)) for s in sizes] if convention == "torchvision" else sizes

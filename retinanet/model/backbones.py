@@ -4,7 +4,6 @@
 network once and measuring its strides, not listed by name.
 """
 
-import difflib
 import re
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from retinanet.errors import WeightsError
+from retinanet.errors import WeightsError, suggestion
 from retinanet.model.receptive_fields import GridGeometry, grid_geometries, meta_twin
 from retinanet.model.same_padding import pads_evenly, with_constant_padding
 from retinanet.model.tracing import PROBE_SIDES, extract, find_taps, nearest_stride
@@ -156,7 +155,8 @@ def _from_timm(name: str) -> Backbone:
         network = timm.create_model(name, pretrained=False, features_only=True)
     except (RuntimeError, AssertionError, ValueError, AttributeError, IndexError) as error:
         raise WeightsError(
-            f"model.backbone: timm/{name} has no feature maps for a pyramid: {_first_line(error)}"
+            f"model.backbone: timm/{name} has no feature maps for a pyramid: {_first_line(error)}; "
+            "choose a convolutional network"
         ) from error
     info = feature_info(network)
     reductions = info.reduction()
@@ -170,7 +170,7 @@ def _from_timm(name: str) -> Backbone:
     try:
         maps, _ = (_shapes(twin, side) for side in PROBE_SIDES)
     except Exception as error:
-        # Networks of one image size fail in many ways; the message quotes which.
+        # Networks of one image size fail in many ways; the message quotes the error.
         raise _fixed_size(f"timm/{name}", error) from error
     if pads_evenly(twin, PROBE_SIDES[0]):
         network = with_constant_padding(network)
@@ -216,5 +216,4 @@ def _first_line(error: Exception) -> str:
 
 
 def _suggestion(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(re.sub(r"[^a-z0-9_]", "", name.lower()), names, n=3)
-    return f"did you mean {', '.join(close)}?" if close else "see docs/backbones.md for names"
+    return suggestion(re.sub(r"[^a-z0-9_]", "", name.lower()), names, 3) or "see docs/backbones.md for names"

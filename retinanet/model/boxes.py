@@ -43,7 +43,7 @@ def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     return _ratio(overlap, _area(a_xyxy)[:, None] + _area(b_xyxy) - overlap)
 
 
-def share_inside(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
+def pairwise_share_inside(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     """(G, R) intersection over the first box's area, of (G, 4) and (R, 4); an empty first box has 0."""
     return _ratio(_overlap(a_xyxy, b_xyxy), _area(a_xyxy)[:, None])
 

@@ -24,7 +24,7 @@ def decode(
     logits: Tensor,
     deltas: Tensor,
     anchors: Tensor,
-    level_sizes: list[int],
+    anchors_per_level: list[int],
     image_sizes: list[tuple[int, int]],
     score_threshold: float,
     nms_iou: float,
@@ -33,7 +33,7 @@ def decode(
 ) -> list[Decoded]:
     """Detections of each of N images.
 
-    logits (N, R, K), deltas (N, R, 4), anchors (R, 4); level_sizes: how many of the R anchors each level has;
+    logits (N, R, K), deltas (N, R, 4), anchors (R, 4); anchors_per_level: how many of the R anchors each level has;
     image_sizes: (height, width) inside the padding, to which boxes are clipped; boxes then narrower or lower than a
     pixel are dropped. A score must exceed the threshold: 1 keeps nothing.
     """
@@ -42,7 +42,7 @@ def decode(
             logits[i],
             deltas[i],
             anchors,
-            level_sizes,
+            anchors_per_level,
             image_sizes[i],
             score_threshold,
             nms_iou,
@@ -57,7 +57,7 @@ def _decode_image(
     logits: Tensor,
     deltas: Tensor,
     anchors: Tensor,
-    level_sizes: list[int],
+    anchors_per_level: list[int],
     image_size: tuple[int, int],
     score_threshold: float,
     nms_iou: float,
@@ -69,7 +69,7 @@ def _decode_image(
     threshold = _logit(score_threshold)
     candidates = []
     first = 0
-    for level, count in zip(logits.split(level_sizes), level_sizes, strict=True):
+    for level, count in zip(logits.split(anchors_per_level), anchors_per_level, strict=True):
         flat = level.flatten()
         passed = torch.nonzero(flat > threshold).squeeze(1)
         if len(passed) > candidates_per_level:

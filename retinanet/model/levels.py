@@ -1,4 +1,4 @@
-"""The pyramid levels P3 to P7; imports nothing."""
+"""The pyramid levels P3 to P7; usable without torch."""
 
 FIRST_LEVEL = 3
 # Pixels of the network's input between neighboring cells of each level.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from retinanet.model.anchors import cell_anchors, level_anchors, level_sizes
+from retinanet.model.anchors import cell_anchors, level_anchors, octave_sizes
 from retinanet.model.backbones import build_backbone
 from retinanet.model.frozen_norm import freeze_norms
 from retinanet.model.heads import box_subnet, classification_subnet
@@ -67,7 +67,7 @@ class RetinaNet(nn.Module):
         self.classification = classification_subnet(*tower, self.anchors_per_cell, num_classes=num_classes)
         self.box = box_subnet(*tower, self.anchors_per_cell)
         for level, size in enumerate(anchor_sizes):
-            sizes = level_sizes(size, scales_per_octave, anchor_convention)
+            sizes = octave_sizes(size, scales_per_octave, anchor_convention)
             cell = cell_anchors(sizes, aspect_ratios, anchor_convention)
             self.register_buffer(f"cell_anchors_{level}", cell, persistent=False)
         self.register_buffer("mean", torch.tensor(self.backbone.mean).view(3, 1, 1), persistent=False)
@@ -109,7 +109,7 @@ class RetinaNet(nn.Module):
         """(rows, columns) of each pyramid level for an input of this size; measured once on shapes alone."""
         return self._grid_sizes(height, width)
 
-    def level_sizes(self, height: int, width: int) -> list[int]:
+    def anchors_per_level(self, height: int, width: int) -> list[int]:
         """Number of anchors of each level; they sum to R."""
         return [rows * columns * self.anchors_per_cell for rows, columns in self.grid_sizes(height, width)]
 

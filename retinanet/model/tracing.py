@@ -29,7 +29,7 @@ def find_taps(network: nn.Module) -> dict[int, Tap]:
     """{stride: last node with this stride} for the strides 2 to 32 of the network, finest first.
 
     Only nodes on every path to the output count: the first half of a residual block still has the finer stride, but
-    is not a feature of the network. A network that accepts images of one size only raises its own error.
+    is not a feature of the network. The network's own error is raised if it accepts only one size.
     """
     twin = meta_twin(network)
     tracer = NodePathTracer(leaf_modules=LEAVES)

@@ -52,7 +52,7 @@ def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | 
         safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, part, metadata)
     except safetensors.SafetensorError as error:
         part.unlink(missing_ok=True)
-        raise WeightsError(f"{path} cannot be written: {error}") from error
+        raise WeightsError(f"{path} cannot be written: {error}; check the disk and the folder's permissions") from error
     part.rename(path)
 
 
@@ -90,7 +90,9 @@ def read_about(path: Path) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
+        raise WeightsError(
+            f"{path} is damaged or not a safetensors file: {error}; download or export it again"
+        ) from error
     if not isinstance(about, dict):
         raise WeightsError(f"{path} is damaged: its metadata {ABOUT!r} is not a JSON object; train again")
     version = about.get("format_version", 0) if about else FORMAT_VERSION
@@ -116,11 +118,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         except Exception as error:
             # The unpickler raises many types of errors with long messages.
             raise WeightsError(
-                f"{path} is not a file of plain weights: {' '.join(str(error).split())[:200]}"
+                f"{path} is not a file of plain weights: {' '.join(str(error).split())[:200]}; "
+                "set model.weights to a state dict"
             ) from error
     state = content.get("state_dict", content.get("model", content)) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, not named weights")
+        raise WeightsError(
+            f"{path} holds a {type(state).__name__}, not named weights; set model.weights to a state dict"
+        )
     tensors = {
         name.removeprefix("module."): tensor
         for name, tensor in state.items()
@@ -147,7 +152,8 @@ def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Raises WeightsError for a name that is not torchvision's.
     """
-    # A tower's layer is (conv, ReLU) in v1 and (conv, norm, ReLU) in v2; older files of v1 number all modules in turn.
+    # A tower's layer is (conv, ReLU) in v1 and (conv, norm, ReLU) in v2; older files of v1 number all
+    # modules consecutively.
     stride = 3 if any(re.search(r"_head\.conv\.0\.1\.", name) for name in state) else 2
     return {_our_name(name, stride): tensor for name, tensor in state.items()}
 
@@ -156,7 +162,9 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged or not a safetensors file: {error}") from error
+        raise WeightsError(
+            f"{path} is damaged or not a safetensors file: {error}; download or export it again"
+        ) from error
 
 
 def _our_name(name: str, tower_stride: int) -> str:
@@ -175,4 +183,4 @@ def _our_name(name: str, tower_stride: int) -> str:
         subnet, layer, part, kind = tower.groups()
         index = int(layer) if part is None else int(layer) * tower_stride + int(part)
         return f"{'box' if subnet == 'regression' else subnet}.tower.{index}.{kind}"
-    raise WeightsError(f"{name} is not a tensor of torchvision's RetinaNet")
+    raise WeightsError(f"model.weights: {name} is not a tensor of torchvision's RetinaNet")

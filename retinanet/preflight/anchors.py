@@ -13,9 +13,9 @@ from retinanet.images.preprocess import InputSize
 class Proposal(NamedTuple):
     """The current and the fitted anchors, and the coverage of each by class."""
 
-    present: AnchorSettings
+    current: AnchorSettings
     fitted: AnchorSettings
-    present_coverage: dict[str, dict]
+    current_coverage: dict[str, dict]
     fitted_coverage: dict[str, dict]
 
 
@@ -34,12 +34,12 @@ def propose_anchors(train: Path, anchors: AnchorSettings, input_size: InputSize)
 def proposal_text(proposal: Proposal) -> str:
     """A table of the share of each class's objects that anchors cover, and the proposed settings."""
     key = f"IoU {THRESHOLDS[0]}"
-    width = max(map(len, proposal.present_coverage), default=0)
+    width = max(map(len, proposal.current_coverage), default=0)
     lines = [f"share of training objects that an anchor covers with {key}, now and as proposed:"]
-    for name, present in proposal.present_coverage.items():
+    for name, current in proposal.current_coverage.items():
         fitted = proposal.fitted_coverage[name][key]
-        lines.append(f"  {name:{width}}  {present[key]:7.1%}  {fitted:7.1%}  of {present['boxes']}")
-    if proposal.fitted == proposal.present:
+        lines.append(f"  {name:{width}}  {current[key]:7.1%}  {fitted:7.1%}  of {current['boxes']}")
+    if proposal.fitted == proposal.current:
         return "\n".join([*lines, "no other sizes and ratios are clearly better; nothing to change"])
     for name, values in _changed(proposal).items():
         lines.append(f"{name}: {values}")

@@ -27,6 +27,7 @@ MIN_RATE, MAX_RATE = 1e-6, 1.0
 DIVERGED = 3  # times the lowest loss
 # The loss is lowest just before training diverges; a tenth of that rate is safe (fast.ai's rule).
 SAFETY = 10
+SMOOTHING = 0.8  # the weight of the average so far
 
 
 class OverfitResult(NamedTuple):
@@ -109,7 +110,10 @@ def lr_range_test(
             loss = train_step(learner, micro_batches)[0].item()
         except NotFiniteError as error:
             if not losses:
-                raise TrainingError(f"the loss is not finite at the first step: {error}") from error
+                raise TrainingError(
+                    f"the loss is not finite at the first step: {error}; check reports/data, "
+                    "or set train.precision: fp32"
+                ) from error
             break
         rates.append(float(rate))
         losses.append(loss)
@@ -154,10 +158,12 @@ def _batches(
             yield step
 
 
-def _smoothed(losses: Sequence[float], weight: float = 0.8) -> list[float]:
+def _smoothed(
+    losses: Sequence[float],
+) -> list[float]:
     """An exponential moving average, corrected for its start at zero."""
     mean, out = 0.0, []
     for number, loss in enumerate(losses, start=1):
-        mean = weight * mean + (1 - weight) * loss
-        out.append(mean / (1 - math.pow(weight, number)))
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        out.append(mean / (1 - math.pow(SMOOTHING, number)))
     return out

@@ -22,6 +22,11 @@ class CheckedImage:
     facts: ImageFacts
     boxes: tuple[Box, ...]
 
+    @property
+    def name(self) -> str:
+        """The path of the file with forward slashes."""
+        return self.source.file.as_posix()
+
 
 class Checked(NamedTuple):
     images: list[CheckedImage]
@@ -89,8 +94,8 @@ def _inspect(image: SourceImage, max_pixels: int) -> ImageFacts | str:
         return str(error).removeprefix(f"{image.file}: ")
     if image.size not in (None, (facts.width, facts.height)):
         annotated = f"{image.size[0]} x {image.size[1]}"
-        turned = ", rotated by its EXIF orientation," if "EXIF-rotated" in facts.traits else ""
-        return f"is {facts.width} x {facts.height}{turned} but annotated as {annotated}"
+        rotated = ", rotated by its EXIF orientation," if "EXIF-rotated" in facts.traits else ""
+        return f"is {facts.width} x {facts.height}{rotated} but annotated as {annotated}"
     return facts
 
 

@@ -9,11 +9,10 @@ from retinanet.prepare.near_duplicates import clusters, near_duplicates
 
 
 class Pair(NamedTuple):
-    """Two images that look the same; likeness is the correlation of their thumbnails, at most 1."""
+    """Two images that look the same."""
 
     first: CheckedImage
     second: CheckedImage
-    likeness: float
 
 
 class Copies(NamedTuple):
@@ -34,7 +33,7 @@ def find_copies(images: Sequence[CheckedImage]) -> Copies:
         groups.setdefault(image.facts.sha256, []).append(image)
     distinct = [group[0] for group in groups.values()]
     pairs = near_duplicates([image.facts.thumbnail for image in distinct])
-    near = [Pair(distinct[i], distinct[j], likeness) for i, j, likeness in pairs]
+    near = [Pair(distinct[i], distinct[j]) for i, j, _ in pairs]
     return Copies([group for group in groups.values() if len(group) > 1], near)
 
 

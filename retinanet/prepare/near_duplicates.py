@@ -29,9 +29,9 @@ def near_duplicates(thumbnails: Sequence[bytes]) -> list[tuple[int, int, float]]
     contrasting = np.flatnonzero(gray.std(axis=1) >= MIN_CONTRAST)
     hashes = difference_hashes(gray[contrasting].reshape(-1, height, width))
     first, second = _candidates(hashes)
-    likeness = _correlation(gray, contrasting[first], contrasting[second])
-    alike = likeness >= MIN_CORRELATION
-    pairs = zip(contrasting[first[alike]], contrasting[second[alike]], likeness[alike], strict=True)
+    correlation = _correlation(gray, contrasting[first], contrasting[second])
+    alike = correlation >= MIN_CORRELATION
+    pairs = zip(contrasting[first[alike]], contrasting[second[alike]], correlation[alike], strict=True)
     return [(int(i), int(j), float(c)) for i, j, c in pairs]
 
 
@@ -83,12 +83,12 @@ def _candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _correlation(gray: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    likeness = np.empty(len(first))
+    correlation = np.empty(len(first))
     for start in range(0, len(first), CHUNK_PAIRS):
         chunk = slice(start, start + CHUNK_PAIRS)
         left, right = (_normalized(gray[rows[chunk]]) for rows in (first, second))
-        likeness[chunk] = (left * right).sum(axis=1)
-    return likeness
+        correlation[chunk] = (left * right).sum(axis=1)
+    return correlation
 
 
 def _normalized(gray: np.ndarray) -> np.ndarray:

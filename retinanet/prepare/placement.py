@@ -8,7 +8,7 @@ from retinanet.annotations.records import SPLITS, TEST, TRAIN, VAL, Box
 from retinanet.images.tiles import Region, Tiling, tiles
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.cut import bands, boxes_inside
-from retinanet.prepare.splits import Candidate, draw_splits
+from retinanet.prepare.splits import SplitCandidate, draw_splits
 
 # Groups of images that must share a split.
 Linked = Sequence[Sequence[CheckedImage]]
@@ -49,7 +49,7 @@ def complete_official_splits(
     if present != {TRAIN, VAL, TEST}:
         train = [image for image in images if image.source.split == TRAIN]
         chosen = _draw(train, linked, val_share, 0, seed, {})
-        images = [_moved(image, chosen.get(_name(image), image.source.split)) for image in images]
+        images = [_moved(image, chosen.get(image.name, image.source.split)) for image in images]
         remarks.append(f"no official val split: {val_share:.0%} of train is held out as val")
     return images, remarks
 
@@ -84,29 +84,29 @@ def assign_splits(
     unassigned = [image for image in images if image.source.split is None]
     related = _related(unassigned, linked)
     divided = {
-        _name(image): parts_of(image, bands(image.facts.width, image.facts.height, val_share, test_share))
+        image.name: parts_of(image, bands(image.facts.width, image.facts.height, val_share, test_share))
         for image in unassigned
-        if tiling.cuts(image.facts.height, image.facts.width) and _name(image) not in related
+        if tiling.cuts(image.facts.height, image.facts.width) and image.name not in related
     }
     covered: dict[str, set[str]] = {split: set() for split in SPLITS}
     for part in (part for parts in divided.values() for part in parts):
         covered[part.split].update(box.class_name for box in part.boxes if not box.iscrowd)
-    drawn = [image for image in unassigned if _name(image) not in divided]
+    drawn = [image for image in unassigned if image.name not in divided]
     chosen = _draw(drawn, linked, val_share, test_share, seed, covered)
     parts: list[Part] = []
     for image in images:
-        split = image.source.split or chosen.get(_name(image), TRAIN)
+        split = image.source.split or chosen.get(image.name, TRAIN)
         whole = Region(0, 0, image.facts.width, image.facts.height)
-        parts += divided.get(_name(image)) or parts_of(image, {split: whole})
+        parts += divided.get(image.name) or parts_of(image, {split: whole})
     return parts
 
 
 def _related(images: list[CheckedImage], linked: Linked) -> set[str]:
     """Names of the images that must share a split with another one."""
     groups = Counter(_group(image) for image in images)
-    names = {_name(image) for image in images}
-    linked_names = {_name(image) for group in linked for image in group if len(group) > 1}
-    return {_name(image) for image in images if groups[_group(image)] > 1} | linked_names & names
+    names = {image.name for image in images}
+    linked_names = {image.name for group in linked for image in group if len(group) > 1}
+    return {image.name for image in images if groups[_group(image)] > 1} | linked_names & names
 
 
 def _draw(
@@ -118,10 +118,10 @@ def _draw(
     covered: dict[str, set[str]],
 ) -> dict[str, str]:
     candidates = [
-        Candidate(_name(p), _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images
+        SplitCandidate(p.name, _group(p), frozenset(b.class_name for b in p.boxes if not b.iscrowd)) for p in images
     ]
     names = {candidate.name for candidate in candidates}
-    linked_names = [[name for name in map(_name, group) if name in names] for group in linked]
+    linked_names = [[name for name in (image.name for image in group) if name in names] for group in linked]
     linked_names = [group for group in linked_names if len(group) > 1]
     return draw_splits(candidates, val_share, test_share, seed, linked_names, covered)
 
@@ -130,7 +130,7 @@ def _divided_groups(images: list[CheckedImage]) -> list[str]:
     splits: dict[str, set[str]] = {}
     for image in images:
         splits.setdefault(_group(image), set()).add(image.source.split or TRAIN)
-    divided = sorted(group for group, its_splits in splits.items() if len(its_splits) > 1)
+    divided = sorted(group for group, group_splits in splits.items() if len(group_splits) > 1)
     if not divided:
         return []
     names = ", ".join(divided[:5]) + (" …" if len(divided) > 5 else "")
@@ -138,11 +138,7 @@ def _divided_groups(images: list[CheckedImage]) -> list[str]:
 
 
 def _group(image: CheckedImage) -> str:
-    return image.source.group or _name(image)
-
-
-def _name(image: CheckedImage) -> str:
-    return image.source.file.as_posix()
+    return image.source.group or image.name
 
 
 def _moved(image: CheckedImage, split: str | None) -> CheckedImage:

@@ -18,7 +18,7 @@ ANY_CLASS = ""
 MAX_SHARE_FACTOR = 2
 
 
-class Candidate(NamedTuple):
+class SplitCandidate(NamedTuple):
     """An image to assign to a split, with its group, which stays in one split, and the classes of its objects."""
 
     name: str
@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
 
 def draw_splits(
-    images: Sequence[Candidate],
+    images: Sequence[SplitCandidate],
     val_share: float,
     test_share: float,
     seed: int,

@@ -16,7 +16,6 @@ from retinanet.annotations.records import SPLITS, Box, SourceDataset
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.files import sha256_of
 from retinanet.images.reading import read_image
-from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.placement import Part
 
 # Bytes; the names of tiles add the split and position to the image's base name, and a file name has at most 255.
@@ -39,7 +38,7 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
     """
     by_image: dict[str, list[Part]] = {}
     for part in parts:
-        by_image.setdefault(_name(part.image), []).append(part)
+        by_image.setdefault(part.image.name, []).append(part)
     stems = Counter(Path(name).stem for name in by_image)
     folder.mkdir()
 
@@ -47,11 +46,11 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
         image = image_parts[0].image
         tiles = [(part, part.region) for part in image_parts if part.region is not None]
         if not tiles:
-            return [Stored(part, _name(image), image.facts.sha256) for part in image_parts]
+            return [Stored(part, image.name, image.facts.sha256) for part in image_parts]
         pixels = read_image(image.source.file, image.facts.width * image.facts.height)
         stem = image.source.file.stem
         if stems[stem] > 1 or len(os.fsencode(stem)) > MAX_STEM_BYTES:
-            digest = hashlib.sha256(os.fsencode(_name(image))).hexdigest()
+            digest = hashlib.sha256(os.fsencode(image.name)).hexdigest()
             stem = f"{stem[:30]}-{digest[:8]}"
         stored_tiles = []
         for part, (left, top, right, bottom) in tiles:
@@ -114,7 +113,3 @@ def _objects(boxes: tuple[Box, ...], label_of: dict[str, int]) -> Objects:
     areas = [box_areas[row] if box.area is None else box.area for row, box in enumerate(boxes)]
     labels = np.array([label_of[box.class_name] for box in boxes], np.int64)
     return Objects(sides, labels, np.array([box.iscrowd for box in boxes], bool), np.array(areas, np.float32))
-
-
-def _name(image: CheckedImage) -> str:
-    return image.source.file.as_posix()

@@ -1,4 +1,4 @@
-"""A program: detect objects in images with one registered version.
+"""Program that detects objects in images with one registered version.
 
 Reads {"model": folder, "images": [path, ...]} on stdin and writes one JSON line per image on stdout. It is run by its
 path and imports nothing of this package: a version brings its own copy, and one process cannot hold two.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retinanet.tracking.store import long_timeouts, open_store
+from retinanet.tracking.store import long_timeouts, open_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,7 +19,7 @@ PARENT = "mlflow.parentRunId"
 RESTORED_FROM = "restored_from"
 EVALUATION_TAG = "evaluation.digest"
 MAX_LENGTHS = {"params": 6000, "tags": 5000}
-BATCH_SIZE = 100
+ROWS_PER_CALL = 100
 
 
 def send_entry(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
@@ -51,7 +51,7 @@ def find_run(client: "MlflowClient", run_id: str, experiment_id: str) -> "Run | 
 
 def _create(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     """Start a run. run_id is provisional; if the entry had to wait, the tag restored_from keeps it."""
-    experiment_id = open_store(entry["experiment"]).experiment_id
+    experiment_id = open_experiment(entry["experiment"])
     if not entry.get("waited"):
         return _new_run(client, experiment_id, entry)
     found = find_run(client, run_id, experiment_id)
@@ -60,7 +60,7 @@ def _create(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
 
 def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     """Use an existing run. If the store lacks it (a new store, a deleted run), a new finished run replaces it."""
-    experiment_id = open_store(entry["experiment"]).experiment_id
+    experiment_id = open_experiment(entry["experiment"])
     run_id = entry["run_id"]
     found = find_run(client, run_id, experiment_id)
     if found:
@@ -90,8 +90,8 @@ def _params(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     known = client.get_run(run_id).data.params
     values = {metric_name(key): value for key, value in entry["values"].items()}
     rows = [Param(key, value) for key, value in _texts(values, "params").items() if key not in known]
-    for start in range(0, len(rows), BATCH_SIZE):
-        client.log_batch(run_id, params=rows[start : start + BATCH_SIZE])
+    for start in range(0, len(rows), ROWS_PER_CALL):
+        client.log_batch(run_id, params=rows[start : start + ROWS_PER_CALL])
     return run_id
 
 
@@ -102,15 +102,8 @@ def _metrics(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
         Metric(metric_name(key), float(value), entry["at"], entry["step"] or 0)
         for key, value in entry["values"].items()
     ]
-    for start in range(0, len(rows), BATCH_SIZE):
-        client.log_batch(run_id, metrics=rows[start : start + BATCH_SIZE])
-    return run_id
-
-
-def _tags(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
-    from mlflow.entities import RunTag
-
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in _texts(entry["values"], "tags").items()])
+    for start in range(0, len(rows), ROWS_PER_CALL):
+        client.log_batch(run_id, metrics=rows[start : start + ROWS_PER_CALL])
     return run_id
 
 
@@ -172,7 +165,6 @@ _ACTIONS = {
     "reopen": _reopen,
     "params": _params,
     "metrics": _metrics,
-    "tags": _tags,
     "artifacts": _artifacts,
     "dataset": _dataset,
     "evaluation": _evaluation,

@@ -64,8 +64,8 @@ def register(
             tags = {f"metric.{name}": repr(float(value)) for name, value in metrics.items()}
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
-            origin = provenance_tags()
-            tags |= {name: value for name, value in origin.items() if not name.startswith(("version.", "mlflow."))}
+            provenance = provenance_tags()
+            tags |= {name: value for name, value in provenance.items() if not name.startswith(("version.", "mlflow."))}
             return _new_version(client, model_name, run_id, exported, tags, Path(folder))
         except (MlflowException, OSError) as error:
             raise unreachable(error) from error
@@ -121,7 +121,7 @@ def check_digest(client: "MlflowClient", version: "ModelVersion") -> None:
 
 @contextmanager
 def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path]:
-    """The folder with a version's files: the store's own if it is on this machine, else a temporary copy."""
+    """The folder with a version's files: the store's own if it is local, else a temporary copy."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -182,7 +182,9 @@ def _new_version(
         model_id=logged.model_id,
     )
     if version.status != "READY":
-        raise TrackingError(f"{model_name} version {version.version} is {version.status}: {version.status_message}")
+        raise TrackingError(
+            f"{model_name} version {version.version} is {version.status} ({version.status_message}); {REGISTER_AGAIN}"
+        )
     return int(version.version)
 
 
@@ -192,7 +194,7 @@ def _summary(tags: Mapping[str, str]) -> str:
 
 
 def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) -> None:
-    """Write a pyfunc without pickles: the exported model, the package's source, and the file that joins them."""
+    """Write a pyfunc without pickles: the exported model, the package's source, and the module that loads them."""
     import mlflow
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema

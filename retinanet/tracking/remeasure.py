@@ -27,11 +27,11 @@ def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: 
     """A metric of a version on the test set, with the detections that it serves. Raises EvaluationError."""
     test_set = read_coco(test_json)
     with model_files(client, version) as folder:
-        answers = _ask(folder, [Path(image.file_name).absolute() for image in test_set.images])
+        answers = _ask(folder, [Path(image.file_name).absolute() for image in test_set.images], version)
     results = []
     for image, answer in zip(test_set.images, answers, strict=True):
         if answer["error"]:
-            raise EvaluationError(f"version {version.version} on {image.file_name}: {answer['error']}")
+            raise EvaluationError(f"version {version.version} on {image.file_name}: {answer['error']}; check the image")
         results += coco_results(image.id, _detections(answer, test_set, version), test_set.category_ids)
     metrics = coco_metrics(test_set, results)
     if metric not in metrics:
@@ -39,23 +39,26 @@ def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: 
     return metrics[metric]
 
 
-def _ask(folder: Path, images: list[Path]) -> list[dict]:
+def _ask(folder: Path, images: list[Path], version: "ModelVersion") -> list[dict]:
     request = json.dumps({"model": str(folder), "images": [str(path) for path in images]})
-    # Bytecode beside the version's code would look like a change of it.
+    # Bytecode written beside the code would change the version's digest.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-P", PROGRAM], input=request, capture_output=True, text=True, env=environment
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise EvaluationError(f"{folder} could not be run: {last}")
+        raise EvaluationError(f"version {version.version} could not be run ({last}); check its pinned requirements")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _detections(answer: dict, test_set: CocoDataset, version: "ModelVersion") -> Detections:
     unknown = sorted(set(answer["labels"]) - set(test_set.class_names))
     if unknown:
-        raise EvaluationError(f"version {version.version} has classes that the test set lacks: {', '.join(unknown)}")
+        raise EvaluationError(
+            f"version {version.version} has classes that the test set lacks: {', '.join(unknown)}; "
+            "use a test set with these classes"
+        )
     return Detections(
         np.array(answer["boxes"], np.float32).reshape(-1, 4),
         np.array(answer["scores"], np.float32),

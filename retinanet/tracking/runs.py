@@ -32,7 +32,7 @@ def start_run(experiment: str, name: str | None = None, resume_run_id: str | Non
     As a context manager it ends as FINISHED, as KILLED on Ctrl-C and SIGTERM, or as FAILED.
     """
     name = name or os.environ.get("DVC_EXP_NAME")
-    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _origin()}
+    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _source_tags()}
     if resume_run_id:
         first |= {"do": "reopen", "run_id": resume_run_id}
     return Run(resume_run_id or f"offline-{uuid.uuid4().hex}", first, experiment, ends=True)
@@ -48,7 +48,7 @@ def resume_run(run_file: Path) -> "Run":
         run_id, experiment = content["run_id"], content["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackingError(f"{run_file}: cannot be read ({error}); `dvc repro train` writes it") from error
-    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": _origin()}
+    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": _source_tags()}
     return Run(run_id, first, experiment, ends=False)
 
 
@@ -100,9 +100,6 @@ class Run:
     def log_artifacts(self, path: Path, folder: str | None = None) -> None:
         """Log the content of a folder."""
         self.log_artifact(path, folder)
-
-    def set_tags(self, tags: Mapping) -> None:
-        self._send({"do": "tags", "values": {key: str(value) for key, value in tags.items()}})
 
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: Mapping | None = None) -> None:
         """Log a data set that the run used; context is training, validation or test, profile its statistics."""
@@ -235,7 +232,7 @@ def _status_of(error: BaseException | None) -> str:
     return "FAILED"
 
 
-def _origin() -> dict[str, str]:
+def _source_tags() -> dict[str, str]:
     program = Path(sys.argv[0])
     return provenance_tags() | {
         "mlflow.source.name": f"{program.parent.name}/{program.name}",

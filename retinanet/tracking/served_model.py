@@ -23,7 +23,7 @@ from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
 
 MAX_BYTES = 20_000_000
-MAX_PIXELS = 50_000_000
+MAX_REQUEST_PIXELS = 50_000_000
 MAX_IMAGES = 64
 
 
@@ -50,10 +50,10 @@ class ServedModel(PythonModel):
 def respond(image: object, detector: Detector, score_threshold: float) -> dict:
     """The response row of one image: its detections, or an error."""
     try:
-        found = detector([decode_image(image)])[0].above(score_threshold)
+        detections = detector([decode_image(image)])[0].above(score_threshold)
     except ImageError as error:
         return _error_row(str(error))
-    return _row(found, detector.class_names)
+    return _row(detections, detector.class_names)
 
 
 def decode_image(image: object) -> np.ndarray:
@@ -68,7 +68,7 @@ def decode_image(image: object) -> np.ndarray:
         raise ImageError('"image" is not base64; paths and URLs are not opened') from error
     if not content:
         raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
-    return read_image(io.BytesIO(content), MAX_PIXELS)
+    return read_image(io.BytesIO(content), MAX_REQUEST_PIXELS)
 
 
 def _image_column(model_input: pd.DataFrame) -> list[object]:
@@ -78,11 +78,11 @@ def _image_column(model_input: pd.DataFrame) -> list[object]:
     return rows[0] if len(rows) == 1 and isinstance(rows[0], list) else rows
 
 
-def _row(found: Detections, class_names: Sequence[str]) -> dict:
+def _row(detections: Detections, class_names: Sequence[str]) -> dict:
     return {
-        "boxes": [[round(edge, 2) for edge in box] for box in found.boxes_xyxy.astype(float).tolist()],
-        "scores": [round(score, 4) for score in found.scores.astype(float).tolist()],
-        "labels": [class_names[label] for label in found.labels],
+        "boxes": [[round(edge, 2) for edge in box] for box in detections.boxes_xyxy.astype(float).tolist()],
+        "scores": [round(score, 4) for score in detections.scores.astype(float).tolist()],
+        "labels": [class_names[label] for label in detections.labels],
         "error": None,
     }
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -25,20 +25,13 @@ LOCK_TIMEOUT_S = 2.0
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
-class Store(NamedTuple):
-    """A client of the tracking store and the experiment that runs belong to."""
-
-    client: "MlflowClient"
-    experiment_id: str
-
-
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or else mlflow.db at the repository's root, also from DVC's temporary copies."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repo_root().resolve() / 'mlflow.db'}"
 
 
-def open_store(experiment: str) -> Store:
-    """The store with the experiment in it, both created if missing. Raises TrackingError.
+def open_experiment(name: str) -> str:
+    """The id of an experiment; the store and the experiment are created if missing. Raises TrackingError.
 
     Creation is locked: a new SQLite store breaks if several clients open it at once.
     """
@@ -47,17 +40,17 @@ def open_store(experiment: str) -> Store:
     client = open_client()
     try:
         with _lock("store"):
-            found = client.get_experiment_by_name(experiment)
-            if found is None:
-                return Store(client, client.create_experiment(experiment, _artifact_location(), EXPERIMENT_TAGS))
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                return client.create_experiment(name, _artifact_location(), EXPERIMENT_TAGS)
     except (MlflowException, OSError) as error:
         raise unreachable(error) from error
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise TrackingError(
-            f"experiment {experiment} is deleted; `mlflow experiments restore -x {found.experiment_id}` "
+            f"experiment {name} is deleted; `mlflow experiments restore -x {experiment.experiment_id}` "
             "restores it, or set another tracking.experiment in params.yaml"
         )
-    return Store(client, found.experiment_id)
+    return experiment.experiment_id
 
 
 def open_client() -> "MlflowClient":

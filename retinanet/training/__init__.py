@@ -1,1 +1,1 @@
-"""The training loop; it yields epochs and knows nothing of MLflow."""
+"""The training loop; it yields epochs and does not use MLflow."""

@@ -34,12 +34,12 @@ def lock_folder(folder: Path, wait_s: float = 10) -> filelock.BaseFileLock:
     return lock
 
 
-def save_checkpoint(folder: Path, position: int, state: dict[str, Any]) -> None:
-    """Write the state after `position` steps atomically, and remove all older checkpoints but one.
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Write the state after `step` steps atomically, and remove all older checkpoints but one.
 
     If it cannot be written, as on a full disk, a line is printed and the previous checkpoints stay.
     """
-    path = folder / f"step-{position:08d}.pt"
+    path = folder / f"step-{step:08d}.pt"
     incomplete = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,8 +72,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
 def discard_old(folder: Path, days: float = MAX_AGE_DAYS) -> tuple[list[str], list[str]]:
     """Remove the folders beside `folder` that no training has written to for some days.
 
-    Returns the names of the removed folders, and of the others that hold a checkpoint. A folder that another training
-    has locked is in neither.
+    Returns the names of the removed folders, and of the folders that hold a checkpoint and are kept. A folder that
+    another training has locked is in neither.
     """
     discarded, others = [], []
     for other in sorted(path for path in folder.parent.iterdir() if path.is_dir() and path != folder):

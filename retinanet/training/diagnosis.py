@@ -24,7 +24,7 @@ def diagnose_step(learner: Learner, micro_batches: Sequence[Batch]) -> StepDiagn
     with torch.enable_grad():
         for micro_batch, targets in zip(micro_batches, learner.targets(micro_batches), strict=True):
             logits, deltas = learner.predict(micro_batch, targets)
-            sizes = learner.model.level_sizes(*micro_batch.images.shape[1:3])
+            sizes = learner.model.anchors_per_level(*micro_batch.images.shape[1:3])
             anchors, matched = targets.anchors.split(sizes), targets.matched.split(sizes, 1)
             loss = torch.zeros((), device=learner.device)
             for number, level in enumerate(zip(logits.split(sizes, 1), deltas.split(sizes, 1), strict=True)):

@@ -10,7 +10,7 @@ import torch
 from retinanet.config.settings import Params
 
 # The packages whose code decides what a training step computes ...
-ROOMS = ("dataset", "images", "losses", "model", "training")
+PACKAGES = ("dataset", "images", "losses", "model", "training")
 # ... except these modules, which a step does not use or which do not change its result.
 NOT_IN_A_STEP = (
     "dataset/loading.py",
@@ -33,7 +33,7 @@ NOT_IN_A_STEP = (
 def training_fingerprint(params: Params, data: Iterable[Path], weights: Mapping[str, torch.Tensor], root: Path) -> str:
     """16 hex digits that change if a training step would compute something else.
 
-    They depend on params.model, params.train and the tiling, on the content of the data files, on the first weights
+    They depend on params.model, params.train and the tiling, on the content of the data files, on the initial weights
     and on the code in root/retinanet. They do not depend on params.runtime.
     """
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump()}
@@ -44,15 +44,16 @@ def training_fingerprint(params: Params, data: Iterable[Path], weights: Mapping[
 def step_code(root: Path) -> list[Path]:
     """The files of root/retinanet whose code decides what a training step computes."""
     package = root / "retinanet"
-    files = [path for room in ROOMS for path in (package / room).rglob("*.py")]
+    files = [path for name in PACKAGES for path in (package / name).rglob("*.py")]
     return [package / "distributed.py", *(p for p in files if str(p.relative_to(package)) not in NOT_IN_A_STEP)]
 
 
 def fingerprint(settings: dict, files: Iterable[Path], weights: Mapping[str, torch.Tensor]) -> str:
-    """16 hex digits that change with the settings (JSON values), the files' content or the first weights.
+    """16 hex digits that change with the settings (JSON values), the files' content or the initial weights.
 
-    The weights are hashed because their name in the settings may stand for others later: an alias moves. Of a file's
-    path only its name and its folder's count, so that a copy of the repository has the same fingerprint.
+    The weights are hashed because their name in the settings may refer to other weights later (aliases move). Only the
+    file's and its folder's names are hashed, not the full path, so that a copy of the repository has the same
+    fingerprint.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in sorted(files):

@@ -66,7 +66,7 @@ class TrainState(NamedTuple):
 
 
 class _Loop(NamedTuple):
-    """What stays the same from step to step."""
+    """The constants of the loop."""
 
     learner: Learner
     loader: DataLoader
@@ -106,7 +106,7 @@ def fit(
     while state.epoch < settings.epochs and not _is_out_of_patience(state, settings):
         number = state.epoch + 1
         state = _train_epoch(loop, state)
-        trained = time.monotonic()
+        training_ended = time.monotonic()
         metrics = _training_metrics(loop, state)
         is_best, best, since_best = False, state.best, state.validations_since_best
         if number % settings.validate_every == 0 or number == settings.epochs:
@@ -115,7 +115,7 @@ def fit(
             ap = metrics["val/AP"]
             is_best, since_best = ap >= best, 0 if ap > best else since_best + 1
             best = max(best, ap)
-        metrics["seconds"] = state.seconds + time.monotonic() - trained
+        metrics["seconds"] = state.seconds + time.monotonic() - training_ended
         yield Epoch(number, metrics, is_best, learner.deployed.state_dict())
         # After the caller has stored the epoch: a crash in between repeats its end and loses nothing.
         state = TrainState(epoch=number, best=best, validations_since_best=since_best)
@@ -195,9 +195,9 @@ def _is_out_of_patience(state: TrainState, settings: Train) -> bool:
 
 def _save(loop: _Loop, state: TrainState) -> None:
     if distributed.world().rank == 0:
-        position = state.epoch * loop.batches.steps + state.step
+        step = state.epoch * loop.batches.steps + state.step
         content = {"learner": loop.learner.state_dict(), "train_state": state._asdict()}
-        save_checkpoint(loop.folder, position, content)
+        save_checkpoint(loop.folder, step, content)
 
 
 def _resume(folder: Path, learner: Learner) -> TrainState:
@@ -218,7 +218,7 @@ def _not_finite(position: str, error: NotFiniteError, loop: _Loop) -> TrainingEr
     path = loop.folder / "failed-step.pt"
     if distributed.world().rank == 0:
         keep_step(path, loop.learner, micro_batches)
-    distributed.barrier()  # a process that ends takes the others along
+    distributed.barrier()  # torchrun ends all processes when one exits
     names = {image.id: image.file_name for image in loop.sets.train.images}
     images = ", ".join(names[image_id] for micro_batch in micro_batches for image_id in micro_batch.image_ids)
     return TrainingError(

@@ -49,8 +49,8 @@ class History:
     def write_tables(self, folder: Path) -> None:
         """Write history.csv, the training metrics of all epochs, and validation.csv."""
         table = self.table()
-        trained = [column for column in table.columns if not column.startswith("val/")]
-        table[trained].to_csv(folder / "history.csv", index=False)
+        train_columns = [column for column in table.columns if not column.startswith("val/")]
+        table[train_columns].to_csv(folder / "history.csv", index=False)
         self.validations().to_csv(folder / "validation.csv", index=False)
 
     @property

@@ -1,13 +1,12 @@
 """The divisors of a step's losses, and class weights."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from retinanet import distributed
-from retinanet.errors import ParamsError
+from retinanet.errors import ParamsError, suggestion
 from retinanet.losses.detection import count_foreground, image_divisors
 
 
@@ -56,7 +55,6 @@ def class_weights(weights: Mapping[str, float], class_names: Sequence[str]) -> T
     """
     for name in weights:
         if name not in class_names:
-            nearest = difflib.get_close_matches(name, class_names, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"the classes are {', '.join(class_names)}"
+            hint = suggestion(name, class_names) or f"the classes are {', '.join(class_names)}"
             raise ParamsError(f"train.class_weights: the data has no class {name!r}; {hint}")
     return torch.tensor([float(weights.get(name, 1)) for name in class_names]) if weights else None

@@ -21,6 +21,7 @@ from retinanet.training.published_weights import (
 LAST = "classification.last."
 # Frozen norms do not have it, and it does not change outputs.
 COUNTER = "num_batches_tracked"
+MAX_LISTED = 4
 
 
 class LoadedWeights(NamedTuple):
@@ -102,7 +103,7 @@ def _load_detector(
     for name, tensor in expected.items():
         if name not in given or given[name].shape != tensor.shape:
             raise WeightsError(
-                f"{source} holds another detector: nothing fits {name} {tuple(tensor.shape)}; "
+                f"{source} holds another detector: it has no tensor for {name} {tuple(tensor.shape)}; "
                 f"{_differences(model, source, preset)}"
             )
     unexpected = [name for name in given if name not in expected]
@@ -125,14 +126,18 @@ def _load_backbone(model: RetinaNet, state: Mapping[str, Tensor], source: Path |
         pairs = {name: given[_normalized(name)] for name in expected}
     else:
         pairs = dict(zip(expected, given.values(), strict=False))
+    remedy = "set model.backbone to the network of the file"
     for name, tensor in expected.items():
         if name not in pairs:
-            raise WeightsError(f"{source} holds weights of another network: nothing fits {name} {tuple(tensor.shape)}")
+            raise WeightsError(
+                f"{source} holds weights of another network: it has no tensor for {name} {tuple(tensor.shape)}; "
+                f"{remedy}"
+            )
         other_name, other = pairs[name]
         if other.shape != tensor.shape or not (by_name or _kind(name) == _kind(other_name)):
             raise WeightsError(
-                f"{source} holds weights of another network: nothing fits {name} {tuple(tensor.shape)}; "
-                f"in its place is {other_name} {tuple(other.shape)}"
+                f"{source} holds weights of another network: it has no tensor for {name} {tuple(tensor.shape)}; "
+                f"at this position it has {other_name} {tuple(other.shape)}; {remedy}"
             )
     network.load_state_dict({name: tensor for name, (_, tensor) in pairs.items()}, strict=False)
     used = {name for name, _ in pairs.values()}
@@ -178,8 +183,8 @@ def _kind(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _list(label: str, names: list[str], limit: int = 4) -> list[str]:
+def _list(label: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return [f"{label}: {', '.join(names[:limit])}{more}"]
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return [f"{label}: {', '.join(names[:MAX_LISTED])}{more}"]

@@ -47,7 +47,7 @@ class StopSignal:
 
 
 def stop_with_parent(is_one_of_several: bool, poll_s: float = 0.5) -> None:
-    """Watch the parent process and send this process SIGTERM when it dies, since a killed parent cannot.
+    """Watch the parent process and send this process SIGTERM when it dies: a killed parent sends no signal.
 
     The parent is torchrun, or, for a stage that runs alone, `dvc`; without them, nothing is watched.
     """

@@ -1,7 +1,6 @@
 """Published weights: ImageNet weights of backbones and torchvision's COCO detectors, fetched by name."""
 
 import contextlib
-import difflib
 import re
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor
 
-from retinanet.errors import WeightsError
+from retinanet.errors import WeightsError, suggestion
 from retinanet.files import sha256_of
 from retinanet.model.backbones import Backbone, feature_info
 
@@ -48,8 +47,8 @@ def fetch_coco_weights(name: str) -> dict[str, Tensor]:
     The weights' hash is checked. Raises WeightsError for another name, or if they cannot be fetched.
     """
     if name not in COCO_DETECTORS:
-        near = difflib.get_close_matches(name, COCO_DETECTORS, n=1, cutoff=0)
-        raise WeightsError(f"model.weights: there is no {name}; did you mean {near[0]}?")
+        hint = suggestion(name, COCO_DETECTORS) or f"choose {' or '.join(COCO_DETECTORS)}"
+        raise WeightsError(f"model.weights: torchvision has no detector {name}; {hint}")
     published = torchvision.models.get_model_weights(name.removeprefix("torchvision/")).DEFAULT
     try:
         with _timeout():

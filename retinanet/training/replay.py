@@ -48,7 +48,10 @@ def replay_step(path: Path) -> tuple[list[int], StepDiagnosis]:
     except FileNotFoundError as error:
         raise TrainingError(f"{path} does not exist; training writes it if a loss is not finite") from error
     except Exception as error:
-        raise TrainingError(f"{path} is not a saved step: {' '.join(str(error).split())[:200]}") from error
+        raise TrainingError(
+            f"{path} is not a saved step: {' '.join(str(error).split())[:200]}; "
+            "use the failed-step.pt that training wrote"
+        ) from error
     model = RetinaNet(content["num_classes"], **content["architecture"])
     model.load_state_dict(content["weights"])
     for name, parameter in model.named_parameters():

@@ -14,7 +14,7 @@ from retinanet.training.pretrained import load_weights
 def starting_model(
     settings: Model, seed: int, class_names: Sequence[str], weights: str, packaged: Mapping[str, Path]
 ) -> tuple[RetinaNet, list[str]]:
-    """Build the network, load its first weights and freeze stages; returns it and lines about what was loaded.
+    """Build the network, load its initial weights and freeze stages; returns it and lines about what was loaded.
 
     weights is model.weights, or the file of a registered version; packaged are files of backbones' ImageNet weights.
     Raises WeightsError.

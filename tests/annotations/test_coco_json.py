@@ -82,7 +82,7 @@ def test_an_image_in_two_files_is_refused(tmp_path):
     ("categories", "message"),
     [
         ([{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}], "categories 1 and 2 have the same name 'cat'"),
-        ([{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}], "make them agree"),
+        ([{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}], "use one id for each name"),
     ],
 )
 def test_contradictory_categories_are_refused(tmp_path, categories, message):

@@ -46,7 +46,7 @@ def test_an_empty_xml_is_reported_as_broken_voc_if_no_format_is_recognized(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("auto", "no Pascal VOC.*no COCO.*no YOLO"), ("csv", "no table of boxes")]
+    ("name", "message"), [("auto", "expected Pascal VOC.* or COCO.* or YOLO"), ("csv", "expected table of boxes")]
 )
 def test_a_folder_without_annotations_is_an_error(tmp_path, name, message):
     save_images(tmp_path, {"a.png": []})

@@ -45,7 +45,7 @@ def test_a_polygon_becomes_its_bounding_box(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("2 .5 .5 .1 .1", "has class 2; 2 classes are declared, from 0"),
+        ("2 .5 .5 .1 .1", "has class 2; it must be 0 to 1"),
         ("-1 .5 .5 .1 .1", "has class -1"),
         ("0.5 .5 .5 .1 .1", "has class 0.5"),
         ("cat .5 .5 .1 .1", "needs a class and four numbers"),

@@ -56,7 +56,7 @@ def test_predict_images_writes_coco_files_and_drawings_and_reports_unreadable_im
     assert sorted(p.name for p in out.glob("*.jpg")) == ["a-2.jpg", "a.jpg"]
     output = capsys.readouterr()
     assert "a.png: 1 dog: out/a.jpg" in output.out
-    assert output.err == "error: broken.jpg: has 0 bytes; an image is needed (JPEG, PNG, TIFF …)\n"
+    assert output.err == "error: broken.jpg: has 0 bytes; expected JPEG, PNG, TIFF …\n"
 
 
 def test_predict_images_writes_files_that_pycocotools_reads(folder):

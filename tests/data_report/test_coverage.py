@@ -7,7 +7,7 @@ from retinanet.data_report.coverage import AnchorSettings, TrainingBoxes, anchor
 from retinanet.data_report.coverage import training_boxes as boxes_at
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.images.preprocess import InputSize
-from retinanet.model.anchors import cell_anchors, level_anchors, level_sizes
+from retinanet.model.anchors import cell_anchors, level_anchors, octave_sizes
 from retinanet.model.levels import LEVEL_STRIDES
 
 USUAL = AnchorSettings((32, 64, 128, 256, 512), 3, (0.5, 1.0, 2.0))
@@ -42,7 +42,7 @@ def test_best_ious_equal_those_with_all_anchors_of_the_model(convention, size):
     anchors, grid = [], [side // 8 for side in size]
     for level, stride in enumerate(LEVEL_STRIDES):
         grid = [-(-side // 2) for side in grid] if level else grid
-        cell = cell_anchors(level_sizes(settings.sizes[level], 3, convention), list(settings.ratios), convention)
+        cell = cell_anchors(octave_sizes(settings.sizes[level], 3, convention), list(settings.ratios), convention)
         anchors.append(level_anchors(cell, tuple(grid), stride, size, convention))
     best = box_iou(torch.from_numpy(random_boxes.xyxy).float(), torch.cat(anchors)).amax(dim=1)
     np.testing.assert_allclose(best_ious(random_boxes, settings), best.numpy(), atol=1e-5)
@@ -52,7 +52,7 @@ def test_best_ious_equal_those_with_all_anchors_of_the_model(convention, size):
 def test_anchor_shapes_equal_the_models(convention):
     shapes = anchor_shapes(USUAL._replace(convention=convention))
     for level in range(5):
-        cell = cell_anchors(level_sizes(USUAL.sizes[level], 3, convention), list(USUAL.ratios), convention)
+        cell = cell_anchors(octave_sizes(USUAL.sizes[level], 3, convention), list(USUAL.ratios), convention)
         np.testing.assert_allclose(shapes[level], (cell[:, 2:] - cell[:, :2]).numpy(), rtol=1e-6)
 
 

@@ -6,7 +6,7 @@ import pytest
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.evaluation.coco_metrics import coco_metrics, evaluate
 from retinanet.evaluation.errors import (
-    BACKGROUND,
+    BACKGROUND_ERROR,
     CLASS,
     CLASS_AND_LOCALIZATION,
     DUPLICATE,
@@ -57,7 +57,7 @@ def dataset(*images_objects):
         (BOX, DOG, CLASS, 0),
         (SHIFTED, CAT, LOCALIZATION, 0),
         (SHIFTED, DOG, CLASS_AND_LOCALIZATION, 0),
-        (FAR, CAT, BACKGROUND, NO_OBJECT),
+        (FAR, CAT, BACKGROUND_ERROR, NO_OBJECT),
     ],
 )
 def test_match_detections_names_the_outcome_and_its_object(box, label, outcome, about):
@@ -95,7 +95,7 @@ def test_an_object_with_a_class_error_is_unmatched_but_not_missed():
 
 
 def test_images_without_objects_or_detections():
-    assert match_detections(detections((BOX, CAT)), objects()).outcomes == (BACKGROUND,)
+    assert match_detections(detections((BOX, CAT)), objects()).outcomes == (BACKGROUND_ERROR,)
     assert match_detections(detections(), objects((BOX, CAT))).missed == (0,)
     assert match_detections(detections(), objects()).outcomes == ()
 
@@ -109,7 +109,7 @@ def test_count_errors_counts_each_outcome():
         TRUE_POSITIVE: 1,
         DUPLICATE: 1,
         LOCALIZATION: 1,
-        BACKGROUND: 1,
+        BACKGROUND_ERROR: 1,
         "missed": 1,
     }
     assert {name: count for name, count in counts.items() if count} == expected
@@ -160,7 +160,7 @@ def test_small_false_positives_inside_an_ignored_region_are_forgiven_and_counted
     assert coco_metrics(truth, inside)["AP"] == pytest.approx(1)
     assert coco_metrics(truth, elsewhere)["AP"] == pytest.approx(1 / 20)
     counts = count_errors(truth, detections_above(truth, inside, [0.0, 0.0]))
-    assert (counts[IGNORED], counts[TRUE_POSITIVE], counts[BACKGROUND]) == (19, 1, 0)
+    assert (counts[IGNORED], counts[TRUE_POSITIVE], counts[BACKGROUND_ERROR]) == (19, 1, 0)
 
 
 def test_ignored_detections_and_true_positives_are_those_of_pycocotools():

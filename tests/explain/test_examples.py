@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from retinanet.dataset.coco import Objects
-from retinanet.evaluation.errors import BACKGROUND, IGNORED, LOCALIZATION, TRUE_POSITIVE
+from retinanet.evaluation.errors import BACKGROUND_ERROR, IGNORED, LOCALIZATION, TRUE_POSITIVE
 from retinanet.explain.examples import cam_to_image, explain_image, select_examples
 from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import STANDARD_DECODING
@@ -47,7 +47,7 @@ class DetectsRed(nn.Module):
     def grid_sizes(self, height, width):
         return [(-(-height // stride), -(-width // stride)) for stride in LEVEL_STRIDES]
 
-    def level_sizes(self, height, width):
+    def anchors_per_level(self, height, width):
         return [rows * columns for rows, columns in self.grid_sizes(height, width)]
 
     def anchors(self, height, width):
@@ -114,7 +114,7 @@ def test_explain_image_without_detections_explains_nothing():
         ([], 3, []),
         ([TRUE_POSITIVE], 3, [(0, "most confident true positive")]),
         (
-            [BACKGROUND, TRUE_POSITIVE, TRUE_POSITIVE, TRUE_POSITIVE],
+            [BACKGROUND_ERROR, TRUE_POSITIVE, TRUE_POSITIVE, TRUE_POSITIVE],
             3,
             [
                 (1, "most confident true positive"),
@@ -128,7 +128,7 @@ def test_explain_image_without_detections_explains_nothing():
             [(0, "most confident true positive"), (2, "least confident true positive"), (1, "true positive")],
         ),
         ([IGNORED, LOCALIZATION], 3, [(1, "most confident false positive")]),
-        ([TRUE_POSITIVE, BACKGROUND], 1, [(0, "most confident true positive")]),
+        ([TRUE_POSITIVE, BACKGROUND_ERROR], 1, [(0, "most confident true positive")]),
     ],
 )
 def test_select_examples_takes_the_extremes_first(outcomes, count, selected):

@@ -10,7 +10,7 @@ from support.squares import build_network
 from retinanet.errors import WeightsError
 from retinanet.export import runtimes
 from retinanet.export.gate import compare, require_agreement
-from retinanet.export.runtimes import RUNTIMES, Runtime, exported_runtime, load_detector, load_exported
+from retinanet.export.runtimes import RUNTIMES, ExportRuntime, exported_runtime, load_detector, load_exported
 from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import STANDARD_DECODING, DecodeSettings
 from retinanet.inference.detector import Detector
@@ -30,8 +30,8 @@ def open_detector(path: Path) -> Detector:
 
 
 @pytest.fixture
-def toy_runtime(monkeypatch) -> Runtime:
-    monkeypatch.setitem(RUNTIMES, "toy", Runtime("model.toy", ("toy-package",), write, open_detector))
+def toy_runtime(monkeypatch) -> ExportRuntime:
+    monkeypatch.setitem(RUNTIMES, "toy", ExportRuntime("model.toy", ("toy-package",), write, open_detector))
     return RUNTIMES["toy"]
 
 

@@ -186,8 +186,8 @@ def test_files_that_are_not_archives_are_refused(unpack, tmp_path, content):
 
 
 def test_an_archive_without_selected_files_is_refused(unpack, tmp_path):
-    assert_refused(lambda: unpack(tar_bytes({})), tmp_path, "no file that was asked for")
-    assert_refused(lambda: unpack(tar_bytes(), is_selected=lambda name: False), tmp_path, "no file that was asked for")
+    assert_refused(lambda: unpack(tar_bytes({})), tmp_path, "no member was selected")
+    assert_refused(lambda: unpack(tar_bytes(), is_selected=lambda name: False), tmp_path, "no member was selected")
 
 
 def test_a_full_disk_is_reported(unpack, tmp_path, monkeypatch):
@@ -200,11 +200,11 @@ def test_a_full_disk_is_reported(unpack, tmp_path, monkeypatch):
 
 def test_a_tar_without_an_end_mark_is_accepted_if_its_sha256_was_verified(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar_bytes({"a": b"1"})[:1024])
-    unpack_archives([tmp_path / "a.tar"], tmp_path / "out", PLENTY, checked=True)
+    unpack_archives([tmp_path / "a.tar"], tmp_path / "out", PLENTY, sha256_verified=True)
     assert files_in(tmp_path / "out") == {"a": b"1"}
     (tmp_path / "a.tar").write_bytes(tar_bytes({"a": b"1"})[:1024] + b"no header" * 100)
     with pytest.raises(DownloadError, match="no end mark"):
-        unpack_archives([tmp_path / "a.tar"], tmp_path / "out2", PLENTY, checked=True)
+        unpack_archives([tmp_path / "a.tar"], tmp_path / "out2", PLENTY, sha256_verified=True)
 
 
 @pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz", "zip", "lzma"])

@@ -1,11 +1,11 @@
 import torch
 
-from retinanet.model.anchors import cell_anchors, level_anchors, level_sizes
+from retinanet.model.anchors import cell_anchors, level_anchors, octave_sizes
 
 
 def test_sizes_of_a_level_are_a_third_of_an_octave_apart():
-    assert level_sizes(32, 3, "exact") == [32, 32 * 2 ** (1 / 3), 32 * 2 ** (2 / 3)]
-    assert level_sizes(32, 3, "torchvision") == [32, 40, 50]
+    assert octave_sizes(32, 3, "exact") == [32, 32 * 2 ** (1 / 3), 32 * 2 ** (2 / 3)]
+    assert octave_sizes(32, 3, "torchvision") == [32, 40, 50]
 
 
 def test_first_cell_anchor_in_both_conventions():

@@ -3,7 +3,7 @@ import math
 import torch
 from torchvision.ops import box_iou
 
-from retinanet.model.boxes import clip, decode, encode, have_area, pairwise_iou, share_inside
+from retinanet.model.boxes import clip, decode, encode, have_area, pairwise_iou, pairwise_share_inside
 
 
 def test_encode_a_box_twice_as_large_and_moved():
@@ -43,7 +43,7 @@ def test_iou_of_empty_boxes_is_zero():
 def test_share_inside_of_partial_full_and_no_overlap():
     box, point = [0.0, 0, 10, 10], [3.0, 3, 3, 3]
     others = torch.tensor([[0.0, 0, 100, 100], [5, 5, 20, 20], [20, 20, 30, 30]])
-    assert share_inside(torch.tensor([box, point]), others).tolist() == [[1, 0.25, 0], [0, 0, 0]]
+    assert pairwise_share_inside(torch.tensor([box, point]), others).tolist() == [[1, 0.25, 0], [0, 0, 0]]
 
 
 def test_have_area_is_false_for_lines_and_points():

@@ -115,7 +115,7 @@ def test_detections_of_images_of_unequal_sizes(pair, images, batch):
     expected = theirs(images)
     inputs, sizes = batch
     size = inputs.shape[-2:]
-    found = decode(*ours(inputs), ours.anchors(*size), ours.level_sizes(*size), sizes, 0.05, 0.5, 1000, 10_000)
+    found = decode(*ours(inputs), ours.anchors(*size), ours.anchors_per_level(*size), sizes, 0.05, 0.5, 1000, 10_000)
     for one, reference, image, inner in zip(found, expected, images, sizes, strict=True):
         ratio = torch.tensor([image.shape[2] / inner[1], image.shape[1] / inner[0]] * 2)
         # torchvision also returns the lines that clipping makes of boxes outside the image.

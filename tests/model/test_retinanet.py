@@ -17,7 +17,7 @@ def test_one_row_of_numbers_for_each_anchor(model):
     assert logits.shape == (2, cells * 6, 3)
     assert deltas.shape == (2, cells * 6, 4)
     assert model.anchors(64, 96).shape == (cells * 6, 4)
-    assert sum(model.level_sizes(64, 96)) == cells * 6
+    assert sum(model.anchors_per_level(64, 96)) == cells * 6
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def test_grids_that_do_not_divide_the_image_have_an_anchor_where_each_cell_looks
     anchors = model.anchors(96, 128)
     assert model(torch.zeros(1, 3, 96, 128))[0].shape[1] == len(anchors)
     # The levels that the pyramid adds start where the network's last does.
-    firsts = [level[0] for level in anchors.split(model.level_sizes(96, 128))]
+    firsts = [level[0] for level in anchors.split(model.anchors_per_level(96, 128))]
     assert [float(first[:2].add(first[2:])[0] / 2) for first in firsts] == pytest.approx(places, abs=1e-4)
 
 

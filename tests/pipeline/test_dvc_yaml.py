@@ -10,7 +10,7 @@ from retinanet.config.params import load_params
 from retinanet.config.settings import Params
 
 STAGES = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-# They say how to ask, complain and record, not what is computed.
+# Settings, errors and tracking: they do not change results.
 NOT_WATCHED = (
     "retinanet/config/",
     "retinanet/errors.py",

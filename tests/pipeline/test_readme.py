@@ -16,7 +16,7 @@ import pytest
 import yaml
 from support.workspace import Workspace
 
-from retinanet.cli.commands import REFUSED
+from retinanet.cli.commands import EXIT_REFUSED
 from retinanet.cli.main import _parser
 from retinanet.config.params import load_params
 from retinanet.errors import ParamsError
@@ -120,7 +120,7 @@ def with_images(workspace) -> Workspace:
     (workspace.folder / "folder_of_images").mkdir()
     for name in ("photo.jpg", "folder_of_images/other.png"):
         (workspace.folder / name).write_bytes(tile.read_bytes())
-    workspace.run("retinanet", "promote", code=(0, REFUSED))
+    workspace.run("retinanet", "promote", code=(0, EXIT_REFUSED))
     return workspace
 
 
@@ -132,7 +132,7 @@ def test_every_retinanet_command_runs(with_images):
     for command in selected:
         codes, options = 0, ""
         if words(command)[1] in ("promote", "rollback"):
-            codes = (0, 1, REFUSED)
+            codes = (0, 1, EXIT_REFUSED)
         if words(command)[1] == "check-training":
             codes, options = (0, 1), " --steps 2"  # too few to overfit the batch
         output = with_images.run("bash", "-c", command.removeprefix("uv run ") + options, code=codes)

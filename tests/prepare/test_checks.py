@@ -60,7 +60,7 @@ def test_check_all_keeps_the_order_and_reports_unusable_images(tmp_path):
     checked = check_all(images, max_pixels=64 * 48)
     assert [one.source.file.name for one in checked.images] == ["0.png", "1.png", "3.png", "5.png"]
     assert [(Path(one.file).name, one.reason) for one in checked.skipped_images] == [
-        ("2.png", "has 0 bytes; an image is needed (JPEG, PNG, TIFF …)"),
+        ("2.png", "has 0 bytes; expected JPEG, PNG, TIFF …"),
         ("4.png", "is 64 x 48 but annotated as 48 x 64"),
     ]
     assert len(check_all(images, max_pixels=64 * 48 - 1).images) == 0

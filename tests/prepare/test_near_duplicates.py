@@ -33,7 +33,7 @@ def test_modified_copies_are_found_and_different_images_are_not():
     pairs = near_duplicates([thumbnail(image) for image in different + copies])
     assert {(i, j) for i, j, _ in pairs if i == 7} == {(7, 60), (7, 61), (7, 62), (7, 63)}
     assert {i for i, _, _ in pairs} | {j for _, j, _ in pairs} == {7, 60, 61, 62, 63}
-    assert all(likeness >= 0.95 for _, _, likeness in pairs)
+    assert all(correlation >= 0.95 for _, _, correlation in pairs)
 
 
 def test_blank_images_are_not_near_duplicates():

@@ -2,11 +2,11 @@ import random
 
 import pytest
 
-from retinanet.prepare.splits import Candidate, draw_splits, hash_position
+from retinanet.prepare.splits import SplitCandidate, draw_splits, hash_position
 
 
-def images(count: int, classes=("a",), start: int = 0) -> list[Candidate]:
-    return [Candidate(f"p{n}", f"p{n}", frozenset(classes)) for n in range(start, start + count)]
+def images(count: int, classes=("a",), start: int = 0) -> list[SplitCandidate]:
+    return [SplitCandidate(f"p{n}", f"p{n}", frozenset(classes)) for n in range(start, start + count)]
 
 
 def names_in(chosen: dict[str, str], split: str) -> set[str]:
@@ -50,13 +50,13 @@ def test_rare_classes_are_in_train_and_test():
 
 
 def test_with_many_single_image_classes_train_keeps_a_quarter_of_the_images():
-    singles = [Candidate(f"p{n}", f"p{n}", frozenset({f"class {n}"})) for n in range(500)]
+    singles = [SplitCandidate(f"p{n}", f"p{n}", frozenset({f"class {n}"})) for n in range(500)]
     chosen = draw_splits(singles, 0.15, 0.2, seed=0)
     assert len(names_in(chosen, "train")) >= 0.25 * 500
 
 
 def test_a_group_stays_in_one_split():
-    drawn = [Candidate(f"p{n}", f"patient {n % 20}", frozenset({"a"})) for n in range(200)]
+    drawn = [SplitCandidate(f"p{n}", f"patient {n % 20}", frozenset({"a"})) for n in range(200)]
     chosen = draw_splits(drawn, 0.2, 0.2, seed=3)
     assert all(len({chosen[f"p{n}"] for n in range(patient, 200, 20)}) == 1 for patient in range(20))
     assert set(chosen.values()) == {"train", "val", "test"}
@@ -84,7 +84,7 @@ def test_adding_images_moves_none_from_train_to_val_or_test():
     generator = random.Random(0)
     for seed in range(300):
         everything = [
-            Candidate(f"p{n}", f"p{n}", frozenset(generator.sample("abcd", generator.randrange(4))))
+            SplitCandidate(f"p{n}", f"p{n}", frozenset(generator.sample("abcd", generator.randrange(4))))
             for n in range(generator.randrange(2, 40))
         ]
         old = everything[: generator.randrange(1, len(everything))]

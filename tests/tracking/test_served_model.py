@@ -58,7 +58,7 @@ def test_predict_drops_detections_below_score_threshold(model):
 def test_predict_with_one_invalid_image_answers_the_others(model):
     good, bad, also_good = ask(model, encoded(), base64.b64encode(b"no image").decode(), encoded(1, 1))
     assert [len(row["scores"]) for row in (good, bad, also_good)] == [2, 0, 2]
-    assert "an image is needed" in bad["error"]
+    assert "expected JPEG" in bad["error"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_predict_does_not_open_a_file_whose_name_is_valid_base64(model, tmp_path
 
 def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
-    monkeypatch.setattr(served_model, "MAX_PIXELS", 100)
+    monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 100)
     monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
     rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())
     assert [row["error"] is None for row in rows] == [False, False, True, False]

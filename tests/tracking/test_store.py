@@ -4,7 +4,7 @@ import pytest
 
 from retinanet.errors import TrackingError
 from retinanet.tracking import store
-from retinanet.tracking.store import is_writable, open_client, open_store, tracking_uri
+from retinanet.tracking.store import is_writable, open_client, open_experiment, tracking_uri
 
 
 def test_tracking_uri_is_at_the_repository_root_or_that_of_the_environment(tmp_path, monkeypatch):
@@ -15,24 +15,24 @@ def test_tracking_uri_is_at_the_repository_root_or_that_of_the_environment(tmp_p
     assert tracking_uri() == "http://example.org"
 
 
-def test_open_store_creates_an_experiment_once(root):
-    first, second = open_store("birds"), open_store("birds")
-    assert first.experiment_id == second.experiment_id
-    location = first.client.get_experiment(first.experiment_id).artifact_location
+def test_open_experiment_creates_an_experiment_once(root):
+    first, second = open_experiment("birds"), open_experiment("birds")
+    assert first == second
+    location = open_client().get_experiment(first).artifact_location
     assert location == (root / "mlartifacts").as_uri()
 
 
-def test_open_store_with_a_deleted_experiment_is_an_error(root):
-    client, experiment_id = open_store("birds")
-    client.delete_experiment(experiment_id)
+def test_open_experiment_with_a_deleted_experiment_is_an_error(root):
+    experiment_id = open_experiment("birds")
+    open_client().delete_experiment(experiment_id)
     with pytest.raises(TrackingError, match="birds is deleted"):
-        open_store("birds")
+        open_experiment("birds")
 
 
-def test_open_store_with_an_unreachable_server_is_an_error_within_seconds(root, monkeypatch):
+def test_open_experiment_with_an_unreachable_server_is_an_error_within_seconds(root, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9.*start the server"):
-        open_store("birds")
+        open_experiment("birds")
 
 
 def test_is_writable_is_false_while_the_database_is_locked(root, monkeypatch):

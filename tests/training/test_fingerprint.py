@@ -104,11 +104,11 @@ def test_step_code_covers_everything_that_a_step_imports():
         if path in seen:
             continue
         seen.add(path)
-        room = path.relative_to(ROOT / "retinanet").parts[0]
+        package = path.relative_to(ROOT / "retinanet").parts[0]
         if path not in covered:
             name = str(path.relative_to(ROOT / "retinanet"))
             not_covered = (*module.NOT_IN_A_STEP, "errors.py", "files.py", "runtime.py")
-            assert room in ("config", "evaluation", "inference") or name in not_covered, name
+            assert package in ("config", "evaluation", "inference") or name in not_covered, name
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("retinanet"):

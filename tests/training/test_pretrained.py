@@ -107,7 +107,7 @@ def test_timms_names_match_its_feature_network(small_settings, tmp_path):
 
 def test_weights_of_another_network_fail(model, tmp_path):
     safetensors.torch.save_file({"a": torch.zeros(3)}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsError, match="another network: nothing fits"):
+    with pytest.raises(WeightsError, match="another network: it has no tensor for"):
         load_weights(model, str(tmp_path / "w.safetensors"), {})
 
 
@@ -150,7 +150,9 @@ def test_weights_matched_by_position_must_agree_in_kind(model, tmp_path, order):
     ]
     torch.save(dict(zip(renamed, state.values(), strict=True)), tmp_path / "w.pth")
     before = {name: tensor.clone() for name, tensor in state.items()}
-    with pytest.raises(WeightsError, match=r"another network: nothing fits .*; in its place is \d+\.\w+ \(\d+,\)"):
+    with pytest.raises(
+        WeightsError, match=r"another network: it has no tensor for .*; at this position it has \d+\.\w+ \(\d+,\)"
+    ):
         load_weights(model, str(tmp_path / "w.pth"), {})
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.backbone.network.state_dict().items())
 

@@ -171,7 +171,7 @@ def test_coco_weights_of_another_architecture_name_the_preset(model, server, mon
     published = torchvision.models.detection.RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1
     monkeypatch.setattr(published.value, "url", f"{url}/{publish(state, folder, 'coco.pth')}")
     with pytest.raises(
-        WeightsError, match=r"another detector: nothing fits .*`retinanet preset torchvision_v2 --write`"
+        WeightsError, match=r"another detector: it has no tensor for .*`retinanet preset torchvision_v2 --write`"
     ):
         load_weights(model, "torchvision/retinanet_resnet50_fpn_v2", {})
 

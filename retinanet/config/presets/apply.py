@@ -1,13 +1,12 @@
 """Apply a preset to params.yaml and keep its comments."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
 from retinanet.config.params import load_params, write_params
-from retinanet.errors import ParamsError
+from retinanet.errors import ParamsError, suggestion
 
 PRESETS = Path(__file__).parent
 
@@ -29,8 +28,7 @@ def write_preset(name: str, path: Path) -> None:
 
 def _read(name: str) -> dict:
     if name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(preset_names())}"
+        hint = suggestion(name, preset_names()) or f"presets are {', '.join(preset_names())}"
         raise ParamsError(f"{name!r} is not a preset; {hint}")
     return yaml.safe_load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
 
