@@ -172,7 +172,7 @@ def test_broken_and_invalid_xml_fail(workspace):
         ({"group_pattern": "("}, "is not a regular expression"),
         ({"group_pattern": "a+"}, "has no (group)"),
         ({"group_column": "patient"}, "no image has 'patient'"),
-        ({"format": "voc"}, "data/raw: no Pascal VOC"),
+        ({"format": "voc"}, "data/raw: no annotations found; expected Pascal VOC"),
     ],
 )
 def test_invalid_settings_fail(coco, change, message):
