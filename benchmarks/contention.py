@@ -129,7 +129,7 @@ def _measure(setting: Setting, case: Case, seconds: float) -> list[float]:
     trainings = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(case.trainings)
     ]
-    times = [json.loads(training.communicate()[0]) for training in trainings]
+    times = [json.loads(training.communicate()[0].splitlines()[-1]) for training in trainings]
     for other in others:
         other.kill()
     return times
