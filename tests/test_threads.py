@@ -10,15 +10,24 @@ from retinanet.threads import SPIN_COUNT
 def spin_count(program: str, **environment: str) -> str:
     """GOMP_SPINCOUNT in a process that runs this program."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    code = f"{program}; import os; print(os.environ.get('GOMP_SPINCOUNT', 'unset'))"
+    code = f"{program}\nimport os; print(os.environ.get('GOMP_SPINCOUNT', 'unset'))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    return done.stdout.split()[-1]
 
 
-@pytest.mark.parametrize("program", ["import stages", "import stages.paths", "import benchmarks"])
-def test_threads_spin_briefly_in_every_stage_and_benchmark(program):
+COMMAND = """
+import contextlib, sys
+from retinanet.cli.main import main
+sys.argv = ["retinanet", "datasets"]
+with contextlib.suppress(SystemExit):
+    main()
+"""
+
+
+@pytest.mark.parametrize("program", ["import stages", "import stages.paths", "import benchmarks", COMMAND])
+def test_threads_spin_briefly_in_every_stage_command_and_benchmark(program):
     assert spin_count(program) == SPIN_COUNT
 
 

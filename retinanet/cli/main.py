@@ -7,6 +7,7 @@ from pathlib import Path
 import retinanet
 from retinanet.cli import commands
 from retinanet.errors import RetinanetError, exit_on_error
+from retinanet.threads import wait_without_spinning
 
 Parser = argparse.ArgumentParser
 
@@ -15,6 +16,7 @@ Parser = argparse.ArgumentParser
 def main() -> int | None:
     """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused."""
     arguments = _parser().parse_args()
+    wait_without_spinning()
     try:
         return arguments.command(arguments)
     except ModuleNotFoundError as error:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -60,8 +61,7 @@ def test_help_imports_no_library():
 
 def test_missing_library_is_one_line_that_names_the_extra(monkeypatch, capsys):
     def status(arguments) -> int:
-        import retinanet_lacks_this.module  # noqa: F401
-
+        import_module("retinanet_lacks_this.module")
         return 0
 
     monkeypatch.setattr(commands, "status", status)
@@ -74,8 +74,7 @@ def test_missing_library_is_one_line_that_names_the_extra(monkeypatch, capsys):
 
 def test_missing_module_of_the_package_is_a_traceback(monkeypatch):
     def status(arguments) -> int:
-        import retinanet.lacks_this  # noqa: F401
-
+        import_module("retinanet.lacks_this")
         return 0
 
     monkeypatch.setattr(commands, "status", status)
