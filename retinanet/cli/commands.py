@@ -93,7 +93,7 @@ def check_training(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.dataset.coco import read_coco
     from retinanet.images.preprocess import InputSize
-    from retinanet.preflight.training import lr_range_test, overfit_batch
+    from retinanet.preflight.training import Trial, lr_range_test, overfit_batch
     from retinanet.runtime import best_device, keep_freed_memory
     from retinanet.tracking.registered_weights import resolve_weights
     from retinanet.training.start import starting_model
@@ -107,8 +107,8 @@ def check_training(arguments: Namespace) -> int:
         (model, messages), (fresh_model, _) = (starting_model(*start, weights, packaged) for _ in range(2))
     print("\n".join(messages), flush=True)
     input_size = InputSize(params.model.short_side, params.model.long_side)
-    trial = params.train, params.runtime, input_size, best_device(), arguments.steps
-    overfit = overfit_batch(model, dataset, Path(), *trial)
+    trial = Trial(dataset, Path(), params.train, params.runtime, input_size, best_device(), arguments.steps)
+    overfit = overfit_batch(model, trial)
     learned = overfit.ap50 >= 0.5 or overfit.last_loss < overfit.first_loss / 5
     print(
         f"{arguments.steps} steps on {len(overfit.images)} images: loss {overfit.first_loss:.3f} -> "
@@ -116,7 +116,7 @@ def check_training(arguments: Namespace) -> int:
         + ("the network learns this data" if learned else f"NOT learned; check {', '.join(overfit.images)}"),
         flush=True,
     )
-    rates = lr_range_test(fresh_model, dataset, Path(), *trial)
+    rates = lr_range_test(fresh_model, trial)
     print(
         f"learning rates {rates.rates[0]:.0e} to {rates.rates[-1]:.0e}: lowest loss near {rates.suggested * 10:.1e}; "
         f"use about {rates.suggested:.0e} (train.learning_rate is {params.train.learning_rate:g})"

@@ -12,15 +12,17 @@ import torch
 from tqdm import tqdm
 
 from retinanet.config.training import Runtime, Train
-from retinanet.dataset.augment import Augmentation
 from retinanet.dataset.coco import CocoDataset
-from retinanet.dataset.samples import Batch, EpochBatches, EvaluationImages, TrainingImages, collate
+from retinanet.dataset.loading import batches_of
+from retinanet.dataset.samples import Batch, EvaluationImages, collate
 from retinanet.errors import TrainingError
 from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.evaluation.validate import validate
 from retinanet.images.preprocess import InputSize, padding_color
+from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.retinanet import RetinaNet
+from retinanet.training.loader import training_loader
 from retinanet.training.step import Learner, NotFiniteError, train_step
 
 MIN_RATE, MAX_RATE = 1e-6, 1.0
@@ -28,6 +30,23 @@ DIVERGED = 3  # times the lowest loss
 # The loss is lowest just before training diverges; a tenth of that rate is safe (fast.ai's rule).
 SAFETY = 10
 SMOOTHING = 0.8  # the weight of the average so far
+
+
+class Trial(NamedTuple):
+    """What a check trains on, and how; image paths in dataset are relative to root."""
+
+    dataset: CocoDataset
+    root: Path
+    settings: Train
+    runtime: Runtime
+    input_size: InputSize
+    device: torch.device
+    steps: int
+
+    @property
+    def micro_batches(self) -> int:
+        """The micro-batches of a batch in this one process, of the size that each training process has."""
+        return self.runtime.accumulation_steps * self.runtime.processes
 
 
 class OverfitResult(NamedTuple):
@@ -47,60 +66,43 @@ class RangeTest(NamedTuple):
     suggested: float
 
 
-def overfit_batch(
-    model: RetinaNet,
-    dataset: CocoDataset,
-    root: Path,
-    settings: Train,
-    runtime: Runtime,
-    input_size: InputSize,
-    device: torch.device,
-    steps: int,
-) -> OverfitResult:
-    """Train on one batch for `steps` steps, without augmentation. Raises TrainingError if no image has an object."""
-    rows = _rows_with_objects(dataset, settings.batch_size)
-    samples = [EvaluationImages(dataset, root, input_size)[row] for row in rows]
-    size = -(-len(samples) // _micro_batches(runtime))
+def overfit_batch(model: RetinaNet, trial: Trial) -> OverfitResult:
+    """Train on one batch for trial.steps steps, without augmentation. Raises TrainingError without an object."""
+    dataset = trial.dataset
+    with_objects = [row for row, image in enumerate(dataset.images) if dataset.objects[image.id].count]
+    if not with_objects:
+        raise TrainingError("no training image has an object; see reports/data")
+    rows = evenly_spaced(with_objects, trial.settings.batch_size)
+    samples = [EvaluationImages(dataset, trial.root, trial.input_size)[row] for row in rows]
+    size = -(-len(samples) // trial.micro_batches)
     padding = padding_color(model.backbone.mean)
     micro_batches = [collate(samples[first : first + size], padding) for first in range(0, len(samples), size)]
-    plain = {"schedule": "constant", "warmup_share": 0.1, "weight_decay": 0.0, "ema_steps": 0}
-    learner = _learner(model, dataset, settings, steps, device, plain)
+    learner = _learner(model, trial, {"warmup_share": 0.1, "weight_decay": 0.0})
     model.train()
     losses = [
         train_step(learner, micro_batches)[0].item()
-        for _ in tqdm(range(steps), "overfitting", disable=None, leave=False)
+        for _ in tqdm(range(trial.steps), "overfitting", disable=None, leave=False)
     ]
     batch_set = replace(dataset, images=tuple(dataset.images[row] for row in rows))
-    validation = validate(model, batch_set, root, input_size, STANDARD_DECODING, workers=0)
+    validation = validate(model, batch_set, trial.root, trial.input_size, STANDARD_DECODING, workers=0)
     ap50 = coco_metrics(batch_set, validation.results)["AP50"]
     return OverfitResult([image.file_name for image in batch_set.images], losses[0], losses[-1], ap50)
 
 
-def lr_range_test(
-    model: RetinaNet,
-    dataset: CocoDataset,
-    root: Path,
-    settings: Train,
-    runtime: Runtime,
-    input_size: InputSize,
-    device: torch.device,
-    steps: int,
-) -> RangeTest:
+def lr_range_test(model: RetinaNet, trial: Trial) -> RangeTest:
     """Train with a learning rate that rises with each step until the loss diverges (Smith 2015).
 
     Rates are values of train.learning_rate. Raises TrainingError if the first step's loss is not finite.
     """
-    rising = {"schedule": "constant", "warmup_share": 0.0, "ema_steps": 0}
-    learner = _learner(model, dataset, settings, steps, device, rising)
-    relative = [group["lr"] / settings.learning_rate for group in learner.optimizer.param_groups]
+    learner = _learner(model, trial, {"warmup_share": 0.0})
+    relative = [group["lr"] / trial.settings.learning_rate for group in learner.optimizer.param_groups]
     rates: list[float] = []
     losses: list[float] = []
     model.train()
-    batches = _batches(model, dataset, root, settings, runtime, input_size)
     for rate, micro_batches in tqdm(
-        zip(np.geomspace(MIN_RATE, MAX_RATE, steps), batches, strict=False),
+        zip(np.geomspace(MIN_RATE, MAX_RATE, trial.steps), _batches(model, trial), strict=False),
         "learning rates",
-        steps,
+        trial.steps,
         disable=None,
         leave=False,
     ):
@@ -124,46 +126,28 @@ def lr_range_test(
     return RangeTest(rates, smooth, rates[int(np.argmin(smooth))] / SAFETY)
 
 
-def _learner(
-    model: RetinaNet, dataset: CocoDataset, settings: Train, steps: int, device: torch.device, changed: dict
-) -> Learner:
-    uncompiled = settings.model_copy(update={"compile": False} | changed)
-    return Learner(model, uncompiled, steps, device, dataset.class_names)
+def _learner(model: RetinaNet, trial: Trial, changed: dict) -> Learner:
+    plain = {"compile": False, "schedule": "constant", "ema_steps": 0}
+    settings = trial.settings.model_copy(update=plain | changed)
+    return Learner(model, settings, trial.steps, trial.device, trial.dataset.class_names)
 
 
-def _micro_batches(runtime: Runtime) -> int:
-    """The micro-batches of a batch in this one process, of the size that training has in each of its processes."""
-    return runtime.accumulation_steps * runtime.processes
-
-
-def _rows_with_objects(dataset: CocoDataset, count: int) -> list[int]:
-    rows = [row for row, image in enumerate(dataset.images) if dataset.objects[image.id].count]
-    if not rows:
-        raise TrainingError("no training image has an object; see reports/data")
-    return [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
-
-
-def _batches(
-    model: RetinaNet, dataset: CocoDataset, root: Path, settings: Train, runtime: Runtime, input_size: InputSize
-) -> Iterator[list[Batch]]:
-    """The micro-batches of each step."""
-    padding = padding_color(model.backbone.mean)
-    side = input_size.short_side
-    augmentation = Augmentation(settings.augment, *input_size, padding)
-    images = TrainingImages(dataset, root, augmentation, settings.seed)
-    order = EpochBatches(len(images), settings.batch_size, settings.seed, [side], _micro_batches(runtime))
-    for order.epoch in count(1):
-        micro_batches = (collate([images[key] for key in keys], padding) for keys in order)
-        while step := list(islice(micro_batches, _micro_batches(runtime))):
+def _batches(model: RetinaNet, trial: Trial) -> Iterator[list[Batch]]:
+    """The micro-batches of each step, without end."""
+    alone = {"workers": 0, "processes": 1, "accumulation_steps": trial.micro_batches}
+    runtime = trial.runtime.model_copy(update=alone)
+    dataset, root, settings = trial.dataset, trial.root, trial.settings
+    loader, order = training_loader(model, dataset, root, settings, runtime, trial.input_size, trial.device, None)
+    for order.epoch in count():
+        micro_batches = batches_of(loader)
+        while step := list(islice(micro_batches, trial.micro_batches)):
             yield step
 
 
-def _smoothed(
-    losses: Sequence[float],
-) -> list[float]:
+def _smoothed(losses: Sequence[float]) -> list[float]:
     """An exponential moving average, corrected for its start at zero."""
-    mean, out = 0.0, []
+    mean, averages = 0.0, []
     for number, loss in enumerate(losses, start=1):
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        out.append(mean / (1 - math.pow(SMOOTHING, number)))
-    return out
+        averages.append(mean / (1 - math.pow(SMOOTHING, number)))
+    return averages

@@ -32,9 +32,7 @@ def training_loader(
     side = input_size.short_side
     augmentation = Augmentation(settings.augment, side, input_size.long_side, padding)
     images = TrainingImages(dataset, root, augmentation, settings.seed, ImageCache(cache) if cache else None)
-    canvases = [max(1, round(side * factor / 32)) * 32 for factor in settings.augment.multi_scale]
-    if settings.augment.multi_scale == [1.0]:
-        canvases = [side]
+    canvases = [max(1, round(side * factor)) for factor in settings.augment.multi_scale]
     batches = EpochBatches(
         len(images), settings.batch_size, settings.seed, canvases, runtime.accumulation_steps, here.rank, here.size
     )
