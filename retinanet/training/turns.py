@@ -6,6 +6,7 @@ processes, whose steps wait for each other already.
 """
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,10 +18,8 @@ import torch
 
 from retinanet import distributed
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 POLL_S = 0.002
 # A training that is suspended in the middle of a step must not hold up the others forever.
@@ -32,27 +31,31 @@ class Turns:
     """`with turns.take():` around a training step; it does nothing if `enabled` is false."""
 
     def __init__(self, folder: Path, enabled: bool = True):
-        self.enabled = enabled and fcntl is not None
+        self.folder, self.enabled = folder, enabled and sys.platform != "win32"
         self.is_reported = False
-        # A waiting process holds next.lock, so the one that just finished cannot go first again.
-        self.next_lock, self.now_lock = folder / "next.lock", folder / "now.lock"
-        if self.enabled:
-            folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        if not self.enabled:
-            yield
-            return
-        began = time.monotonic()
         with ExitStack() as turn:
-            with ExitStack() as queue:
-                _lock(queue.enter_context(self.next_lock.open("w")), began + MAX_WAIT_S)
-                _lock(turn.enter_context(self.now_lock.open("w")), began + MAX_WAIT_S)
-            if not self.is_reported and time.monotonic() - began > MIN_REPORTED_WAIT_S:
-                self.is_reported = True
-                print("train: another training uses the cores of this machine; their steps take turns", flush=True)
+            if self.enabled:
+                try:
+                    self._wait(turn)
+                except OSError as error:
+                    self.enabled = False
+                    print(f"train: warning: steps take no turns with other trainings of this machine: {error}")
             yield
+
+    def _wait(self, turn: ExitStack) -> None:
+        began = time.monotonic()
+        until = began + MAX_WAIT_S
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # A waiting process holds next.lock, so the one that just finished cannot go first again.
+        with (self.folder / "next.lock").open("a") as next_lock:
+            _lock(next_lock, until)
+            _lock(turn.enter_context((self.folder / "now.lock").open("a")), until)
+        if not self.is_reported and time.monotonic() - began > MIN_REPORTED_WAIT_S:
+            self.is_reported = True
+            print("train: another training uses the cores of this machine; their steps take turns", flush=True)
 
 
 def cpu_turns(device: torch.device) -> Turns:

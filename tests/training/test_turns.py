@@ -55,6 +55,25 @@ def test_a_training_that_is_alone_is_not_told_of_turns(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_training_goes_on_without_turns_if_the_folder_cannot_be_used(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    turns_of_file = Turns(tmp_path / "file")
+    for _ in range(2):
+        with turns_of_file.take():
+            pass
+    assert capsys.readouterr().out.count("take no turns") == 1
+    assert not turns_of_file.enabled
+
+
+def test_a_link_in_the_shared_folder_does_not_empty_its_target(tmp_path):
+    target = tmp_path / "target"
+    target.write_text("content")
+    (tmp_path / "now.lock").symlink_to(target)
+    with Turns(tmp_path).take():
+        pass
+    assert target.read_text() == "content"
+
+
 @pytest.mark.parametrize(("kind", "threads", "enabled"), [("cpu", 64, True), ("cpu", 1, False), ("cuda", 64, False)])
 def test_turns_are_for_trainings_that_use_all_cores(monkeypatch, tmp_path, kind, threads, enabled):
     monkeypatch.setattr(turns.tempfile, "gettempdir", lambda: str(tmp_path))
