@@ -1,5 +1,6 @@
 """Section download of params.yaml."""
 
+from abc import abstractmethod
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -10,9 +11,9 @@ from retinanet.config.fields import Count, Positive, Section, Sha256
 class SourceSection(Section):
     """The settings of one source, under the source's name."""
 
+    @abstractmethod
     def dataset_name(self) -> str:
         """Name of the dataset in the MLflow run."""
-        raise NotImplementedError
 
     def missing(self) -> str:
         """What must be set if this is the source; empty if nothing is missing."""
