@@ -1,6 +1,5 @@
 """Report on the prepared data, independently of training: reports/data/index.html."""
 
-from retinanet.annotations.records import SPLITS
 from retinanet.config.params import load_params
 from retinanet.data_report.coverage import AnchorSettings
 from retinanet.data_report.page import write_page
@@ -17,7 +16,7 @@ from stages import paths
 def main() -> None:
     params = load_params(paths.PARAMS)
     findings = read_findings(paths.FINDINGS)
-    datasets = {split: read_coco(paths.split_json(split)) for split in SPLITS}
+    datasets = {split: read_coco(path) for split, path in paths.SPLITS.items()}
     anchors = params.model.anchors
     settings = AnchorSettings(
         tuple(anchors.sizes), anchors.scales_per_octave, tuple(anchors.ratios), anchors.convention
@@ -26,9 +25,9 @@ def main() -> None:
     min_coverage = params.data_report.min_coverage
     statistics = data_statistics(findings, datasets, settings, input_size, min_coverage)
     # Identifies the data that the report is about.
-    statistics |= {"prepared": {split: sha256_of(paths.split_json(split)) for split in SPLITS}}
+    statistics |= {"prepared": {split: sha256_of(path) for split, path in paths.SPLITS.items()}}
     with new_folder(paths.DATA_REPORT) as folder:
-        write_json(folder / "statistics.json", statistics)
+        write_json(folder / paths.DATA_STATISTICS.name, statistics)
         write_page(folder, findings, datasets, statistics, min_coverage)
     for warning in statistics["warnings"]:
         print(f"data-report: warning: {warning}")

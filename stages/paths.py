@@ -19,17 +19,12 @@ PREPARED = Path("data/prepared")
 IMAGE_INDEX = PREPARED / "index.json"
 PREPARE_REPORT = Path("reports/prepare")
 FINDINGS = PREPARE_REPORT / "findings.json"
-
-
-def split_json(split: str) -> Path:
-    """The COCO file of train, val or test."""
-    return PREPARED / f"{split}.json"
-
-
-TRAIN_JSON, VAL_JSON, TEST_JSON = (split_json(split) for split in ("train", "val", "test"))
+SPLITS = {split: PREPARED / f"{split}.json" for split in ("train", "val", "test")}
+TRAIN_JSON, VAL_JSON, TEST_JSON = SPLITS.values()
 
 # data-report
 DATA_REPORT = Path("reports/data")
+DATA_STATISTICS = DATA_REPORT / "statistics.json"
 
 # train
 MODEL = Path("models/model.safetensors")

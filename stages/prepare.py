@@ -37,7 +37,7 @@ def main() -> None:
         stored = store_tiles(parts, folder / "tiles", paths.PREPARED / "tiles")
         datasets = split_datasets(stored, numbered_categories(source, parts))
         for split, dataset in datasets.items():
-            write_coco(dataset, folder / paths.split_json(split).name)
+            write_coco(dataset, folder / paths.SPLITS[split].name)
         write_json(folder / paths.IMAGE_INDEX.name, dict(sorted((tile.file_name, tile.sha256) for tile in stored)))
         findings = collect_findings(source, checked, copies, stored, remarks, renamed)
         write_findings(findings, report / paths.FINDINGS.name)

@@ -118,16 +118,15 @@ def _describe(run: Run, params: Params, sets: TrainingSets) -> None:
     _log_data_report(run)
     for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
         sizes = {"images": len(dataset.images), "objects": sum(o.count for o in dataset.objects.values())}
-        digest = sha256_of(paths.split_json(split))
+        digest = sha256_of(paths.SPLITS[split])
         run.log_dataset(f"{Path(source).name} {split}", digest, source, context, sizes)
 
 
 def _log_data_report(run: Run) -> None:
     """Log the data report if it was made from this data; training does not wait for it."""
-    path = paths.DATA_REPORT / "statistics.json"
-    if path.exists():
-        digests = json.loads(path.read_text(encoding="utf-8")).get("prepared", {})
-        if all(digests.get(split) == sha256_of(paths.split_json(split)) for split in ("train", "val", "test")):
+    if paths.DATA_STATISTICS.exists():
+        digests = json.loads(paths.DATA_STATISTICS.read_text(encoding="utf-8")).get("prepared", {})
+        if all(digests.get(split) == sha256_of(path) for split, path in paths.SPLITS.items()):
             run.log_artifacts(paths.DATA_REPORT, "data")
 
 
