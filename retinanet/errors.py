@@ -5,7 +5,7 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class RetinanetError(Exception):
@@ -52,6 +52,11 @@ def suggestion(name: str, names: Iterable[str], count: int = 1) -> str:
     """A question that names up to `count` of the names nearest to a mistyped one; empty if none is near."""
     nearest = difflib.get_close_matches(name, list(names), n=count, cutoff=0.4)
     return f"did you mean {', '.join(nearest)}?" if nearest else ""
+
+
+def first_of(items: Sequence[str], count: int, separator: str = ", ") -> str:
+    """Up to `count` of the items for a message, with an ellipsis if there are more."""
+    return separator.join(items[:count]) + (" …" if len(items) > count else "")
 
 
 def disk_full(error: OSError) -> bool:

@@ -3,27 +3,27 @@
 from collections.abc import Mapping
 
 from retinanet.annotations.formats import AUTO, FORMATS, read_source
-from retinanet.annotations.records import SPLITS, TRAIN, SourceDataset, rename_classes
+from retinanet.annotations.records import SPLITS, SourceDataset, rename_classes
 from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
 from retinanet.config.prepare import Prepare
 from retinanet.dataset.coco import CocoDataset, write_coco
-from retinanet.errors import AnnotationError, exit_on_error
+from retinanet.errors import AnnotationError, exit_on_error, first_of
 from retinanet.files import new_folder, write_json
 from retinanet.prepare.checks import Checked, check_all, refuse_many_skipped
-from retinanet.prepare.copies import Copies, find_copies, look_alikes, refuse_leaks
+from retinanet.prepare.copies import Copies, find_copies, refuse_leaks
 from retinanet.prepare.findings import (
+    MAX_NAMED,
     Findings,
     collect_findings,
     look_alikes_across_splits,
     missing_classes,
     write_findings,
 )
+from retinanet.prepare.near_duplicates import clusters
 from retinanet.prepare.placement import Part, assign_splits, complete_official_splits
 from retinanet.prepare.store import numbered_categories, split_datasets, split_statistics, store_tiles
 from stages import paths
-
-MAX_CLASSES_LISTED = 8  # for each split
 
 
 @exit_on_error
@@ -76,7 +76,8 @@ def _split(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[
 
 
 def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
-    alike = len(look_alikes(copies.near)) if near_duplicates == "together" else 0
+    pairs = [(str(first.source.file), str(second.source.file)) for first, second in copies.near]
+    alike = len(clusters(pairs)) if near_duplicates == "together" else 0
     if not copies.same and not alike:
         return []
     return [
@@ -101,12 +102,11 @@ def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset]) -> N
         print(f"prepare: {remark}")
     statistics = {split: split_statistics(dataset) for split, dataset in datasets.items()}
     counts = {split: values["boxes"] for split, values in statistics.items()}
-    for warning in [*missing_classes(counts, TRAIN), *look_alikes_across_splits(findings)]:
+    for warning in [*missing_classes(counts), *look_alikes_across_splits(findings)]:
         print(f"prepare: warning: {warning}")
     for split, values in statistics.items():
-        largest = sorted(values["boxes"].items(), key=lambda row: -row[1])[:MAX_CLASSES_LISTED]
-        more = " …" * (len(values["boxes"]) > len(largest))
-        boxes = ", ".join(f"{count} {name}" for name, count in largest) + more
+        largest_first = sorted(values["boxes"].items(), key=lambda row: -row[1])
+        boxes = first_of([f"{count} {name}" for name, count in largest_first], MAX_NAMED)
         crowds = f"; {values['crowds']} ignored regions" if values["crowds"] else ""
         print(f"prepare: {split:5} {values['images']} images ({values['negatives']} without objects): {boxes}{crowds}")
     print(

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from retinanet.errors import ParamsError, disk_full, exit_on_error
+from retinanet.errors import ParamsError, disk_full, exit_on_error, first_of
 
 
 def test_retinanet_error_is_one_line_and_exit_code_1(capsys):
@@ -74,3 +74,8 @@ def test_a_full_disk_is_one_line(capsys):
 def test_other_os_errors_are_raised():
     with pytest.raises(PermissionError):
         exit_on_error(lambda: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))()
+
+
+def test_a_message_names_the_first_of_many():
+    assert first_of(["a", "b"], 2) == "a, b"
+    assert first_of(["a", "b", "c"], 2, "; ") == "a; b …"

@@ -17,12 +17,11 @@ from retinanet.data_report.coverage import (
 )
 from retinanet.data_report.distributions import distributions
 from retinanet.dataset.coco import CocoDataset
+from retinanet.errors import first_of
 from retinanet.images.preprocess import InputSize
-from retinanet.prepare.findings import Findings, look_alikes_across_splits, missing_classes
+from retinanet.prepare.findings import MAX_NAMED, Findings, look_alikes_across_splits, missing_classes
 from retinanet.prepare.near_duplicates import clusters
 from retinanet.prepare.store import split_statistics
-
-MAX_NAMED = 8  # classes or files in one message
 
 
 def data_statistics(
@@ -44,8 +43,8 @@ def data_statistics(
         "renamed_classes": findings.renamed_classes,
         "splits": splits,
         "warnings": [
-            *missing_classes(counts, TRAIN, MAX_NAMED),
-            *look_alikes_across_splits(findings, MAX_NAMED),
+            *missing_classes(counts),
+            *look_alikes_across_splits(findings),
             *coverage_warning,
         ],
         "remarks": findings.remarks,
@@ -54,7 +53,7 @@ def data_statistics(
         "clipped_boxes": _listed(findings.clipped_boxes),
         "read_as_rgb": findings.traits,
         "same_bytes": [_with_splits(group, findings.splits_of) for group in findings.same_bytes],
-        "near_duplicates": [_with_splits(group, findings.splits_of) for group in _groups(findings.look_alikes)],
+        "near_duplicates": [_with_splits(group, findings.splits_of) for group in clusters(findings.look_alikes)],
         "anchor_coverage": {"training_size": list(input_size), **coverage},
         "distributions": distributions(datasets, boxes),
     }
@@ -71,11 +70,11 @@ def _coverage(
         return statistics, []
     fitted = fit_anchors(boxes, anchors)
     fitted_classes = coverage_by_class(best_ious(boxes, fitted), boxes.labels, class_names)
-    named = ", ".join(
+    named = [
         f"{row[reached]:.0%} of {row['boxes']} {name} ({_median_size(boxes, class_names.index(name))})"
-        for name, row in list(poor.items())[:MAX_NAMED]
-    )
-    text = f"anchors reach few objects with {reached} at the training size: {named}{_more(poor)}; "
+        for name, row in poor.items()
+    ]
+    text = f"anchors reach few objects with {reached} at the training size: {first_of(named, MAX_NAMED)}; "
     if fitted == anchors:
         text += "no other sizes and ratios reach clearly more; increase model.short_side and model.long_side"
     else:
@@ -103,20 +102,9 @@ def _listed(findings: Iterable[Finding]) -> list[dict]:
     return [{"file": _printable(finding.file), "reason": finding.reason} for finding in findings]
 
 
-def _groups(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Merge pairs of look-alikes into groups, e.g. a series of frames."""
-    files = list(dict.fromkeys(file for pair in pairs for file in pair))
-    row = {file: number for number, file in enumerate(files)}
-    return [[files[number] for number in group] for group in clusters([(row[a], row[b]) for a, b in pairs])]
-
-
 def _with_splits(group: Iterable[str], splits_of: Mapping[str, str]) -> dict[str, str]:
     return {_printable(file): splits_of.get(file, "left out") for file in group}
 
 
 def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
-
-
-def _more(items: Sequence | dict) -> str:
-    return " …" if len(items) > MAX_NAMED else ""

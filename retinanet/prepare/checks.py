@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from retinanet.annotations.records import MIN_BOX_SIDE, Box, Finding, SourceImage
 from retinanet.dataset.coco_file import is_text
-from retinanet.errors import AnnotationError, ImageError
+from retinanet.errors import AnnotationError, ImageError, first_of
 from retinanet.images.reading import ImageFacts, inspect_image
 
 
@@ -78,10 +78,10 @@ def check_boxes(image: SourceImage, width: int, height: int) -> tuple[tuple[Box,
 def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) -> None:
     """Raise AnnotationError if more than max_share of `total` images were skipped."""
     if total and len(skipped) / total > max_share:
-        examples = "; ".join(f"{finding.file}: {finding.reason}" for finding in skipped[:3])
+        examples = [f"{finding.file}: {finding.reason}" for finding in skipped]
         raise AnnotationError(
             f"{len(skipped)} of {total} images cannot be used, more than prepare.max_skipped = {max_share:g} allows: "
-            f"{examples}{' …' if len(skipped) > 3 else ''}"
+            f"{first_of(examples, 3, '; ')}"
         )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from retinanet.errors import AnnotationError
+from retinanet.errors import AnnotationError, first_of
 from retinanet.prepare.checks import CheckedImage
-from retinanet.prepare.near_duplicates import clusters, near_duplicates
+from retinanet.prepare.near_duplicates import near_duplicates
 
 
 class Pair(NamedTuple):
@@ -37,18 +37,11 @@ def find_copies(images: Sequence[CheckedImage]) -> Copies:
     return Copies([group for group in groups.values() if len(group) > 1], near)
 
 
-def look_alikes(pairs: Sequence[Pair]) -> list[list[CheckedImage]]:
-    """The groups of images that pairs connect: a series of similar frames is one group."""
-    by_id = {id(image): image for pair in pairs for image in (pair.first, pair.second)}
-    return [[by_id[key] for key in group] for group in clusters([(id(p.first), id(p.second)) for p in pairs])]
-
-
 def refuse_leaks(same: Iterable[Sequence[CheckedImage]]) -> None:
     """Raise AnnotationError, with the files, if files with the same bytes are in different official splits."""
     leaks = [group for group in same if len({image.source.split for image in group} - {None}) > 1]
     if leaks:
-        pairs = "; ".join(" = ".join(f"{p.source.file} ({p.source.split})" for p in group) for group in leaks[:5])
+        files = [" = ".join(f"{image.source.file} ({image.source.split})" for image in group) for group in leaks]
         raise AnnotationError(
-            f"{len(leaks)} images are in two official splits: {pairs}{' …' if len(leaks) > 5 else ''}; "
-            "remove each from one split"
+            f"{len(leaks)} images are in two official splits: {first_of(files, 5, '; ')}; remove each from one split"
         )

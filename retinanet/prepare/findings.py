@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
-from retinanet.annotations.records import SPLITS, Finding, SourceDataset, Xyxy
-from retinanet.errors import AnnotationError
+from retinanet.annotations.records import SPLITS, TRAIN, Finding, SourceDataset, Xyxy
+from retinanet.errors import AnnotationError, first_of
 from retinanet.files import write_text
 from retinanet.prepare.checks import Checked
 from retinanet.prepare.copies import Copies
 from retinanet.prepare.store import Stored
+
+MAX_NAMED = 8  # classes or files in one message
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def write_findings(findings: Findings, path: Path) -> None:
 
 
 def read_findings(path: Path) -> Findings:
-    """Raises AnnotationError if no such file."""
+    """Raises AnnotationError if the file is missing."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -80,19 +82,18 @@ def read_findings(path: Path) -> Findings:
     return Findings(**content | {"look_alikes": [(a, b) for a, b in content["look_alikes"]]})
 
 
-def missing_classes(splits: Mapping[str, Mapping[str, int]], train: str, listed: int = 8) -> list[str]:
+def missing_classes(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A warning for each split that lacks objects of some classes; splits is {split: {class: number of objects}}."""
     warnings = []
     for split, counts in splits.items():
         missing = [name for name, count in counts.items() if not count]
         if missing:
-            names = ", ".join(missing[:listed]) + (" …" if len(missing) > listed else "")
-            effect = "they cannot be learned" if split == train else "they get no metric"
-            warnings.append(f"{split} has no object of these classes: {names}; {effect}")
+            effect = "they cannot be learned" if split == TRAIN else "they get no metric"
+            warnings.append(f"{split} has no object of these classes: {first_of(missing, MAX_NAMED)}; {effect}")
     return warnings
 
 
-def look_alikes_across_splits(findings: Findings, listed: int = 8) -> list[str]:
+def look_alikes_across_splits(findings: Findings) -> list[str]:
     """A warning if images that look the same are in different splits."""
     pairs = [
         f"{first} ({split}) and {second} ({other})"
@@ -102,8 +103,7 @@ def look_alikes_across_splits(findings: Findings, listed: int = 8) -> list[str]:
     if not pairs:
         return []
     count = "1 pair of images looks the same but is" if len(pairs) == 1 else f"{len(pairs)} pairs look the same but are"
-    more = " …" if len(pairs) > listed else ""
-    return [f"{count} in different splits: {'; '.join(pairs[:listed])}{more}"]
+    return [f"{count} in different splits: {first_of(pairs, MAX_NAMED, '; ')}"]
 
 
 def _as_row(finding: Finding) -> dict:

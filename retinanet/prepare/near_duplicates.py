@@ -1,10 +1,13 @@
 """Near-duplicates: difference-hash candidates, verified by correlation of thumbnails."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from retinanet.images.reading import THUMBNAIL
+
+T = TypeVar("T", int, str)
 
 # Of 64 bits. Different photographs of the same kind differ in 13 bits and more.
 MAX_HASH_DISTANCE = 7
@@ -42,9 +45,9 @@ def difference_hashes(thumbnails: np.ndarray) -> np.ndarray:
     return np.packbits(bits, axis=1).view(np.uint64).ravel()
 
 
-def clusters(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """The connected components of the pairs, each sorted."""
-    group_of: dict[int, list[int]] = {}
+def clusters(pairs: Iterable[tuple[T, T]]) -> list[list[T]]:
+    """The connected components of the pairs, each sorted: a series of similar frames is one group."""
+    group_of: dict[T, list[T]] = {}
     for i, j in pairs:
         first, second = group_of.setdefault(i, [i]), group_of.setdefault(j, [j])
         if first is not second:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from retinanet.annotations.records import SPLITS, TEST, TRAIN, VAL, Box
+from retinanet.errors import first_of
 from retinanet.images.tiles import Region, Tiling, tiles
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.cut import bands, boxes_inside
@@ -133,7 +134,7 @@ def _divided_groups(images: list[CheckedImage]) -> list[str]:
     divided = sorted(group for group, group_splits in splits.items() if len(group_splits) > 1)
     if not divided:
         return []
-    names = ", ".join(divided[:5]) + (" …" if len(divided) > 5 else "")
+    names = first_of(divided, 5)
     return [f"the official splits divide {len(divided)} groups, so test metrics are too optimistic: {names}"]
 
 

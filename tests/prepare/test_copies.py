@@ -7,7 +7,7 @@ from retinanet.annotations.records import SourceImage
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import ImageFacts
 from retinanet.prepare.checks import CheckedImage
-from retinanet.prepare.copies import find_copies, look_alikes, refuse_leaks
+from retinanet.prepare.copies import find_copies, refuse_leaks
 
 
 def image(name: str, sha: str, look: int = 0, split: str | None = None) -> CheckedImage:
@@ -27,11 +27,6 @@ def test_find_copies_separates_same_bytes_and_same_look():
     assert names(copies.near) == [["a", "d"]]
     assert names(copies.linked(with_near=True)) == [["a", "c"], ["a", "d"]]
     assert names(copies.linked(with_near=False)) == [["a", "c"]]
-
-
-def test_a_series_of_similar_images_is_one_group():
-    copies = find_copies([image(name, name, 2) for name in "abc"])
-    assert sorted(names(look_alikes(copies.near))[0]) == ["a", "b", "c"]
 
 
 def test_the_same_bytes_in_two_official_splits_are_refused():
