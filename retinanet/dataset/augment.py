@@ -54,7 +54,7 @@ class Augmentation:
     ) -> AnnotatedImage:
         """Augment an image that has the scale of this seed. others are the other three images of a mosaic."""
         if others:
-            image = _side_by_side([image, *others], self.padding)
+            image = _mosaic([image, *others], self.padding)
         if canvas not in self._composes:
             self._composes[canvas] = self._compose(canvas)
         compose = self._composes[canvas]
@@ -89,26 +89,26 @@ class Augmentation:
         )
 
 
-def _side_by_side(four: Sequence[AnnotatedImage], padding: tuple[int, int, int]) -> AnnotatedImage:
+def _mosaic(images: Sequence[AnnotatedImage], padding: tuple[int, int, int]) -> AnnotatedImage:
     """A 2 x 2 mosaic of images of any sizes, whose corners meet in a point.
 
     albumentations' mosaic resizes all images to one size, which undoes the drawn scale, and does not report how much
     of an object it cuts off.
     """
-    heights, widths = zip(*(one.image.shape[:2] for one in four), strict=True)
+    heights, widths = zip(*(part.image.shape[:2] for part in images), strict=True)
     top, left = max(heights[:2]), max(widths[::2])
     shape = top + max(heights[2:]), left + max(widths[1::2]), 3
-    image = np.full(shape, padding, np.uint8)
+    mosaic = np.full(shape, padding, np.uint8)
     boxes, crowds = [], []
-    for number, one in enumerate(four):
+    for number, part in enumerate(images):
         x = left if number % 2 else left - widths[number]
         y = top if number >= 2 else top - heights[number]
-        image[y : y + heights[number], x : x + widths[number]] = one.image
+        mosaic[y : y + heights[number], x : x + widths[number]] = part.image
         moved = np.array([x, y, x, y], np.float32)
-        boxes.append(one.boxes + moved)
-        crowds.append(one.crowds + moved)
-    labels = np.concatenate([one.labels for one in four])
-    return AnnotatedImage(image, np.concatenate(boxes), labels, np.concatenate(crowds))
+        boxes.append(part.boxes + moved)
+        crowds.append(part.crowds + moved)
+    labels = np.concatenate([part.labels for part in images])
+    return AnnotatedImage(mosaic, np.concatenate(boxes), labels, np.concatenate(crowds))
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

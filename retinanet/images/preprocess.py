@@ -34,12 +34,6 @@ def fitted_size(height: int, width: int, input_size: InputSize) -> tuple[int, in
     return scaled_size(height, width, fit_scale(height, width, *input_size))
 
 
-def resize(image: np.ndarray, scale: float) -> np.ndarray:
-    """Resize an image (H, W, 3) uint8 by a scale."""
-    height, width = image.shape[:2]
-    return resize_to(image, scaled_size(height, width, scale))
-
-
 def resize_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize an image (H, W, 3) uint8 to (height, width)."""
     # Linear interpolation reads two pixels per axis: below half the size, it would skip pixels.

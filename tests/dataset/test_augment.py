@@ -3,7 +3,7 @@ import pytest
 
 from retinanet.config.training import Augment
 from retinanet.dataset.augment import AnnotatedImage, Augmentation
-from retinanet.images.preprocess import resize
+from retinanet.images.preprocess import resize_to, scaled_size
 
 PADDING = (128, 128, 128)
 BOXES, LABELS = np.array([[10, 20, 30, 40], [50, 50, 60, 60]], np.float32), np.array([3, 5])
@@ -39,7 +39,8 @@ def augmented(
 ) -> AnnotatedImage:
     """The sample of that seed, the image being brought to its scale first."""
     scale = np.float32(augmentation.scale(*image.shape[:2], seed, canvas))
-    return augmentation(AnnotatedImage(resize(image, scale), boxes * scale, labels, crowds * scale), seed, canvas)
+    resized = resize_to(image, scaled_size(*image.shape[:2], scale))
+    return augmentation(AnnotatedImage(resized, boxes * scale, labels, crowds * scale), seed, canvas)
 
 
 def test_nothing_set_changes_nothing():
