@@ -59,10 +59,10 @@ def main() -> None:
                     started = time.perf_counter()
                     load(number)
                     seconds[name].append(time.perf_counter() - started)
-        for name, own in seconds.items():
-            ratios = sorted(theirs / mine for theirs, mine in zip(seconds[REFERENCE], own, strict=True))
+        for name, rounds in seconds.items():
+            ratios = sorted(theirs / ours for theirs, ours in zip(seconds[REFERENCE], rounds, strict=True))
             print(
-                f"| {width} x {height} | {name} | {arguments.images / statistics.median(own):.0f} | "
+                f"| {width} x {height} | {name} | {arguments.images / statistics.median(rounds):.0f} | "
                 f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |",
                 flush=True,
             )

@@ -56,7 +56,7 @@ def read_source(root: Path, name: str = AUTO, group_column: str = "", group_patt
     name = _recognized(root) if name == AUTO else name
     source = FORMATS[name].read(root, group_column) if name else None
     if source is None or not (source.images or source.skipped):
-        titles = [FORMATS[name].title] if name else [known.title for known in FORMATS.values()]
+        titles = [FORMATS[name].title] if name else [entry.title for entry in FORMATS.values()]
         raise AnnotationError(
             f"{root}: no annotations found; expected {' or '.join(titles)}; "
             "check download.* and prepare.format in params.yaml"
@@ -66,10 +66,10 @@ def read_source(root: Path, name: str = AUTO, group_column: str = "", group_patt
 
 def _recognized(root: Path) -> str:
     """A key of FORMATS, or an empty string."""
-    for name, known in FORMATS.items():
-        if known.find(root):
+    for name, entry in FORMATS.items():
+        if entry.find(root):
             return name
-    fallbacks = {name: known.fallback_pattern for name, known in FORMATS.items() if known.fallback_pattern}
+    fallbacks = {name: entry.fallback_pattern for name, entry in FORMATS.items() if entry.fallback_pattern}
     return next((name for name, pattern in fallbacks.items() if any(root.rglob(pattern))), "")
 
 

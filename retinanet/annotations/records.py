@@ -88,8 +88,8 @@ def listed_image(
 
 def rename_classes(source: SourceDataset, names: dict[str, str]) -> SourceDataset:
     """Rename classes and merge those with the same new name; a merged class keeps its lowest category id."""
-    known = source.all_class_names()
-    remarks = [f"prepare.rename_classes: there is no class {name}" for name in names if name not in known]
+    class_names = source.all_class_names()
+    remarks = [f"prepare.rename_classes: there is no class {name}" for name in names if name not in class_names]
     category_ids: dict[str, int] = {}
     for name, category_id in source.category_ids.items():
         new = names.get(name, name)

@@ -153,8 +153,8 @@ def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[s
 
 def _suffixes(file_name: str) -> list[str]:
     """Suffixes to try: first that of <filename>."""
-    known = sorted(IMAGE_SUFFIXES)
-    return [Path(file_name).suffix, *known, *(suffix.upper() for suffix in known)]
+    lower_case = sorted(IMAGE_SUFFIXES)
+    return [Path(file_name).suffix, *lower_case, *(suffix.upper() for suffix in lower_case)]
 
 
 def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:

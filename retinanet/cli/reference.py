@@ -55,7 +55,7 @@ def with_tables(page: str) -> str:
     """docs/data.md with new tables of sources and formats between their markers."""
     rows = {
         "sources": ("download.source", {name: source.description for name, source in SOURCES.items()}),
-        "formats": ("prepare.format", {name: known.title for name, known in FORMATS.items()}),
+        "formats": ("prepare.format", {name: entry.title for name, entry in FORMATS.items()}),
     }
     for marker, (key, texts) in rows.items():
         lines = [f"| `{key}` | content |", "| --- | --- |"]

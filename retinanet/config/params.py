@@ -52,8 +52,8 @@ def _checked(text: str, path: Path) -> Params:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ParamsError(f"{path}: {where}not YAML: {getattr(error, 'problem', error)}") from error
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ParamsError(f"{path}: {position}not YAML: {getattr(error, 'problem', error)}") from error
     # Invalid dates, integers with too many digits, brackets nested too deeply.
     except (ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: not YAML: {error}") from error

@@ -86,7 +86,8 @@ def coverage_by_class(ious: np.ndarray, labels: np.ndarray, class_names: Sequenc
     """For each class with boxes: their number, and the share whose best IoU is at least each of THRESHOLDS."""
     coverage = {}
     for label, name in enumerate(class_names):
-        own = ious[labels == label]
-        if len(own):
-            coverage[name] = {"boxes": len(own)} | {f"IoU {t}": round(float((own >= t).mean()), 4) for t in THRESHOLDS}
+        class_ious = ious[labels == label]
+        if len(class_ious):
+            shares = {f"IoU {t}": round(float((class_ious >= t).mean()), 4) for t in THRESHOLDS}
+            coverage[name] = {"boxes": len(class_ious)} | shares
     return coverage

@@ -88,7 +88,7 @@ def _class_rows(statistics: Mapping, min_coverage: float) -> list[dict]:
     counts = {
         name: [statistics["splits"][split]["boxes"][name] for split in SPLITS] for name in statistics["category_ids"]
     }
-    max_count = max((sum(of_class) for of_class in counts.values()), default=0) or 1
+    max_count = max(map(sum, counts.values()), default=0) or 1
     rows = []
     for label, (name, category_id) in enumerate(statistics["category_ids"].items()):
         shares = [covered.get(name, {}).get(f"IoU {threshold}") for threshold in THRESHOLDS]
@@ -137,7 +137,7 @@ def _kinds(findings: Findings) -> list[tuple[str, str, int, list[dict]]]:
         ("Skipped boxes", "Removed; their images are kept.", findings.skipped_boxes),
         ("Clipped boxes", "Shown as annotated; clipped to the image.", findings.clipped_boxes),
     )
-    return [(title, why, len(of_kind), _cards(of_kind)) for title, why, of_kind in kinds]
+    return [(title, note, len(found), _cards(found)) for title, note, found in kinds]
 
 
 def _cards(findings: Sequence[Finding]) -> list[dict]:

@@ -36,7 +36,7 @@ def data_statistics(
     boxes = training_boxes(train, input_size)
     coverage, coverage_warning = _coverage(boxes, train.class_names, anchors, min_coverage)
     splits = {split: split_statistics(dataset) for split, dataset in datasets.items()}
-    counts = {split: of_split["boxes"] for split, of_split in splits.items()}
+    counts = {split: values["boxes"] for split, values in splits.items()}
     return {
         "format": findings.format,
         "category_ids": dict(zip(train.class_names, train.category_ids, strict=True)),
@@ -88,8 +88,8 @@ def _coverage(
 
 
 def _median_size(boxes: TrainingBoxes, label: int) -> str:
-    own = boxes.xyxy[boxes.labels == label]
-    width, height = np.median(own[:, 2:] - own[:, :2], axis=0)
+    class_boxes = boxes.xyxy[boxes.labels == label]
+    width, height = np.median(class_boxes[:, 2:] - class_boxes[:, :2], axis=0)
     return f"median {width:.0f} x {height:.0f} px"
 
 

@@ -137,8 +137,8 @@ class EpochBatches(Sampler):
         for step in range(self.first, self.steps):
             canvas = np.random.default_rng([self.seed, self.epoch, step]).choice(self.canvases)
             begin = (self.epoch * self.steps + step) * self.batch_size
-            own = np.arange(begin + self.rank, begin + self.batch_size, self.processes)
-            for micro_batch in own.reshape(self.micro_batches, -1):
+            positions = np.arange(begin + self.rank, begin + self.batch_size, self.processes)
+            for micro_batch in positions.reshape(self.micro_batches, -1):
                 yield [self._key(int(position), int(canvas)) for position in micro_batch]
 
     def _key(self, position: int, canvas: int) -> SampleKey:

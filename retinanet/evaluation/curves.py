@@ -89,7 +89,7 @@ def draw_precision_recall(rows: list[dict], path: Path) -> None:
     if not is_colored:
         recalls = np.linspace(0, 1, 101)
         precisions = [{row["recall"]: row["precision"] for row in curve} for curve in curves.values()]
-        mean = [np.mean([of_class.get(round(r, 2), 0) for of_class in precisions]) for r in recalls]
+        mean = [np.mean([by_recall.get(round(r, 2), 0) for by_recall in precisions]) for r in recalls]
         axes.plot(recalls, mean, color="black", label=f"mean of {len(curves)} classes  AP50 {np.mean(mean):.3f}")
     if curves:
         axes.legend(loc="lower left")

@@ -1,4 +1,4 @@
-"""Tracking events as plain data: sent now, or spooled and sent later.
+"""What a run logs, as entries of plain data: sent now, or spooled and sent later.
 
 An entry is a dict whose "do" names the function below that sends it. Each takes (client, run_id, entry) and returns the
 id of the run that the next entry belongs to.
@@ -87,9 +87,9 @@ def _params(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     from mlflow.entities import Param
 
     # MLflow rejects a change of a param, and a resumed run has its params already.
-    known = client.get_run(run_id).data.params
+    logged = client.get_run(run_id).data.params
     values = {metric_name(key): value for key, value in entry["values"].items()}
-    rows = [Param(key, value) for key, value in _texts(values, "params").items() if key not in known]
+    rows = [Param(key, value) for key, value in _texts(values, "params").items() if key not in logged]
     for start in range(0, len(rows), ROWS_PER_CALL):
         client.log_batch(run_id, params=rows[start : start + ROWS_PER_CALL])
     return run_id

@@ -58,9 +58,9 @@ def register(
         try:
             _ensure_model(client, model_name)
             same = {"model_sha256": model_sha256, "export_sha256": tree_digest(exported)}
-            for known in versions(client, model_name):
-                if known.status == "READY" and same.items() <= known.tags.items():
-                    return int(known.version)
+            for registered in versions(client, model_name):
+                if registered.status == "READY" and same.items() <= registered.tags.items():
+                    return int(registered.version)
             tags = {f"metric.{name}": repr(float(value)) for name, value in metrics.items()}
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
