@@ -79,5 +79,5 @@ SOURCES = {
         _fetch_folder, "`download.folder.path`, a folder; `dvc repro` notices added, changed and removed files"
     ),
     "dvc": Source(_fetch_dvc, "`download.dvc.path` in `download.dvc.repo`, a git repository in which DVC tracks data"),
-    **{name: Source(_public_set(name), f"public dataset: {public_set.content}") for name, public_set in PUBLIC_SETS.items()},
+    **{name: Source(_public_set(name), f"public dataset: {entry.content}") for name, entry in PUBLIC_SETS.items()},
 }
