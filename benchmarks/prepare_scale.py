@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from retinanet.annotations.coco_json import read_coco_source
+from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.records import SourceDataset
 from retinanet.data_report.coverage import AnchorSettings
 from retinanet.data_report.statistics import data_statistics
@@ -54,7 +55,7 @@ def measure(images: int, boxes: int) -> None:
         def done(step: str) -> None:
             times[step] = time.process_time() - start - sum(times.values())
 
-        source = read_coco_source(root)
+        source = read_coco_source(SourceFiles(root))
         done("read")
         checked = check_without_images(source)
         done("check boxes")
@@ -68,7 +69,7 @@ def measure(images: int, boxes: int) -> None:
         for split, dataset in datasets.items():
             write_coco(dataset, root / f"{split}.json")
         done("write")
-        findings = collect_findings(source, checked, copies, stored, remarks, {})
+        findings = collect_findings(source, checked, copies, stored, remarks, [], {})
         data_statistics(findings, datasets, ANCHORS, InputSize(800, 1333), 0.9)
         done("statistics")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -109,7 +110,7 @@ def generate(root: Path, images: int, boxes: int) -> Path:
 
 def check_without_images(source: SourceDataset) -> Checked:
     """Like check_all, for images that do not exist: all of one size, each with a random thumbnail."""
-    checked = Checked([], [], [], [])
+    checked = Checked([], [], [], [], [])
     generator = np.random.default_rng(1)
     for number, image in enumerate(source.images):
         cells = generator.integers(0, 256, (8, 9), np.uint8)

@@ -1,76 +1,100 @@
 """Reader of COCO JSON: any number of files, images near them, splits in the names of files or folders."""
 
+from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
 
-from retinanet.annotations.paths import find_file
-from retinanet.annotations.records import TEST, TRAIN, VAL, Box, SourceDataset, SourceImage, listed_image
-from retinanet.dataset.coco_file import is_number, read_coco_content, read_json
-from retinanet.errors import AnnotationError
+from retinanet.annotations.coco_normal import read_coco_export
+from retinanet.annotations.files import SourceFiles
+from retinanet.annotations.listing import Listed, add_listed
+from retinanet.annotations.records import TEST, TRAIN, VAL, Box, SourceDataset
+from retinanet.dataset.coco_file import is_number
+from retinanet.errors import AnnotationError, first_of
+
+SECTIONS = frozenset({"images", "annotations", "categories"})
 
 
-def find_coco_files(root: Path) -> list[Path]:
-    """The annotation files under `root`: instances_*.json if there are any, else all JSON with COCO's sections.
+def find_coco_files(files: SourceFiles) -> list[Path]:
+    """The annotation files: instances_*.json if there are any, else all JSON with COCO's sections.
 
     Raises AnnotationError on broken JSON.
     """
-    files = sorted(path for path in root.rglob("*.json") if path.is_file())
-    instances = [path for path in files if path.name.startswith("instances_")]
-    return instances or [path for path in files if _looks_like_coco(path)]
+    candidates = files.with_suffix(".json")
+    instances = [path for path in candidates if path.name.startswith("instances_")]
+    return instances or [path for path in candidates if _looks_like_coco(files, path)]
 
 
-def read_coco_source(root: Path, group_column: str = "") -> SourceDataset:
-    """Read the COCO files under `root`; group_column is a key of an image's row.
+def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
+    """Read the COCO files; group_column is a key of an image's row.
 
-    Raises AnnotationError on invalid or contradictory content.
+    Categories that only group others and have no objects are left out. Raises AnnotationError on invalid or
+    contradictory content.
     """
-    files = find_coco_files(root)
+    contents = {path: read_coco_export(path) for path in find_coco_files(files)}
     source = SourceDataset("coco")
+    grouping = _grouping_categories(contents.values())
+    if grouping:
+        names = first_of(sorted({name for _, name in grouping}), 5)
+        source.remarks.append(f"categories that only group others and have no objects are left out: {names}")
     listed_in: dict[Path, str] = {}
-    for path in files:
-        content = read_coco_content(path)
-        split = _split_named_by(path, root) if len(files) > 1 else None
-        _merge_categories(source.category_ids, content, path)
-        names = {category["id"]: category["name"] for category in content["categories"]}
+    for path, content in contents.items():
+        split = _split_named_by(path, files) if len(contents) > 1 else None
+        categories = [category for category in content["categories"] if _key(category) not in grouping]
+        _merge_categories(source.category_ids, categories, path)
+        class_names = {category["id"]: category["name"] for category in categories}
         boxes: dict[int, list[Box]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:
-            boxes[annotation["image_id"]].append(_box(annotation, names))
-        for image in content["images"]:
-            located = _locate(image["file_name"], path, root)
-            file = listed_image(source, listed_in, located, image["file_name"], str(path))
-            if file is None:
-                continue
-            group = image.get(group_column)
-            source.images.append(
-                SourceImage(
-                    file,
-                    tuple(boxes[image["id"]]),
-                    _size(image),
-                    split,
-                    image["id"],
-                    None if group is None else str(group),
-                )
+            boxes[annotation["image_id"]].append(_box(annotation, class_names))
+        listed = [
+            Listed(
+                image["file_name"],
+                tuple(boxes[image["id"]]),
+                _size(image),
+                split,
+                None if image.get(group_column) is None else str(image[group_column]),
+                image["id"],
             )
+            for image in content["images"]
+        ]
+        add_listed(source, files, path, _image_folders(files, path), listed, listed_in, by_folder=len(contents) == 1)
     return source
 
 
-def _looks_like_coco(path: Path) -> bool:
-    content = read_json(path)
-    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
+def _looks_like_coco(files: SourceFiles, path: Path) -> bool:
+    outline = files.json_outline(path)
+    return outline is not None and outline.keys >= SECTIONS
 
 
-def _split_named_by(path: Path, root: Path) -> str | None:
-    for text in (path.stem.lower(), *(part.lower() for part in reversed(path.parent.relative_to(root).parts))):
+def _split_named_by(path: Path, files: SourceFiles) -> str | None:
+    for text in (path.stem.lower(), *(part.lower() for part in reversed(files.parts(path.parent)))):
         for split in (TRAIN, VAL, TEST):
             if split in text:
                 return split
     return None
 
 
-def _merge_categories(category_ids: dict[str, int], content: dict, path: Path) -> None:
+def _key(category: dict) -> tuple[int, str]:
+    return category["id"], category["name"]
+
+
+def _grouping_categories(contents: Iterable[dict]) -> set[tuple[int, str]]:
+    """(id, name) of the categories without objects whose name is the supercategory of another category."""
+    used: set[int] = set()
+    supercategories: dict[tuple[int, str], object] = {}
+    for content in contents:
+        used |= {annotation["category_id"] for annotation in content["annotations"]}
+        supercategories |= {_key(category): category.get("supercategory") for category in content["categories"]}
+    return {
+        key
+        for key in supercategories
+        if key[0] not in used and any(other != key and above == key[1] for other, above in supercategories.items())
+    }
+
+
+def _merge_categories(category_ids: dict[str, int], categories: list[dict], path: Path) -> None:
     names = {category_id: name for name, category_id in category_ids.items()}
     file_ids: dict[str, int] = {}
-    for category in content["categories"]:
+    for category in categories:
         name, category_id = category["name"], category["id"]
         if name in file_ids:
             raise AnnotationError(
@@ -107,14 +131,11 @@ def _box(annotation: dict, names: dict[int, str]) -> Box:
     )
 
 
-def _locate(file_name: str, path: Path, root: Path) -> Path | None:
-    """Find the image beside the file, as labeling tools export it, or in a folder named after the split.
-
-    cocodataset.org has such folders.
-    """
+def _image_folders(files: SourceFiles, path: Path) -> list[Path]:
+    """Where labeling tools put the images: beside the file, or in a folder named after the split or the subset."""
     folder, above = path.parent, path.parent.parent
     split = path.stem.removeprefix("instances_")
-    bases = [folder, folder / "images", folder / split]
-    if folder != root:
-        bases += [above, above / "images", above / split, above / "images" / split]
-    return find_file(bases, file_name)
+    folders = [folder, folder / "images", folder / "data", folder / split]
+    if folder != files.root:
+        folders += [above, above / "images", above / "data", above / split, above / "images" / split]
+    return folders

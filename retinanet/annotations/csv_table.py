@@ -1,4 +1,4 @@
-"""Reader of CSV tables: keras-retinanet's `path,x1,y1,x2,y2,class` without a header, or named columns."""
+"""Reader of tables of boxes: named columns, or the columns of keras-retinanet, SKU-110K or makesense without names."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from retinanet.annotations.paths import find_file, read_text
+from retinanet.annotations.files import SourceFiles, read_text
 from retinanet.annotations.records import (
     SPLIT_NAMES,
     Box,
@@ -16,21 +16,33 @@ from retinanet.annotations.records import (
     SourceImage,
     split_of_folders,
 )
-from retinanet.dataset.coco_file import check_class_name, check_file_name
+from retinanet.dataset.coco_file import check_class_name
 from retinanet.errors import AnnotationError
+from retinanet.images.reading import IMAGE_SUFFIXES
 
 COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
+# Columns that tools write without a header.
+PLAIN_TABLES = (
+    COLUMNS,  # keras-retinanet
+    (*COLUMNS, "image_width", "image_height"),  # SKU-110K
+    ("class", "x1", "y1", "box_width", "box_height", "path", "image_width", "image_height"),  # makesense
+)
 # Other names of the columns.
 ALIASES = {
-    "path": ("file_name", "filename", "file", "image_path", "image", "img_path"),
-    "x1": ("xmin", "left", "x_min"),
-    "y1": ("ymin", "top", "y_min"),
+    "path": ("file_name", "filename", "file", "image_path", "image", "img_path", "image_name"),
+    "x1": ("xmin", "left", "x_min", "bbox_x"),
+    "y1": ("ymin", "top", "y_min", "bbox_y"),
     "x2": ("xmax", "right", "x_max"),
     "y2": ("ymax", "bottom", "y_max"),
-    "class": ("label", "class_name", "category", "name"),
+    "box_width": ("bbox_width",),  # beside x1 and y1, instead of x2 and y2
+    "box_height": ("bbox_height",),
+    "class": ("label", "class_name", "category", "name", "label_name"),
     "split": ("set", "subset"),
 }
+OPPOSITE_CORNERS = (("x2", "y2"), ("box_width", "box_height"))
+BOX_COLUMNS = ("x1", "y1", *OPPOSITE_CORNERS[0], *OPPOSITE_CORNERS[1])
 COLUMN_OF_ALIAS = {word: name for name, aliases in ALIASES.items() for word in (name, *aliases)}
+DELIMITERS = ",;\t"  # spreadsheets of some languages write semicolons
 
 
 class Row(NamedTuple):
@@ -40,34 +52,35 @@ class Row(NamedTuple):
     location: str
 
 
-def find_csv_files(root: Path) -> list[Path]:
-    """The CSV files under `root` whose first row is a box or a header with all columns of one."""
-    return [path for path in sorted(root.rglob("*.csv")) if path.is_file() and _columns(_first_row(path))]
+def find_csv_files(files: SourceFiles) -> list[Path]:
+    """The CSV files whose first row is a box or a header with all columns of one."""
+    return [path for path in files.with_suffix(".csv", ".tsv") if _columns(_first_row(path))]
 
 
-def read_csv_source(root: Path, group_column: str = "") -> SourceDataset:
-    """Read the tables of boxes under `root`. A row with only a path is an image without objects.
+def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
+    """Read the tables of boxes. A row with only a path is an image without objects.
 
     The split is read from a column or, if there are several tables, from their names. A `classes.csv` with rows of
     `name,id` declares the classes. Raises AnnotationError.
     """
-    files = find_csv_files(root)
-    source = SourceDataset("csv", class_names=_class_list(root))
+    tables = find_csv_files(files)
+    source = SourceDataset("csv", class_names=_class_list(files))
     images: dict[Path, SourceImage] = {}
     boxes: dict[Path, list[Box]] = {}
-    missing: set[str] = set()
-    for path in files:
-        split_of_file = _split_named_by(path, root) if len(files) > 1 else None
-        for row in _rows(path):
+    for table in tables:
+        split_of_table = _split_named_by(table, files) if len(tables) > 1 else None
+        rows = list(_rows(table))
+        folders = dict.fromkeys((table.parent, table.parent / "images", files.root, files.root / "images"))
+        located = files.locate((row.cells["path"] for row in rows), folders, table)
+        missing = {row.cells["path"]: row.location for row in reversed(rows) if row.cells["path"] not in located}
+        for name, location in reversed(missing.items()):
+            source.skipped.append(Finding(name, f"listed in {location}, but the image is missing"))
+        for row in rows:
             name = row.cells["path"]
-            check_file_name(name, row.location)
-            file = find_file(dict.fromkeys((path.parent, path.parent / "images", root, root / "images")), name)
+            file = located.get(name)
             if file is None:
-                if name not in missing:
-                    source.skipped.append(Finding(name, f"listed in {row.location}, but the image is missing"))
-                missing.add(name)
                 continue
-            split = _split_of(row) or split_of_file
+            split = _split_of(row) or split_of_table
             group = row.cells.get(group_column) or None
             image = images.setdefault(file, SourceImage(file, (), split=split, group=group))
             if (image.split, image.group) != (split, group):
@@ -81,29 +94,44 @@ def read_csv_source(root: Path, group_column: str = "") -> SourceDataset:
     return source
 
 
+def _delimiter(text: str) -> str:
+    """The delimiter that occurs most often in the first line; a comma if none does."""
+    return max(DELIMITERS, key=text.partition("\n")[0].count)
+
+
 def _first_row(path: Path) -> list[str]:
+    with open(path, "rb") as file:
+        start = file.read(200_000)
+    # read_text reports text that is not UTF-8 when the rows are read.
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = start.decode(encoding, errors="replace")
     try:
-        # read_text reports invalid UTF-8 when the rows are read.
-        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-            return next(csv.reader(file), [])
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
     except csv.Error:
         return []
 
 
 def _columns(first: list[str]) -> list[str] | None:
     """The canonical names of the columns, given the first row; None if the file is not a table of boxes."""
-    is_plain = len(first) == len(COLUMNS) and all(_is_number(cell) or not cell.strip() for cell in first[1:5])
-    return list(COLUMNS) if is_plain else _header(first)
+    for names in PLAIN_TABLES:
+        cells = dict(zip(names, first, strict=False))
+        sides = [cell for name, cell in cells.items() if name in BOX_COLUMNS]
+        is_box = all(_is_number(cell) or not cell.strip() for cell in sides)
+        if len(first) == len(names) and is_box and Path(cells["path"].strip()).suffix.lower() in IMAGE_SUFFIXES:
+            return list(names)
+    return _header(first)
 
 
 def _header(cells: list[str]) -> list[str] | None:
     names = [COLUMN_OF_ALIAS.get(cell.strip().lower(), cell.strip()) for cell in cells]
-    return names if set(COLUMNS) <= set(names) else None
+    is_table = any({"path", "class", "x1", "y1", *corner} <= set(names) for corner in OPPOSITE_CORNERS)
+    return names if is_table else None
 
 
 def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
     """(location, cells) of each row that is not empty."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     while True:
         try:
             cells = next(reader, None)
@@ -126,11 +154,15 @@ def _rows(path: Path) -> Iterator[Row]:
             raise AnnotationError(
                 f"{location} has {len(cells)} cells; the table has {len(columns)}: {','.join(columns)}; correct the row"
             )
-        yield Row({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}, location)
+        row = Row({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}, location)
+        if not row.cells["path"]:
+            raise AnnotationError(f"{location} has no path of an image; add it")
+        yield row
 
 
 def _box(row: Row, class_names: list[str]) -> Box | None:
-    sides, name = [row.cells[side] for side in COLUMNS[1:5]], row.cells["class"]
+    corner = next(corner for corner in OPPOSITE_CORNERS if corner[0] in row.cells)
+    sides, name = [row.cells[side] for side in ("x1", "y1", *corner)], row.cells["class"]
     if not any(sides):
         return None
     if not all(_is_number(side) for side in sides):
@@ -141,7 +173,7 @@ def _box(row: Row, class_names: list[str]) -> Box | None:
     if class_names and name not in class_names:
         raise AnnotationError(f"{row.location} has class {name!r}; classes.csv declares {', '.join(class_names)}")
     left, top, right, bottom = (float(side) for side in sides)
-    return Box(name, (left, top, right, bottom))
+    return Box(name, (left, top, right, bottom) if "x2" in row.cells else (left, top, left + right, top + bottom))
 
 
 def _is_number(text: str) -> bool:
@@ -159,14 +191,14 @@ def _split_of(row: Row) -> str | None:
     return SPLIT_NAMES.get(split)
 
 
-def _split_named_by(path: Path, root: Path) -> str | None:
+def _split_named_by(path: Path, files: SourceFiles) -> str | None:
     words = path.stem.lower().replace("-", "_").split("_")
-    return split_of_folders((*path.parent.relative_to(root).parts, *words))
+    return split_of_folders((*files.parts(path.parent), *words))
 
 
-def _class_list(root: Path) -> list[str]:
+def _class_list(files: SourceFiles) -> list[str]:
     """Class names of a classes.csv (class_list.csv, class_map.csv …), whose rows are a name and a number."""
-    for path in sorted(root.rglob("*class*.csv")):
+    for path in (path for path in files.with_suffix(".csv") if "class" in path.name.lower()):
         rows = [cells for _, cells in _cells(path)]
         if rows and all(len(row) == 2 and row[1].strip().isdecimal() for row in rows):
             return [row[0].strip() for row in sorted(rows, key=lambda row: int(row[1]))]

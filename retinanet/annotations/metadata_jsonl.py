@@ -1,55 +1,51 @@
 """Reader of Hugging Face image folders: a metadata.jsonl has a line with file_name and objects for each image."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from retinanet.annotations.paths import find_file, read_lines
-from retinanet.annotations.records import Box, SourceDataset, SourceImage, listed_image, split_of_folders
-from retinanet.dataset.coco_file import check_class_name, check_file_name, is_number
+from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_lines
+from retinanet.annotations.listing import Listed, add_listed
+from retinanet.annotations.records import Box, SourceDataset
+from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
 CATEGORY_KEYS = ("categories", "category", "labels", "label")
 
 
-def find_metadata_files(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("metadata.jsonl") if path.is_file())
+def find_metadata_files(files: SourceFiles) -> list[Path]:
+    return files.named("metadata.jsonl")
 
 
-def read_metadata_source(root: Path, group_column: str = "") -> SourceDataset:
-    """Read every metadata.jsonl under `root`.
+def read_metadata_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
+    """Read every metadata.jsonl.
 
     objects has bbox, a list of [x, y, width, height] in pixels, and categories, a name or number for each. The split
     is the name of the innermost folder called like one. Raises AnnotationError.
     """
     source = SourceDataset("metadata")
     listed_in: dict[Path, str] = {}
-    for path in find_metadata_files(root):
-        for number, line in enumerate(read_lines(path), start=1):
-            if not line.strip():
-                continue
-            location = f"{path}: line {number}"
-            row = _parse(line, location)
-            check_file_name(row.get("file_name"), location)
-            located = find_file([path.parent], row["file_name"])
-            file = listed_image(source, listed_in, located, row["file_name"], location)
-            if file is None:
-                continue
-            split = split_of_folders(file.parent.relative_to(root).parts)
+    for path in find_metadata_files(files):
+        listed = []
+        for location, line in _lines(path):
+            row = _row(line, location)
             group = row.get(group_column)
-            source.images.append(
-                SourceImage(file, _boxes(row, location), split=split, group=None if group is None else str(group))
-            )
+            group = None if group is None else str(group)
+            listed.append(Listed(row["file_name"], _boxes(row, location), group=group, location=location))
+        add_listed(source, files, path, [path.parent], listed, listed_in)
     return source
 
 
-def _parse(line: str, location: str) -> dict:
-    try:
-        row = json.loads(line)
-    # ValueError includes JSONDecodeError and integers with too many digits.
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{location}: broken JSON ({error}); write it again") from error
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip():
+            yield f"{path}: line {number}", line
+
+
+def _row(line: str, location: str) -> dict:
+    row = parse_json(line, location)
     if not isinstance(row, dict):
         raise AnnotationError(f"{location} is {line[:40]!r}; it must be an object with file_name and objects")
+    check_listed_name(row.get("file_name"), location)
     return row
 
 

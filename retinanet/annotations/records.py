@@ -1,11 +1,10 @@
 """Annotations in memory, the same for every format: images with boxes, not yet checked against the image files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from math import cos, sin
 from pathlib import Path
 from typing import NamedTuple
-
-from retinanet.errors import AnnotationError
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
 # A thinner box could have no width after rounding to float32 and 1/1000 px. Pixels.
@@ -70,22 +69,6 @@ class SourceDataset:
         return used | self.category_ids.keys() | set(self.class_names)
 
 
-def listed_image(
-    source: SourceDataset, listed_in: dict[Path, str], file: Path | None, name: str, location: str
-) -> Path | None:
-    """Return the image file that an annotation file lists, or None after adding a missing one to source.skipped.
-
-    listed_in, which is updated, is where each image is listed. Raises AnnotationError if it is listed already.
-    """
-    if file is None:
-        source.skipped.append(Finding(name, f"listed in {location}, but the image is missing"))
-        return None
-    if file in listed_in:
-        raise AnnotationError(f"{location}: {name!r} is listed twice, first in {listed_in[file]}; remove one")
-    listed_in[file] = location
-    return file
-
-
 def rename_classes(source: SourceDataset, names: dict[str, str]) -> SourceDataset:
     """Rename classes and merge those with the same new name; a merged class keeps its lowest category id."""
     class_names = source.all_class_names()
@@ -108,6 +91,19 @@ def rename_classes(source: SourceDataset, names: dict[str, str]) -> SourceDatase
         class_names=[names.get(name, name) for name in source.class_names],
         remarks=source.remarks + remarks,
     )
+
+
+def hull(points: Sequence[Sequence[float]]) -> Xyxy:
+    """The box around points (x, y)."""
+    xs, ys = [point[0] for point in points], [point[1] for point in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def rotated_hull(x: float, y: float, width: float, height: float, angle: float) -> Xyxy:
+    """The box around a box with center (x, y), rotated by an angle in radians."""
+    half_width = (abs(width * cos(angle)) + abs(height * sin(angle))) / 2
+    half_height = (abs(width * sin(angle)) + abs(height * cos(angle))) / 2
+    return x - half_width, y - half_height, x + half_width, y + half_height
 
 
 def split_of_folders(parts: Iterable[str]) -> str | None:

@@ -1,160 +1,103 @@
-"""Reader of Pascal VOC: an XML file for each image, official splits as lists of names."""
+"""Reader of Pascal VOC: an XML file for each image."""
 
-from collections import defaultdict
-from itertools import islice
+import re
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.parsers import expat
 
-from retinanet.annotations.paths import read_lines
-from retinanet.annotations.records import SPLITS, Box, Finding, SourceDataset, SourceImage
-from retinanet.dataset.coco_file import check_file_name
+from retinanet.annotations.files import SourceFiles, path_parts
+from retinanet.annotations.pairing import image_folders
+from retinanet.annotations.records import (
+    Box,
+    Finding,
+    SourceDataset,
+    SourceImage,
+    Xyxy,
+    hull,
+    rotated_hull,
+    split_of_folders,
+)
+from retinanet.annotations.voc_splits import official_splits
+from retinanet.annotations.xml_file import parse_xml, text_at
 from retinanet.errors import AnnotationError
-from retinanet.images.reading import IMAGE_SUFFIXES
 
-IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 MAX_XML_INSPECTED = 100
 
 
-def find_voc_files(root: Path) -> list[Path]:
-    """The annotations among the first 100 XML files under `root`, which may have many XML files of another kind."""
-    return [path for path in islice(root.rglob("*.xml"), MAX_XML_INSPECTED) if looks_like_voc(path)]
+def find_voc_files(files: SourceFiles) -> list[Path]:
+    """The annotations among the first 100 XML files, as there may be many XML files of another kind."""
+    return [path for path in files.with_suffix(".xml")[:MAX_XML_INSPECTED] if looks_like_voc(path)]
 
 
 def looks_like_voc(xml: Path) -> bool:
     """Whether the start of the file has an <annotation> element."""
     with open(xml, "rb") as file:
-        return b"<annotation" in file.read(4096).replace(b"\0", b"")  # UTF-16 has zeros between the letters
+        start = file.read(4096).replace(b"\0", b"")  # UTF-16 has zeros between the letters
+    return re.search(rb"<annotation[\s>]", start) is not None
 
 
-def read_voc(root: Path, group_column: str = "") -> SourceDataset:
-    """Read every VOC annotation under `root`. Raises AnnotationError on invalid content.
+def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
+    """Read every VOC annotation. Raises AnnotationError on invalid content.
 
     group_column is the path of an element of the annotation, for example source/database. An image is looked up by the
     name of its XML file, then by <filename>, which is often wrong in copied annotations. Coordinates are kept as
-    written and taken as edges counted from 0. `difficult` objects become ignored regions (iscrowd).
+    written and taken as edges counted from 0. `difficult` objects become ignored regions (iscrowd). Splits are those
+    of ImageSets, else of folders called like a split.
     """
     source = SourceDataset("voc")
-    files = _files_by_folder(root)
-    split_of = _official_splits(files)
-    used: set[Path] = set()
-    for xml in sorted(path for names in files.values() for path in names.values() if path.suffix.lower() == ".xml"):
-        annotation = _parse(xml)
-        if annotation.tag != "annotation":
-            continue
-        image = _locate(xml, annotation, files)
-        split = split_of.get((xml.parent, xml.stem))
+    parsed = {path: parse_xml(path) for path in files.with_suffix(".xml")}
+    annotations = {path: root for path, root in parsed.items() if root.tag == "annotation"}
+    located = _locate_images(files, annotations)
+    split_of, missing = official_splits(files, annotations)
+    by_folder = {xml: split_of_folders(files.parts(xml.parent)) for xml in annotations} if not split_of else {}
+    annotation_of: dict[Path, Path] = {}
+    for xml, annotation in annotations.items():
+        image = located.get(xml)
         if image is None:
             file_name = annotation.findtext("filename") or "a <filename>"
             source.skipped.append(Finding(str(xml), f"its image is missing: neither {xml.stem}.* nor {file_name}"))
-        else:
-            if image in used:
-                raise AnnotationError(f"{xml}: {image} has two annotations; remove one")
-            used.add(image)
-            group = _text_at(annotation, group_column)
-            source.images.append(SourceImage(image, _boxes(annotation, xml), _size(annotation), split, group=group))
-    source.skipped += [
-        Finding(str(folder / f"{stem}.xml"), f"listed in the official {split} split, but missing")
-        for (folder, stem), split in split_of.items()
-        if f"{stem}.xml" not in files.get(folder, {})
-    ]
-    unannotated = sum(
-        path.suffix.lower() in IMAGE_SUFFIXES and path not in used
-        for names in files.values()
-        for path in names.values()
-    )
+            continue
+        if image in annotation_of:
+            raise AnnotationError(f"{xml}: {image} has two annotations, also in {annotation_of[image]}; remove one")
+        annotation_of[image] = xml
+        group = text_at(annotation, group_column)
+        split = split_of.get(xml) or by_folder.get(xml)
+        source.images.append(SourceImage(image, _boxes(annotation, xml), _size(annotation), split, group=group))
+    source.skipped += missing
+    unannotated = sum(image not in annotation_of for image in files.images())
     if unannotated:
         source.remarks.append(f"{unannotated} images have no XML file and are left out")
     return source
 
 
-def _files_by_folder(root: Path) -> dict[Path, dict[str, Path]]:
-    files: dict[Path, dict[str, Path]] = defaultdict(dict)
-    for path in sorted(root.rglob("*")):
-        if path.is_file():
-            files[path.parent][path.name] = path
-    return files
-
-
-def _official_splits(files: dict[Path, dict[str, Path]]) -> dict[tuple[Path, str], str]:
-    """{(folder of the XML file, stem): split}, from ImageSets/Main/*.txt beside Annotations."""
-    splits: dict[tuple[Path, str], str] = {}
-    for folder, names in files.items():
-        if folder.parts[-2:] != ("ImageSets", "Main"):
+def _locate_images(files: SourceFiles, annotations: dict[Path, ElementTree.Element]) -> dict[Path, Path]:
+    """{XML file: image}, by the name of the XML file, then by <filename> or the end of <path>."""
+    by_stem: dict[tuple[Path, str], list[Path]] = {}
+    for image in files.images():
+        by_stem.setdefault((image.parent, image.stem), []).append(image)
+    folders = image_folders(files, annotations, files.images())
+    located = {}
+    for xml, annotation in annotations.items():
+        suffix = Path(_file_name(annotation)).suffix
+        candidates = next(filter(None, (by_stem.get((folder, xml.stem)) for folder in folders[xml.parent])), [])
+        if candidates:
+            located[xml] = next((image for image in candidates if image.suffix == suffix), candidates[0])
+    for xml, annotation in annotations.items():
+        if xml in located:
             continue
-        annotations = folder.parent.parent / "Annotations"
-        present = [split for split in SPLITS if f"{split}.txt" in names]
-        if present == ["test"] and "trainval.txt" in names:
-            present = ["trainval", "test"]
-        for split in present:
-            for line in read_lines(names[f"{split}.txt"]):
-                if not line.strip():
-                    continue
-                key = (annotations, line.strip())
-                if key not in splits and f"{key[1]}.xml" not in files.get(annotations, {}):
-                    key = (annotations, line.split()[0])  # lists of a class have a 1 or -1 after the name
-                # prepare holds out val from trainval, as from an official train split without val.
-                name = "train" if split == "trainval" else split
-                if splits.setdefault(key, name) != name:
-                    raise AnnotationError(
-                        f"{folder}: {key[1]} is in the {splits[key]} and the {name} split; remove it from one"
-                    )
-    return splits
+        near = [xml.parent, *folders[xml.parent], *_siblings(files, xml.parent)]
+        # <filename> may lack the extension that <path> has.
+        for name in (_file_name(annotation), *path_parts(annotation.findtext("path") or "")[-1:]):
+            if name and xml not in located and (found := files.locate([name], near, xml, set(located.values()))):
+                located[xml] = found[name]
+    return located
 
 
-def _parse(xml: Path) -> ElementTree.Element:
-    """The root element. Entity declarations are refused in any encoding: nested ones expand to gigabytes."""
-
-    def refuse_entity(*_: object) -> None:
-        raise AnnotationError(f"{xml}: has XML entities, which no annotation needs; remove them")
-
-    builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.EntityDeclHandler = refuse_entity
-    parser.SkippedEntityHandler = refuse_entity
-    try:
-        parser.Parse(xml.read_bytes(), True)
-        return builder.close()
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise AnnotationError(f"{xml}: broken XML ({error}); download or write the file again") from error
+def _siblings(files: SourceFiles, folder: Path) -> list[Path]:
+    return sorted(other for other in files.folders if other.parent == folder.parent and folder != files.root)
 
 
-def _text_at(annotation: ElementTree.Element, element: str) -> str | None:
-    """The text of the element at a path of tags; unlike findtext, any path is valid."""
-    node: ElementTree.Element | None = annotation
-    for tag in element.split("/"):
-        node = next((child for child in node if child.tag == tag), None) if node is not None else None
-    return node.text if node is not None else None
-
-
-def _locate(xml: Path, annotation: ElementTree.Element, files: dict[Path, dict[str, Path]]) -> Path | None:
-    folders = [xml.parent.parent / name for name in IMAGE_FOLDERS] + [xml.parent]
-    file_name = (annotation.findtext("filename") or "").strip()
-    same_stem = [
-        names[xml.stem + suffix]
-        for names in (files.get(folder, {}) for folder in folders)
-        for suffix in _suffixes(file_name)
-        if xml.stem + suffix in names
-    ]
-    if same_stem:
-        return same_stem[0]
-    if file_name:
-        check_file_name(file_name, str(xml))
-        for folder in folders:
-            path = folder / file_name
-            if path.name in files.get(path.parent, {}):
-                return path
-    return None
-
-
-def _suffixes(file_name: str) -> list[str]:
-    """Suffixes to try: first that of <filename>."""
-    lower_case = sorted(IMAGE_SUFFIXES)
-    return [Path(file_name).suffix, *lower_case, *(suffix.upper() for suffix in lower_case)]
+def _file_name(annotation: ElementTree.Element) -> str:
+    return (annotation.findtext("filename") or "").strip()
 
 
 def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:
@@ -171,11 +114,32 @@ def _boxes(annotation: ElementTree.Element, xml: Path) -> tuple[Box, ...]:
         name = (element.findtext("name") or "").strip()
         if not name:
             raise AnnotationError(f"{xml}: object {number} has no name; give it its class")
-        sides = [element.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-        try:
-            left, top, right, bottom = (float(side or "") for side in sides)
-        except ValueError as error:
-            raise AnnotationError(f"{xml}: object {number} has bndbox {sides}; it needs four numbers") from error
         difficult = (element.findtext("difficult") or "0").strip() == "1"
-        boxes.append(Box(name, (left, top, right, bottom), difficult))
+        boxes.append(Box(name, _xyxy(element, f"{xml}: object {number}"), difficult))
     return tuple(boxes)
+
+
+def _xyxy(element: ElementTree.Element, location: str) -> Xyxy:
+    """The box of an object: <bndbox>, else the box around its rotated box or polygon."""
+    if element.find("bndbox") is None and element.find("robndbox") is not None:
+        x, y, width, height, angle = _numbers(element, "robndbox", ("cx", "cy", "w", "h", "angle"), location)
+        return rotated_hull(x, y, width, height, angle)
+    if element.find("bndbox") is None and (polygon := element.find("polygon")) is not None:
+        points = [node for node in polygon.iter() if len(node) == 0 and node.tag[:1] in "xy"]
+        try:
+            sides = {axis: [float(node.text or "") for node in points if node.tag[0] == axis] for axis in "xy"}
+        except ValueError as error:
+            raise AnnotationError(f"{location} has a polygon with a corner that is not a number; correct it") from error
+        if points and len(sides["x"]) == len(sides["y"]):
+            return hull(list(zip(sides["x"], sides["y"], strict=True)))
+    left, top, right, bottom = _numbers(element, "bndbox", ("xmin", "ymin", "xmax", "ymax"), location)
+    return left, top, right, bottom
+
+
+def _numbers(element: ElementTree.Element, tag: str, sides: tuple[str, ...], location: str) -> list[float]:
+    texts = [element.findtext(f"{tag}/{side}") for side in sides]
+    try:
+        return [float(text or "") for text in texts]
+    except ValueError as error:
+        count = {4: "four", 5: "five"}[len(sides)]
+        raise AnnotationError(f"{location} has {tag} {texts}; it needs {count} numbers") from error

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from retinanet.config.fields import Count, CountOrZero, Real, Section, Share
+from retinanet.config.fields import AutoOrCount, Count, Real, Section, Share
 
 
 class Prepare(Section):
     """How annotations are read, images are divided into splits, and large images are cut into tiles."""
 
     format: str
-    """Annotation format: `auto` recognizes it; otherwise `voc`, `coco`, `yolo`, `csv` or `metadata` (docs/data.md)."""
+    """Annotation format: `auto` recognizes it; the others are in docs/data.md."""
     rename_classes: dict[str, str]
     """New class names by old ones; classes with the same new name are merged."""
     val_share: Share
@@ -27,8 +27,8 @@ class Prepare(Section):
     """Instead of `group_column`: regular expression for paths in data/raw whose first (group) is the image's group."""
     near_duplicates: Literal["together", "apart"]
     """Whether near-duplicates, images that look the same, stay in one split."""
-    tile_size: CountOrZero
-    """Side of a tile in px; larger images are cut into tiles; 0: images are never cut."""
+    tile_size: AutoOrCount
+    """Side of a tile in px; larger images are cut into tiles; 0: never; `auto`: only if objects are too small else."""
     tile_overlap: Annotated[Real, Field(ge=0, lt=1)]
     """Overlap of neighboring tiles, as a share of `tile_size`; tiles of val and test do not overlap."""
     min_visible: Share

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinanet.dataset.coco_file import read_coco_content
+from retinanet.dataset.coco_file import check_coco_content, check_file_name
 from retinanet.errors import AnnotationError
 from retinanet.files import write_text
 
@@ -69,7 +69,9 @@ class CocoDataset:
 
 def read_coco(path: Path | str) -> CocoDataset:
     """Read a split file as `prepare` writes it. Raises AnnotationError for content that it does not write."""
-    content = read_coco_content(Path(path))
+    content = check_coco_content(_read_json(Path(path)), Path(path), check_file_name)
+    if any(annotation["id"] == 0 for annotation in content["annotations"]):
+        raise AnnotationError(f"{path}: annotation id 0 makes evaluation miss that object; number them from 1")
     categories = sorted(content["categories"], key=lambda category: category["id"])
     category_ids = tuple(category["id"] for category in categories)
     label_of = {category_id: label for label, category_id in enumerate(category_ids)}
@@ -117,6 +119,16 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
     # One row per line, for readable diffs.
     text = ",\n".join(f'"{name}": [\n{_lines(rows)}\n]' for name, rows in sections.items())
     write_text(Path(path), f"{{\n{text}\n}}\n")
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
+    # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
 
 
 def _image(image: dict, path: Path | str) -> ImageInfo:

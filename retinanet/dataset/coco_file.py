@@ -1,18 +1,17 @@
 """Checks of a COCO file's structure: sections, ids, references, and the names of images and classes."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TypeGuard
 
 from retinanet.errors import AnnotationError
 
 
-def read_coco_content(path: Path) -> dict:
-    """The sections of a COCO file, with ids, references and paths checked, but not the values of boxes.
+def check_coco_content(content: object, path: Path, check_name: Callable[[object, str], None]) -> dict:
+    """The sections of a COCO file, with ids, references and names checked, but not the values of boxes.
 
-    Raises AnnotationError.
+    check_name(file_name, location) checks the name of an image. Raises AnnotationError.
     """
-    content = read_json(path)
     if not isinstance(content, dict):
         content = {}  # the check of the first section fails
     for section in ("images", "annotations", "categories"):
@@ -23,11 +22,9 @@ def read_coco_content(path: Path) -> dict:
             )
     image_ids = _distinct_ids(content["images"], "image", path)
     category_ids = _distinct_ids(content["categories"], "category", path)
-    annotation_ids = _distinct_ids(content["annotations"], "annotation", path)
-    if 0 in annotation_ids:
-        raise AnnotationError(f"{path}: annotation id 0 makes evaluation miss that object; number them from 1")
+    _distinct_ids(content["annotations"], "annotation", path)
     for image in content["images"]:
-        check_file_name(image.get("file_name"), f"{path}: image {image['id']}")
+        check_name(image.get("file_name"), f"{path}: image {image['id']}")
     for category in content["categories"]:
         check_class_name(category.get("name"), f"{path}: category {category['id']}")
     for annotation in content["annotations"]:
@@ -46,28 +43,9 @@ def read_coco_content(path: Path) -> dict:
     return content
 
 
-def read_json(path: Path) -> object:
-    """A JSON file's content without the segmentations of objects, which are large and not used.
-
-    Raises AnnotationError.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), object_hook=_without_segmentation)
-    except OSError as error:
-        raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
-    # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
-
-
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a JSON value is a number that fits a float; NaN and inf are left to the check of boxes."""
     return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
-
-
-def _without_segmentation(row: dict) -> dict:
-    row.pop("segmentation", None)
-    return row
 
 
 def _is_one_of(value: object, ids: set[int]) -> bool:

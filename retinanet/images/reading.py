@@ -1,12 +1,13 @@
 """Load images from files or bytes as RGB arrays; every failure is an ImageError."""
 
+import importlib
 import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
@@ -25,8 +26,12 @@ EXTENSIONS = {
     "WEBP": (".webp",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
     "JPEG2000": (".jp2", ".j2k", ".jpx"),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
 }
-PILLOW_FORMATS = [name for name in EXTENSIONS if name != "MPO"]  # those files open as JPEG first
+# MPO files open as JPEG first. HEIF needs pillow-heif, and is read from files only, never from a service's requests.
+PILLOW_FORMATS = [name for name in EXTENSIONS if name not in ("MPO", "HEIF")]
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
 THUMBNAIL = (18, 16)  # width, height
@@ -39,6 +44,7 @@ class ImageFacts:
     """Facts about a decoded image; width and height are those of the upright image.
 
     traits lists differences from plain 8-bit RGB. thumbnail has THUMBNAIL gray values, to find near-duplicates.
+    brightest is the highest value of a 16-bit image, None for others.
     """
 
     width: int
@@ -46,6 +52,15 @@ class ImageFacts:
     sha256: str
     traits: tuple[str, ...]
     thumbnail: bytes = b""
+    brightest: int | None = None
+
+
+class Decoded(NamedTuple):
+    """An image (H, W, 3) uint8 RGB; the other fields are those of ImageFacts."""
+
+    pixels: np.ndarray
+    traits: tuple[str, ...]
+    brightest: int | None
 
 
 def read_image(source: Path | str | BinaryIO, max_pixels: int = 100_000_000, scale: float = 1.0) -> np.ndarray:
@@ -55,15 +70,15 @@ def read_image(source: Path | str | BinaryIO, max_pixels: int = 100_000_000, sca
     scaled to 8. A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, but not smaller than `scale` times its size.
     Raises ImageError if the file is missing, damaged, not an image, or larger than max_pixels.
     """
-    return _decode(source, max_pixels, scale)[0]
+    return _decode(source, max_pixels, scale).pixels
 
 
 def inspect_image(path: Path, max_pixels: int = 100_000_000) -> ImageFacts:
     """Decode an image like read_image and return facts about it. Raises ImageError."""
-    image, traits = _decode(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
+    image, traits, brightest = _decode(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
     # reducing_gap: a fast block average first, then the exact resize.
     thumbnail = Image.fromarray(image).resize(THUMBNAIL, Image.Resampling.BOX, reducing_gap=2.0).convert("L")
-    return ImageFacts(image.shape[1], image.shape[0], sha256_of(path), traits, thumbnail.tobytes())
+    return ImageFacts(image.shape[1], image.shape[0], sha256_of(path), traits, thumbnail.tobytes(), brightest)
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:
@@ -77,9 +92,7 @@ def upright_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _decode(
-    source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0, remedy: str = "cut it"
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0, remedy: str = "cut it") -> Decoded:
     name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "the image"))
     try:
         with _open(source) as image:
@@ -90,7 +103,8 @@ def _decode(
                 image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
             image.load()
             traits = _traits(image, Path(name).suffix.lower() if name != "the image" else "")
-            return _to_rgb(_upright(image), name), traits
+            brightest = int(np.asarray(image).max()) if image.mode in SIXTEEN_BIT else None
+            return Decoded(_to_rgb(_upright(image), name), traits, brightest)
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -119,7 +133,8 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
     Image.init()
     file.seek(0)
     start = file.read(16)
-    for format_name in PILLOW_FORMATS:
+    is_heif = start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS
+    for format_name in [*PILLOW_FORMATS, *(["HEIF"] if is_heif and name and _heif_opens() else [])]:
         plugin, accepts = Image.OPEN[format_name]
         # For a format that this build of Pillow lacks, `accepts` returns a string.
         if accepts is not None and accepts(start) is not True:
@@ -127,7 +142,20 @@ def _identify(file: BinaryIO, name: str) -> ImageFile.ImageFile:
         file.seek(0)
         with suppress(SyntaxError, IndexError, TypeError, struct.error):
             return plugin(file, name)
+    if is_heif:
+        raise ImageError(
+            f"{name or 'the image'}: is HEIC; convert it to JPEG" + (", or install pillow-heif" if name else "")
+        )
     raise Image.UnidentifiedImageError(name)
+
+
+def _heif_opens() -> bool:
+    """Whether the user has installed pillow-heif, which is registered with Pillow."""
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return False
+    return True
 
 
 def _upright(image: Image.Image) -> Image.Image:

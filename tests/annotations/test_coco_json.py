@@ -4,6 +4,7 @@ import pytest
 from support.prepare_workspace import coco_content, save_images
 
 from retinanet.annotations.coco_json import find_coco_files, read_coco_source
+from retinanet.annotations.files import SourceFiles
 from retinanet.errors import AnnotationError
 
 OBJECTS = {"a.png": [("cat", (1, 2, 30, 40))], "b.png": [("dog", (0, 0, 64, 48))], "c.png": []}
@@ -13,7 +14,7 @@ def read(root, files: dict[str, dict], column: str = ""):
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(json.dumps(content), encoding="utf-8")
-    return read_coco_source(root, column)
+    return read_coco_source(SourceFiles(root), column)
 
 
 def test_boxes_become_corners_and_ids_are_kept(tmp_path):
@@ -94,10 +95,10 @@ def test_contradictory_categories_are_refused(tmp_path, categories, message):
 
 def test_other_json_is_ignored_but_broken_json_is_an_error(tmp_path):
     (tmp_path / "settings.json").write_text("[1]")
-    assert find_coco_files(tmp_path) == []
+    assert find_coco_files(SourceFiles(tmp_path)) == []
     (tmp_path / "half.json").write_text('{"images": [')
     with pytest.raises(AnnotationError, match=r"half\.json: broken JSON"):
-        find_coco_files(tmp_path)
+        find_coco_files(SourceFiles(tmp_path))
 
 
 def test_group_column_is_a_key_of_the_image(tmp_path):
@@ -105,3 +106,43 @@ def test_group_column_is_a_key_of_the_image(tmp_path):
     content = coco_content(OBJECTS)
     content["images"][0]["video_id"] = 7
     assert [image.group for image in read(tmp_path, {"a.json": content}, "video_id").images] == ["7", None, None]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images\\a.png",
+        "..\\..\\media\\upload\\4\\a.png",
+        "/data/upload/4/a.png",
+        "http://host/data/local-files/?d=x/a.png",
+    ],
+)
+def test_paths_of_other_computers_are_matched_by_their_ends(tmp_path, name):
+    """Label Studio's exports."""
+    save_images(tmp_path / "images", {"a.png": [], "b.png": []})
+    (image,) = read(tmp_path, {"result.json": coco_content({name: []})}).images
+    assert image.file == tmp_path / "images/a.png"
+
+
+def test_a_path_that_fits_two_images_is_refused(tmp_path):
+    save_images(tmp_path, {"x/a.png": [], "y/a.png": []})
+    with pytest.raises(AnnotationError, match=r"'D:\\\\a\.png' could be .*x/a\.png or .*y/a\.png"):
+        read(tmp_path, {"a.json": coco_content({"D:\\a.png": []})})
+
+
+def test_images_in_folders_called_like_splits_give_the_splits_of_one_file(tmp_path):
+    save_images(tmp_path, {"train/a.png": [], "val/b.png": []})
+    found = read(tmp_path, {"a.json": coco_content({"train/a.png": [], "val/b.png": []})})
+    assert [image.split for image in found.images] == ["train", "val"]
+
+
+def test_categories_that_only_group_are_left_out(tmp_path):
+    """Roboflow adds the project as category 0, sometimes with the name of a class."""
+    save_images(tmp_path, OBJECTS)
+    content = coco_content(OBJECTS)
+    for category in content["categories"]:
+        category["supercategory"] = "cat"
+    content["categories"].insert(0, {"id": 0, "name": "cat", "supercategory": "none"})
+    found = read(tmp_path, {"a.json": content})
+    assert found.category_ids == {"cat": 1, "dog": 2}
+    assert found.remarks == ["categories that only group others and have no objects are left out: cat"]

@@ -28,7 +28,10 @@ def test_each_format_is_read_with_auto_and_with_its_name(tmp_path, name):
 def test_auto_prefers_voc_and_a_name_overrides_it(tmp_path):
     write_voc(tmp_path, sample_objects(3))
     (tmp_path / "boxes.csv").write_text("images/p000.png,1,2,3,4,bird\n")
-    assert read_source(tmp_path).format == "voc"
+    source = read_source(tmp_path)
+    assert source.format == "voc"
+    (remark,) = source.remarks
+    assert "annotations in several formats: voc is read, not csv" in remark and "prepare.format" in remark
     assert len(read_source(tmp_path, "csv").images) == 1
 
 
@@ -86,3 +89,9 @@ def test_a_group_pattern_is_not_an_error_if_every_image_is_missing(tmp_path):
     (tmp_path / "boxes.csv").write_text("gone.png,1,2,3,4,bird\n")
     source = read_source(tmp_path, group_pattern=r"(v\d+)_f")
     assert (source.images, [one.file for one in source.skipped]) == ([], ["gone.png"])
+
+
+def test_a_broken_file_of_another_format_does_not_hide_the_recognized_one(tmp_path):
+    write_voc(tmp_path, sample_objects(3))
+    (tmp_path / "half.json").write_text("{")
+    assert read_source(tmp_path).format == "voc"

@@ -3,6 +3,7 @@ import json
 import pytest
 from support.prepare_workspace import save_images, write_metadata
 
+from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.metadata_jsonl import read_metadata_source
 from retinanet.errors import AnnotationError
 
@@ -13,12 +14,12 @@ def read(root, *rows: object, column: str = ""):
     save_images(root, {"a.png": [], "b.png": []})
     text = "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows)
     (root / "metadata.jsonl").write_text(text, encoding="utf-8")
-    return read_metadata_source(root, column)
+    return read_metadata_source(SourceFiles(root), column)
 
 
 def test_each_line_is_an_image(tmp_path):
     write_metadata(tmp_path, OBJECTS)
-    found = read_metadata_source(tmp_path)
+    found = read_metadata_source(SourceFiles(tmp_path))
     assert [[(box.class_name, box.xyxy) for box in p.boxes] for p in found.images] == list(OBJECTS.values())
 
 
@@ -35,7 +36,7 @@ def test_lines_without_objects_are_images_without_boxes(tmp_path):
 def test_splits_are_folders_and_group_column_is_a_key(tmp_path):
     for split in ("train", "validation"):
         read(tmp_path / split, {"file_name": "a.png", "patient": 3})
-    found = read_metadata_source(tmp_path, "patient")
+    found = read_metadata_source(SourceFiles(tmp_path), "patient")
     assert [(image.split, image.group) for image in found.images] == [("train", "3"), ("val", "3")]
 
 
@@ -49,7 +50,6 @@ def test_a_missing_image_is_skipped(tmp_path):
         ("{", "broken JSON"),
         ("[1]", "must be an object"),
         ({"objects": {}}, "has file name None"),
-        ({"file_name": "../a.png"}, "inside the folder"),
         ({"file_name": "a.png", "objects": 3}, "has objects 3"),
         ({"file_name": "a.png", "objects": {"bbox": [[1, 2, 3, 4]]}}, "of different lengths"),
         ({"file_name": "a.png", "objects": {"bbox": [[1, 2, 3]], "categories": ["cat"]}}, r"has bbox \[1, 2, 3\]"),

@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import pytest
 from support.prepare_workspace import save_images, voc_xml
 
+from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.voc import find_voc_files, looks_like_voc, read_voc
 from retinanet.errors import AnnotationError
 
 BOX = [("cat", (1, 2, 30, 40))]
 
 
-def devkit(root, splits: dict[str, str], names: str = "abc"):
+def devkit(root, splits: dict[str, str], names: str = "abc", encoding: str = "utf-8", mark: str = ""):
     """Read a folder in VOC's layout, with an image and an XML file for each name; splits: {list file: its text}."""
     save_images(root / "JPEGImages", {f"{name}.png": [] for name in names})
     (root / "Annotations").mkdir()
@@ -15,14 +18,14 @@ def devkit(root, splits: dict[str, str], names: str = "abc"):
         (root / "Annotations" / f"{name}.xml").write_text(voc_xml(f"{name}.png", BOX))
     (root / "ImageSets/Main").mkdir(parents=True)
     for name, text in splits.items():
-        (root / "ImageSets/Main" / name).write_text(text)
-    return read_voc(root)
+        (root / "ImageSets/Main" / name).write_text(mark + text, encoding=encoding)
+    return read_voc(SourceFiles(root))
 
 
 def beside(root, xml: str, image: str = "a.png"):
     save_images(root, {image: []})
     (root / "a.xml").write_text(xml, encoding="utf-8")
-    return read_voc(root)
+    return read_voc(SourceFiles(root))
 
 
 def test_boxes_and_size_are_kept_as_written(tmp_path):
@@ -93,9 +96,9 @@ def test_group_column_may_be_the_path_of_an_element(tmp_path):
     save_images(tmp_path, {"a.png": []})
     extra = "<source><patient>p7</patient></source>"
     (tmp_path / "a.xml").write_text(voc_xml("a.png", BOX, extra=extra))
-    assert read_voc(tmp_path, "source/patient").images[0].group == "p7"
-    assert read_voc(tmp_path, "source/doctor").images[0].group is None
-    assert read_voc(tmp_path, "[").images[0].group is None
+    assert read_voc(SourceFiles(tmp_path), "source/patient").images[0].group == "p7"
+    assert read_voc(SourceFiles(tmp_path), "source/doctor").images[0].group is None
+    assert read_voc(SourceFiles(tmp_path), "[").images[0].group is None
 
 
 @pytest.mark.parametrize(
@@ -123,17 +126,20 @@ def test_encodings_are_read_and_entities_refused_in_each(tmp_path, encoding):
     header = "<?xml version='1.0' encoding='latin-1'?>" if encoding == "latin-1" else ""
     xml = tmp_path / "a.xml"
     xml.write_bytes((mark + header + voc_xml("a.png", [("dög", (1, 2, 3, 4))])).encode(encoding))
-    assert find_voc_files(tmp_path) == [xml]
-    assert read_voc(tmp_path).images[0].boxes[0].class_name == "dög"
+    assert find_voc_files(SourceFiles(tmp_path)) == [xml]
+    assert read_voc(SourceFiles(tmp_path)).images[0].boxes[0].class_name == "dög"
     for declared in ("<!ENTITY b 'c'>", "<!ENTITY % b 'c'>", "<!ENTITY b SYSTEM 'file:///etc/passwd'>"):
         xml.write_bytes(f"{mark}{header}<!DOCTYPE a [{declared}]><annotation/>".encode(encoding))
         with pytest.raises(AnnotationError, match=r"a\.xml: has XML entities"):
-            read_voc(tmp_path)
+            read_voc(SourceFiles(tmp_path))
 
 
-def test_a_path_outside_of_the_folder_is_refused(tmp_path):
-    with pytest.raises(AnnotationError, match="inside the folder"):
-        beside(tmp_path, voc_xml("../../etc/x.png", BOX), "else.png")
+def test_a_path_outside_of_the_folder_is_looked_up_by_its_end(tmp_path):
+    save_images(tmp_path.parent / "outside", {"x.png": []})
+    found = beside(tmp_path, voc_xml("../outside/x.png", BOX), "else.png")
+    assert (found.images, len(found.skipped)) == ([], 1)
+    save_images(tmp_path / "images", {"x.png": []})
+    assert read_voc(SourceFiles(tmp_path)).images[0].file == tmp_path / "images/x.png"
 
 
 @pytest.mark.parametrize("side", ["0", "-5", "x", "inf", "nan"])
@@ -151,7 +157,71 @@ def test_other_xml_is_ignored(tmp_path):
 
 
 def test_a_list_that_is_not_utf8_is_an_error(tmp_path):
-    (tmp_path / "ImageSets/Main").mkdir(parents=True)
-    (tmp_path / "ImageSets/Main/train.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(AnnotationError, match=r"train\.txt: not UTF-8"):
-        read_voc(tmp_path)
+        devkit(tmp_path, {"train.txt": "a\n"}, encoding="latin-1", mark="\xff")
+
+
+@pytest.mark.parametrize(
+    ("xml", "image"),
+    [
+        ("Annotations/cam1/0.xml", "JPEGImages/cam1/0.png"),  # CVAT
+        ("train/a.xml", "train/a.png"),  # Roboflow
+        ("labels/a.xml", "data/a.png"),  # FiftyOne
+        ("xml/a.xml", "img/a.png"),
+        ("annotations/a.xml", "a.png"),  # labelImg with "Change Save Dir"
+        ("Annotations/a.xml", "photos/2024/a.png"),
+    ],
+)
+def test_the_image_of_the_same_name_is_found_in_any_folder(tmp_path, xml, image):
+    save_images(tmp_path, {image: [], "JPEGImages/cam2/0.png": [], "other/b.png": []})
+    (tmp_path / xml).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / xml).write_text(voc_xml(Path(image).name, BOX))
+    assert [found.file for found in read_voc(SourceFiles(tmp_path)).images] == [tmp_path / image]
+
+
+def test_equal_names_in_two_folders_keep_their_own_images(tmp_path):
+    for camera in ("cam1", "cam2"):
+        save_images(tmp_path / "JPEGImages" / camera, {"0.png": []})
+        (tmp_path / "Annotations" / camera).mkdir(parents=True)
+        (tmp_path / "Annotations" / camera / "0.xml").write_text(voc_xml("0.png", BOX))
+    (tmp_path / "Annotations/cam2/1.xml").write_text(voc_xml("1.png", BOX))
+    save_images(tmp_path / "JPEGImages/cam1", {"1.png": []})
+    found = read_voc(SourceFiles(tmp_path))
+    assert [image.file.parts[-2:] for image in found.images] == [("cam1", "0.png"), ("cam2", "0.png")]
+    assert "its image is missing" in found.skipped[0].reason
+
+
+def test_folders_called_like_splits_give_the_splits(tmp_path):
+    for folder in ("train", "valid", "test"):
+        save_images(tmp_path / folder, {"a.png": []})
+        (tmp_path / folder / "a.xml").write_text(voc_xml("a.png", BOX))
+    splits = {image.file.parent.name: image.split for image in read_voc(SourceFiles(tmp_path)).images}
+    assert splits == {"train": "train", "valid": "val", "test": "test"}
+
+
+def test_lists_may_name_paths_in_subfolders(tmp_path):
+    """CVAT's subsets, beside a list of another name."""
+    save_images(tmp_path / "JPEGImages", {"cam1/0.png": [], "cam2/0.png": []})
+    for camera in ("cam1", "cam2"):
+        (tmp_path / "Annotations" / camera).mkdir(parents=True)
+        (tmp_path / "Annotations" / camera / "0.xml").write_text(voc_xml(f"{camera}/0.png", BOX))
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/Train.txt").write_text("cam1/0\n")
+    (tmp_path / "ImageSets/Main/Validation.txt").write_text("cam2/0\n")
+    (tmp_path / "ImageSets/Main/default.txt").write_text("cam2/0\n")
+    assert [image.split for image in read_voc(SourceFiles(tmp_path)).images] == ["train", "val"]
+
+
+def test_a_filename_without_extension_is_completed_by_the_path(tmp_path):
+    """labelImg writes the name without its extension."""
+    extra = "<path>C:\\photos\\x0.png</path>"
+    assert beside(tmp_path, voc_xml("x0", BOX, extra=extra), "x0.png").images[0].file == tmp_path / "x0.png"
+
+
+def test_rotated_boxes_and_polygons_become_boxes_around_them(tmp_path):
+    rotated = "<robndbox><cx>20</cx><cy>20</cy><w>20</w><h>10</h><angle>1.5707963</angle></robndbox>"
+    polygon = "<polygon><x1>1</x1><y1>2</y1><x2>9</x2><y2>4</y2><x3>5</x3><y3>8</y3></polygon>"
+    objects = "".join(f"<object><name>cat</name>{shape}</object>" for shape in (rotated, polygon))
+    first, second = beside(tmp_path, voc_xml("a.png", [], extra=objects)).images[0].boxes
+    assert first.xyxy == pytest.approx((15, 10, 25, 30), abs=1e-4)
+    assert second.xyxy == (1, 2, 9, 8)

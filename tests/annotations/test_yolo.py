@@ -2,7 +2,9 @@ import pytest
 import yaml
 from support.prepare_workspace import save_images, write_yolo
 
-from retinanet.annotations.yolo import find_class_file, read_yolo
+from retinanet.annotations.files import SourceFiles
+from retinanet.annotations.yolo import find_yolo_files, read_yolo
+from retinanet.annotations.yolo_settings import find_class_file
 from retinanet.errors import AnnotationError
 
 NAMES = "names: [cat, dog]\n"
@@ -14,7 +16,7 @@ def one_line(root, line: str, names: str = NAMES):
     (root / "labels").mkdir()
     (root / "labels/a.txt").write_text(line)
     (root / "data.yaml").write_text(names)
-    return read_yolo(root)
+    return read_yolo(SourceFiles(root))
 
 
 def test_relative_coordinates_become_pixels(tmp_path):
@@ -28,7 +30,7 @@ def test_rounded_coordinates_become_whole_pixels(tmp_path):
     """7 px of 64 is 0.109375, and 0.1094 with four digits, which would be 7.0016 px."""
     objects = {"a.png": [("cat", (7, 11, 20, 35))], "b.png": [("cat", (0, 0, 64, 48))]}
     write_yolo(tmp_path, objects, digits=4)
-    assert [p.boxes[0].xyxy for p in read_yolo(tmp_path).images] == [(7, 11, 20, 35), (0, 0, 64, 48)]
+    assert [p.boxes[0].xyxy for p in read_yolo(SourceFiles(tmp_path)).images] == [(7, 11, 20, 35), (0, 0, 64, 48)]
 
 
 def test_fractions_of_a_pixel_are_kept(tmp_path):
@@ -85,23 +87,23 @@ def test_classes_txt_is_read_without_a_yaml_file(tmp_path):
     save_images(tmp_path, {"a.png": []})
     (tmp_path / "a.txt").write_text("1 .5 .5 .5 .5")
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    (image,) = read_yolo(tmp_path).images
+    (image,) = read_yolo(SourceFiles(tmp_path)).images
     assert image.boxes[0].class_name == "dog"
 
 
 def test_missing_class_names_are_an_error(tmp_path):
     save_images(tmp_path, {"a.png": []})
     with pytest.raises(AnnotationError, match="with the names of the YOLO classes"):
-        read_yolo(tmp_path)
+        read_yolo(SourceFiles(tmp_path))
 
 
 def test_two_class_files_must_agree(tmp_path):
     (tmp_path / "a.yaml").write_text("names: [cat]")
     (tmp_path / "b.yaml").write_text("names: [cat]")
-    assert find_class_file(tmp_path) == tmp_path / "a.yaml"
+    assert find_class_file(SourceFiles(tmp_path)) == tmp_path / "a.yaml"
     (tmp_path / "b.yaml").write_text("names: [dog]")
     with pytest.raises(AnnotationError, match="declare different classes"):
-        find_class_file(tmp_path)
+        find_class_file(SourceFiles(tmp_path))
 
 
 def test_an_image_without_a_label_file_has_no_objects(tmp_path):
@@ -116,7 +118,7 @@ def test_a_label_file_without_an_image_is_skipped(tmp_path):
     (tmp_path / "labels/ghost.txt").write_text("0 .5 .5 .1 .1")
     save_images(tmp_path / "images", {"a.png": []})
     (tmp_path / "data.yaml").write_text(NAMES)
-    (skipped,) = read_yolo(tmp_path).skipped
+    (skipped,) = read_yolo(SourceFiles(tmp_path)).skipped
     assert skipped.file.endswith("ghost.txt")
 
 
@@ -138,7 +140,7 @@ def test_official_splits_are_read(tmp_path, layout, settings):
         labels.mkdir(parents=True)
         (labels / f"{split}.txt").write_text("0 .5 .5 .5 .5")
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": ["cat"], **settings}))
-    found = {p.file.stem: (p.split, len(p.boxes)) for p in read_yolo(tmp_path).images}
+    found = {p.file.stem: (p.split, len(p.boxes)) for p in read_yolo(SourceFiles(tmp_path)).images}
     assert found["train"] == ("train", 1)
     assert found["valid"] == ("val", 1)
     assert found.get("test", ("test", 1)) == ("test", 1)
@@ -149,27 +151,83 @@ def test_splits_may_be_image_lists(tmp_path):
     (tmp_path / "train.txt").write_text("./images/a.png\nimages/gone.png\n")
     (tmp_path / "val.txt").write_text("images/b.png\n")
     (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\nval: val.txt\n")
-    found = read_yolo(tmp_path)
+    found = read_yolo(SourceFiles(tmp_path))
     assert {image.file.name: image.split for image in found.images} == {"a.png": "train", "b.png": "val"}
     assert found.skipped[0].file.endswith("gone.png")
 
 
-def test_a_list_with_paths_outside_of_the_folder_is_refused(tmp_path):
-    save_images(tmp_path / "images", {"a.png": []})
-    (tmp_path / "train.txt").write_text("../../a.png\n")
-    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
-    with pytest.raises(AnnotationError, match="inside the folder"):
-        read_yolo(tmp_path)
-
-
-def test_one_folder_in_two_splits_is_refused(tmp_path):
-    save_images(tmp_path / "images", {"a.png": []})
-    (tmp_path / "data.yaml").write_text(NAMES + "train: images\nval: images\n")
+def test_an_image_in_two_splits_is_refused(tmp_path):
+    save_images(tmp_path / "images", {"a.png": [], "one/b.png": []})
+    (tmp_path / "data.yaml").write_text(NAMES + "train: images\nval: images/one\n")
     with pytest.raises(AnnotationError, match="is in train and in val"):
-        read_yolo(tmp_path)
+        read_yolo(SourceFiles(tmp_path))
+
+
+def test_val_that_is_the_train_folder_is_no_official_split(tmp_path):
+    """The first data.yaml that people copy."""
+    save_images(tmp_path / "images", {"a.png": []})
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: images\nval: images\n")
+    found = read_yolo(SourceFiles(tmp_path))
+    assert [image.split for image in found.images] == ["train"]
+    assert "val has the same images as train, so it is not an official split" in found.remarks[0]
+
+
+def test_cvat_subsets_are_splits(tmp_path):
+    """YOLO 1.1: obj.names, a list and a folder for each subset, with paths in `data`."""
+    for folder, name in (("obj_train_data", "a"), ("obj_valid_data", "b")):
+        save_images(tmp_path / folder, {f"{name}.png": []})
+        (tmp_path / folder / f"{name}.txt").write_text("0 .5 .5 .5 .5")
+    (tmp_path / "obj.names").write_text("cat\n")
+    assert [image.split for image in read_yolo(SourceFiles(tmp_path)).images] == ["train", "val"]
+    (tmp_path / "train.txt").write_text("data/obj_train_data/a.png\n")
+    (tmp_path / "valid.txt").write_text("data/obj_valid_data/b.png\n")
+    assert [image.split for image in read_yolo(SourceFiles(tmp_path)).images] == ["train", "val"]
+
+
+def test_windows_paths_are_read(tmp_path):
+    save_images(tmp_path / "images", {"train/a.png": [], "val/b.png": []})
+    text = "path: C:\\sets\\cats\ntrain: .\\images\\train\\\nvalidation: .\\images\\val\\\n"
+    (tmp_path / "data.yaml").write_text(NAMES + text)
+    assert [image.split for image in read_yolo(SourceFiles(tmp_path)).images] == ["train", "val"]
+
+
+def test_label_folders_of_any_name_are_found(tmp_path):
+    save_images(tmp_path / "img", {"train/a.png": [], "val/a.png": []})
+    for split, label in (("train", 0), ("val", 1)):
+        (tmp_path / "txt" / split).mkdir(parents=True)
+        (tmp_path / "txt" / split / "a.txt").write_text(f"{label} .5 .5 .5 .5")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    found = read_yolo(SourceFiles(tmp_path))
+    assert [(image.split, image.boxes[0].class_name) for image in found.images] == [("train", "cat"), ("val", "dog")]
+
+
+def test_key_points_after_the_box_are_not_a_polygon(tmp_path):
+    line = "0 0.5 0.5 0.2 0.2 0.45 0.45 2 0.55 0.55 2"
+    (box,) = one_line(tmp_path / "a", line, NAMES + "kpt_shape: [2, 3]\n").images[0].boxes
+    assert box.xyxy == pytest.approx((25.6, 19.2, 38.4, 28.8))
+    with pytest.raises(AnnotationError, match=r"if they are key points, add kpt_shape"):
+        one_line(tmp_path / "b", line)
+
+
+def test_the_longest_of_class_lists_that_begin_alike_counts(tmp_path):
+    """labelImg writes classes in each folder as they occur."""
+    for folder, names in (("a", "cat\n"), ("b", "cat\ndog\n")):
+        save_images(tmp_path / folder, {f"{folder}.png": []})
+        (tmp_path / folder / "classes.txt").write_text(names)
+    assert find_class_file(SourceFiles(tmp_path)) == tmp_path / "b/classes.txt"
+    (tmp_path / "a/classes.txt").write_text("dog\n")
+    with pytest.raises(AnnotationError, match="declare different classes"):
+        find_class_file(SourceFiles(tmp_path))
+
+
+def test_text_files_without_an_image_are_not_labels(tmp_path):
+    save_images(tmp_path, {"a.png": []})
+    (tmp_path / "classes.txt").write_text("cat\n")
+    assert find_yolo_files(SourceFiles(tmp_path)) == []
 
 
 def test_a_damaged_image_is_not_an_error_of_its_label(tmp_path):
     one_line(tmp_path, "0 .5 .5 .5 .5")
     (tmp_path / "images/a.png").write_bytes(b"")
-    assert len(read_yolo(tmp_path).images) == 1
+    assert len(read_yolo(SourceFiles(tmp_path)).images) == 1

@@ -175,3 +175,22 @@ def test_jpeg_is_decoded_at_the_smallest_sufficient_size(tmp_path, scale, side):
 def test_scale_does_not_change_other_formats(tmp_path):
     Image.new("RGB", (160, 160)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", scale=0.1).shape == (160, 160, 3)
+
+
+def test_avif_is_read(tmp_path):
+    path = save(tmp_path / "a.avif", size=(16, 16), quality=100)
+    assert np.abs(read_image(path)[8, 8].astype(int) - RED).max() <= 6
+
+
+def test_heic_without_its_reader_is_named(tmp_path):
+    """A file with a real header and no image."""
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with pytest.raises(ImageError, match=r"a\.heic: is HEIC; convert it to JPEG, or install pillow-heif"):
+        read_image(tmp_path / "a.heic")
+    with pytest.raises(ImageError, match=r"the image: is HEIC; convert it to JPEG$"):
+        read_image(io.BytesIO((tmp_path / "a.heic").read_bytes()))
+
+
+def test_brightest_is_the_highest_value_of_a_16_bit_image(tmp_path):
+    assert inspect_image(save(tmp_path / "a.png", "I;16", 4095)).brightest == 4095
+    assert inspect_image(save(tmp_path / "b.png")).brightest is None

@@ -1,0 +1,102 @@
+"""Reader of Datumaro: annotations/SUBSET.json with items, and images in images/SUBSET."""
+
+from pathlib import Path
+from typing import Any
+
+from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
+from retinanet.annotations.listing import Listed, add_listed
+from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, hull
+from retinanet.dataset.coco_file import check_class_name, is_number
+from retinanet.errors import AnnotationError
+
+KEYS = frozenset({"items", "categories"})
+SHAPES = ("polygon", "polyline")
+
+
+def find_datumaro_files(files: SourceFiles) -> list[Path]:
+    outlines = {path: files.json_outline(path) for path in files.with_suffix(".json")}
+    return [path for path, outline in outlines.items() if outline is not None and outline.keys >= KEYS]
+
+
+def read_datumaro(files: SourceFiles, group_column: str = "") -> SourceDataset:
+    """Read the boxes, and the boxes around polygons; the name of the file is the split if it is called like one.
+
+    group_column is an attribute of an item. Raises AnnotationError.
+    """
+    source = SourceDataset("datumaro")
+    listed_in: dict[Path, str] = {}
+    paths = find_datumaro_files(files)
+    for path in paths:
+        content: Any = parse_json(read_text(path), str(path))
+        names = _class_names(content, path)
+        source.class_names += [name for name in names if name not in source.class_names]
+        listed = [_listed(item, names, path, group_column) for item in _items(content, path)]
+        above = path.parent.parent
+        folders = [above / "images" / path.stem, above / "images", path.parent, path.parent / "images"]
+        add_listed(source, files, path, folders, listed, listed_in)
+    return source
+
+
+def _class_names(content: dict[str, Any], path: Path) -> list[str]:
+    try:
+        names = [label["name"] for label in content["categories"]["label"]["labels"]]
+    except (KeyError, TypeError) as error:
+        raise AnnotationError(f"{path}: has no categories.label.labels with names; export it again") from error
+    for number, name in enumerate(names):
+        check_class_name(name, f"{path}: label {number}")
+    return names
+
+
+def _items(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    items = content["items"]
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise AnnotationError(f"{path}: items is not a list of objects; export it again")
+    return items
+
+
+def _listed(item: dict[str, Any], names: list[str], path: Path, group_column: str) -> Listed:
+    image = item.get("image")
+    image = image if isinstance(image, dict) else {}
+    name = image.get("path") or item.get("id")
+    check_listed_name(name, f"{path}: item {item.get('id')!r}")
+    location = f"{path}: item {item.get('id')!r}"
+    annotations = item.get("annotations", [])
+    if not isinstance(annotations, list) or not all(isinstance(row, dict) for row in annotations):
+        raise AnnotationError(f"{location} has annotations {annotations!r}; they must be a list of objects")
+    boxes = [_box(row, names, location) for row in annotations if row.get("type") in ("bbox", *SHAPES)]
+    size = image.get("size")
+    attributes = item.get("attr") or item.get("attributes")
+    group = attributes.get(group_column) if isinstance(attributes, dict) else None
+    return Listed(
+        str(name),
+        tuple(boxes),
+        _size(size),
+        SPLIT_NAMES.get(path.stem.lower()),
+        None if group is None else str(group),
+    )
+
+
+def _size(size: Any) -> tuple[int, int] | None:
+    """(width, height) of a list [height, width]."""
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):
+        return size[1], size[0]
+    return None
+
+
+def _box(row: dict[str, Any], names: list[str], location: str) -> Box:
+    label = row.get("label_id")
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        raise AnnotationError(f"{location} has label_id {label!r}; it must be 0 to {len(names) - 1}")
+    attributes = row.get("attributes")
+    is_crowd = isinstance(attributes, dict) and bool(attributes.get("is_crowd") or attributes.get("difficult"))
+    return Box(names[label], _xyxy(row, location), is_crowd)
+
+
+def _xyxy(row: dict[str, Any], location: str) -> Xyxy:
+    numbers: Any = row.get("bbox" if row["type"] == "bbox" else "points")
+    if not isinstance(numbers, list) or not all(map(is_number, numbers)) or len(numbers) < 4 or len(numbers) % 2:
+        raise AnnotationError(f"{location} has a {row['type']} {numbers!r}; it needs numbers")
+    if row["type"] == "bbox":
+        x, y, width, height = numbers[:4]
+        return x, y, x + width, y + height
+    return hull(list(zip(numbers[::2], numbers[1::2], strict=True)))

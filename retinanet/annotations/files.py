@@ -1,0 +1,185 @@
+"""The files of a source folder, their text, and the files that annotations name."""
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from retinanet.dataset.coco_file import is_text
+from retinanet.errors import AnnotationError
+from retinanet.images.reading import IMAGE_SUFFIXES
+
+# Folders that operating systems and network disks add; hidden files and folders (.name) are left out as well.
+SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+
+
+class Outline(NamedTuple):
+    """The keys of a JSON object, and the outline of its first value that is an object or a list of objects."""
+
+    keys: frozenset[str]
+    first: "Outline | None"
+
+
+class SourceFiles:
+    """The files under a folder, without hidden ones and those of SYSTEM_FOLDERS.
+
+    paths are sorted. Everything that annotations name is looked up among them, so nothing outside the folder is read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.paths = sorted(_visible(root))
+        self.folders = frozenset(parent for path in self.paths for parent in path.parents)
+        self._known = frozenset(self.paths)
+        self._by_name: dict[str, list[Path]] = {}
+        for path in self.paths:
+            self._by_name.setdefault(path.name.lower(), []).append(path)
+        self._outlines: dict[Path, Outline | None] = {}
+
+    def with_suffix(self, *suffixes: str) -> list[Path]:
+        """The files with one of these extensions, in any case."""
+        return [path for path in self.paths if path.suffix.lower() in suffixes]
+
+    def named(self, *names: str) -> list[Path]:
+        """The files with one of these names, in any case."""
+        return sorted(path for name in names for path in self._by_name.get(name.lower(), []))
+
+    def images(self) -> list[Path]:
+        return self.with_suffix(*IMAGE_SUFFIXES)
+
+    def parts(self, path: Path) -> tuple[str, ...]:
+        """The parts of a path relative to the root."""
+        return path.relative_to(self.root).parts
+
+    def find(self, folders: Iterable[Path], name: str) -> Path | None:
+        """The file of that relative name in the first of the folders that has it; backslashes count as slashes."""
+        names = [name] if _is_relative(name) else []
+        names += ["/".join(path_parts(name))] if names else []
+        candidates = (folder / candidate for candidate in names for folder in folders)
+        return next((path for path in candidates if path in self._known), None)
+
+    def locate(
+        self, names: Iterable[str], folders: Collection[Path], location: Path, taken: Collection[Path] = ()
+    ) -> dict[str, Path]:
+        """The files that an annotation file names, by name; names without a file are left out.
+
+        A name is looked up in the folders. A path of another computer matches the file whose path ends like it, if
+        no other name has it and it is not in `taken`. Raises AnnotationError if several files or names match.
+        """
+        distinct = list(dict.fromkeys(names))
+        found = {name: path for name in distinct if (path := self.find(folders, name))}
+        exact = {*found.values(), *taken}
+        claimed: dict[Path, str] = {}
+        for name in distinct:
+            path = None if name in found else self._ends_like(name, folders, location, exact)
+            if path is None:
+                continue
+            if path in claimed:
+                raise AnnotationError(
+                    f"{location}: {claimed[path]!r} and {name!r} could both be {path}; name each image by its path"
+                )
+            claimed[path] = name
+            found[name] = path
+        return found
+
+    def json_outline(self, path: Path) -> Outline | None:
+        """The outline of a JSON file, or of the first object of a list; None for other content.
+
+        Raises AnnotationError on broken JSON.
+        """
+        if path not in self._outlines:
+            content = parse_json(read_text(path), str(path), _outline)
+            self._outlines[path] = _first_outline([content])
+        return self._outlines[path]
+
+    def _ends_like(self, name: str, folders: Collection[Path], location: Path, taken: Collection[Path]) -> Path | None:
+        parts = path_parts(name)
+        if not parts:
+            return None
+        if _is_relative(name) and any(folder.joinpath(*parts[:-1]) in self.folders for folder in folders):
+            return None  # its folder is there, without the file
+        scores = {path: _equal_ends(self.parts(path), parts) for path in self._by_name.get(parts[-1].lower(), [])}
+        scores = {path: score for path, score in scores.items() if path not in taken}
+        best = [path for path, score in scores.items() if score == max(scores.values())]
+        if len(best) > 1:
+            raise AnnotationError(f"{location}: {name!r} could be {best[0]} or {best[1]}; name the image by its path")
+        return best[0] if best else None
+
+
+def check_listed_name(name: object, location: str) -> None:
+    """Raise AnnotationError if the file name of an image is not a path. It may be one of another computer."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name or not is_text(name):
+        raise AnnotationError(f"{location} has file name {name!r}; it must be a path")
+
+
+def path_parts(name: str) -> list[str]:
+    """Folders and file of a path of any computer: without drive, host, `.`, `..` and `~`.
+
+    Label Studio's URLs have the path after `?d=`.
+    """
+    if "://" in name or "?d=" in name:
+        name = unquote(name.partition("?d=")[2] or name)
+    parts = re.split(r"[\\/]+", name)
+    return [part for part in parts if part not in ("", ".", "..", "~") and not part.endswith(":")]
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file in UTF-8 or, with a byte order mark, UTF-16. Raises AnnotationError."""
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return content.decode(encoding).replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file. Raises AnnotationError if it is not text."""
+    return read_text(path).splitlines()
+
+
+def parse_json(text: str, location: str, object_hook: object = None) -> object:
+    """The content of a JSON text. Raises AnnotationError on broken JSON."""
+    try:
+        return json.loads(text, object_hook=object_hook)  # type: ignore[arg-type]
+    # ValueError includes JSONDecodeError and integers with too many digits.
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{location}: broken JSON ({error}); write the file again") from error
+
+
+def _visible(root: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name not in SYSTEM_FOLDERS]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _is_relative(name: str) -> bool:
+    """Whether a path is relative and stays inside its folder."""
+    parts = re.split(r"[\\/]", name)
+    return is_text(name) and bool(parts[0]) and ".." not in parts and not parts[0].endswith(":") and parts[0] != "~"
+
+
+def _equal_ends(first: Iterable[str], second: Iterable[str]) -> int:
+    """The number of last parts that two paths share, in any case."""
+    count = 0
+    for one, other in zip(reversed(tuple(first)), reversed(tuple(second)), strict=False):
+        if one.lower() != other.lower():
+            break
+        count += 1
+    return count
+
+
+def _outline(row: dict) -> Outline:
+    return Outline(frozenset(row), _first_outline(row.values()))
+
+
+def _first_outline(values: Iterable[object]) -> Outline | None:
+    for value in values:
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if isinstance(value, Outline):
+            return value
+    return None

@@ -1,0 +1,90 @@
+"""Reader of labelme: a JSON file for each image, with shapes."""
+
+from math import dist
+from pathlib import Path
+from typing import Any
+
+from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
+from retinanet.annotations.pairing import image_folders
+from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, Xyxy, hull, split_of_folders
+from retinanet.dataset.coco_file import check_class_name, is_number
+from retinanet.errors import AnnotationError
+
+KEYS = frozenset({"shapes", "imagePath"})
+
+
+def find_labelme_files(files: SourceFiles) -> list[Path]:
+    outlines = {path: files.json_outline(path) for path in files.with_suffix(".json")}
+    return [path for path, outline in outlines.items() if outline is not None and outline.keys >= KEYS]
+
+
+def read_labelme(files: SourceFiles, group_column: str = "") -> SourceDataset:
+    """Read the boxes around the shapes of each image.
+
+    The image has the base name of the JSON file, or is found by imagePath. group_column is a key of the file's
+    `flags`. Raises AnnotationError.
+    """
+    source = SourceDataset("labelme")
+    paths = find_labelme_files(files)
+    folders = image_folders(files, paths, files.images())
+    by_stem = {(image.parent, image.stem): image for image in reversed(files.images())}
+    used: dict[Path, Path] = {}
+    for path in paths:
+        content: Any = parse_json(read_text(path), str(path))
+        check_listed_name(content["imagePath"], str(path))
+        same_name = [by_stem.get((folder, path.stem)) for folder in folders[path.parent]]
+        beside = next(filter(None, same_name), None)
+        near = [path.parent, *folders[path.parent]]
+        image = beside or files.locate([content["imagePath"]], near, path, used).get(content["imagePath"])
+        if image is None:
+            source.skipped.append(Finding(content["imagePath"], f"listed in {path}, but the image is missing"))
+            continue
+        if image in used:
+            raise AnnotationError(f"{path}: {image} has two annotations, also in {used[image]}; remove one")
+        used[image] = path
+        flags = content.get("flags")
+        group = flags.get(group_column) if isinstance(flags, dict) else None
+        source.images.append(
+            SourceImage(
+                image,
+                _boxes(content, path),
+                _size(content),
+                split_of_folders(files.parts(path.parent)) or split_of_folders(files.parts(image.parent)),
+                group=None if group is None else str(group),
+            )
+        )
+    unannotated = len(files.images()) - len(used)
+    if unannotated:
+        source.remarks.append(f"{unannotated} images have no JSON file and are left out")
+    return source
+
+
+def _size(content: dict[str, Any]) -> tuple[int, int] | None:
+    width, height = content.get("imageWidth"), content.get("imageHeight")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def _boxes(content: dict[str, Any], path: Path) -> tuple[Box, ...]:
+    shapes = content["shapes"]
+    if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
+        raise AnnotationError(f"{path}: shapes is not a list of objects; write the file again")
+    boxes = []
+    for number, shape in enumerate(shapes, start=1):
+        location = f"{path}: shape {number}"
+        check_class_name(shape.get("label"), location)
+        boxes.append(Box(shape["label"], _xyxy(shape, location)))
+    return tuple(boxes)
+
+
+def _xyxy(shape: dict[str, Any], location: str) -> Xyxy:
+    points = shape.get("points")
+    if (
+        not isinstance(points, list)
+        or not points
+        or not all(isinstance(point, list) and len(point) == 2 and all(map(is_number, point)) for point in points)
+    ):
+        raise AnnotationError(f"{location} has points {points!r}; they must be a list of [x, y]")
+    if shape.get("shape_type") == "circle" and len(points) == 2:  # the center and a point of the circle
+        (x, y), radius = points[0], dist(*points)
+        return x - radius, y - radius, x + radius, y + radius
+    return hull(points)

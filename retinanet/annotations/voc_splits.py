@@ -1,0 +1,53 @@
+"""Official splits of Pascal VOC: lists of names in ImageSets."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from retinanet.annotations.files import SourceFiles, read_lines
+from retinanet.annotations.records import SPLIT_NAMES, SPLITS, TRAIN, Finding
+from retinanet.errors import AnnotationError
+
+
+def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[dict[Path, str], list[Finding]]:
+    """The split of each XML file that is in a list, and a finding for each listed name without an XML file.
+
+    Lists are ImageSets/Main/*.txt, or ImageSets/*.txt if there is no such folder, named like a split. Lists of other
+    names (of classes, or CVAT's default.txt) are not read. Raises AnnotationError if a name is in two splits.
+    """
+    by_base: dict[Path, dict[str, Path]] = {}
+    for xml in annotations:
+        for base in xml.parents:
+            if base / "ImageSets" in files.folders:
+                by_base.setdefault(base, {})[_name(xml, base)] = xml
+    splits: dict[Path, str] = {}
+    missing: dict[Path, str] = {}
+    for base, xmls in by_base.items():
+        folder = base / "ImageSets/Main"
+        for split, path in _lists(files, folder if folder in files.folders else folder.parent):
+            for line in filter(str.strip, read_lines(path)):
+                # Lists of a class have a 1 or -1 after the name.
+                name = next((name for name in (line.strip(), line.split()[0]) if name in xmls), line.split()[0])
+                xml = xmls.get(name, base / "Annotations" / f"{name}.xml")
+                if splits.setdefault(xml, split) != split:
+                    raise AnnotationError(
+                        f"{path.parent}: {name} is in the {splits[xml]} and the {split} split; remove it from one"
+                    )
+                if name not in xmls:
+                    missing[xml] = split
+    reasons = {xml: f"listed in the official {split} split, but missing" for xml, split in missing.items()}
+    return splits, [Finding(str(xml), reason) for xml, reason in reasons.items()]
+
+
+def _lists(files: SourceFiles, folder: Path) -> list[tuple[str, Path]]:
+    """(split, list file) in a folder. trainval counts as train, from which prepare holds out val."""
+    lists = [path for path in files.with_suffix(".txt") if path.parent == folder]
+    found = [(SPLIT_NAMES[path.stem.lower()], path) for path in lists if path.stem.lower() in SPLIT_NAMES]
+    if TRAIN not in {split for split, _ in found}:
+        found += [(TRAIN, path) for path in lists if path.stem.lower() == "trainval"]
+    return sorted(found, key=lambda entry: SPLITS.index(entry[0]))
+
+
+def _name(xml: Path, base: Path) -> str:
+    """The name in a list: the path in its folder of annotations, without extension."""
+    parts = xml.relative_to(base).with_suffix("").parts
+    return "/".join(parts[1:] or parts)
