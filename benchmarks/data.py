@@ -88,7 +88,7 @@ def _make(folder: Path, count: int, width: int, height: int) -> CocoDataset:
 
 def _loaders(dataset: CocoDataset, folder: Path) -> dict[str, Callable[[int], None]]:
     """Each loads all images once, in batches; the number stands for the epoch."""
-    augmentation = Augmentation(load_params().train.augment, SIDE, SIDE, PADDING)
+    augmentation = Augmentation(load_params().train.for_data("any").augment, SIDE, SIDE, PADDING)
     plain = TrainingImages(dataset, folder, augmentation, 0)
     cached = TrainingImages(dataset, folder, augmentation, 0, ImageCache(folder / "cache"))
     settings = augmentation.settings
@@ -99,7 +99,7 @@ def _loaders(dataset: CocoDataset, folder: Path) -> dict[str, Callable[[int], No
             v2.ScaleJitter((SIDE, SIDE), tuple(settings.scale)),
             v2.RandomCrop((SIDE, SIDE), pad_if_needed=True, fill=dict.fromkeys([tv_tensors.Image, torch.Tensor], 118)),
             v2.RandomHorizontalFlip(settings.flip_horizontal),
-            v2.RandomVerticalFlip(settings.flip_vertical),
+            v2.RandomVerticalFlip(0.5),
             v2.RandomApply([jitter], 0.8),
             v2.ToDtype(torch.float32, scale=True),
             v2.SanitizeBoundingBoxes(),

@@ -17,6 +17,7 @@ from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
 from retinanet.images.preprocess import InputSize
+from retinanet.prepare.decisions import read_decisions
 from retinanet.runtime import best_device, keep_freed_memory
 from retinanet.training.fit import TrainingSets, fit
 from retinanet.training.start import starting_model
@@ -55,8 +56,9 @@ def train(params: Params, train_set: CocoDataset) -> dict[str, float]:
     packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
     model, _ = starting_model(params.model, params.train.seed, train_set.class_names, params.model.weights, packaged)
     sets, size = TrainingSets(train_set, val_set), InputSize(params.model.short_side, params.model.long_side)
+    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation)
     with tempfile.TemporaryDirectory() as folder:
-        epochs = list(fit(model, sets, params.train, params.runtime, size, best_device(), Path(folder)))
+        epochs = list(fit(model, sets, settings, params.runtime, size, best_device(), Path(folder)))
     steps = len(epochs) * -(-len(train_set.images) // params.train.batch_size)
     return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
 

@@ -17,6 +17,7 @@ WEIGHTS = Path("data/weights")
 # prepare
 PREPARED = Path("data/prepared")
 IMAGE_INDEX = PREPARED / "index.json"
+DECISIONS = PREPARED / "decisions.json"
 PREPARE_REPORT = Path("reports/prepare")
 FINDINGS = PREPARE_REPORT / "findings.json"
 SPLITS = {split: PREPARED / f"{split}.json" for split in ("train", "val", "test")}

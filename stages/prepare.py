@@ -1,17 +1,20 @@
 """Check data/raw, split it and tile large images: writes data/prepared and reports/prepare."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from retinanet.annotations.formats import AUTO, FORMATS, read_source
 from retinanet.annotations.records import SPLITS, SourceDataset, rename_classes
 from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
 from retinanet.config.prepare import Prepare
+from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset, write_coco
 from retinanet.errors import AnnotationError, exit_on_error, first_of
 from retinanet.files import new_folder, write_json
+from retinanet.images.preprocess import InputSize
 from retinanet.prepare.checks import Checked, check_all, refuse_many_skipped
 from retinanet.prepare.copies import Copies, find_copies, refuse_leaks
+from retinanet.prepare.decisions import Decisions, write_decisions
 from retinanet.prepare.findings import (
     MAX_NAMED,
     Findings,
@@ -21,8 +24,10 @@ from retinanet.prepare.findings import (
     write_findings,
 )
 from retinanet.prepare.near_duplicates import clusters
-from retinanet.prepare.placement import Part, assign_splits, complete_official_splits
+from retinanet.prepare.placement import MIN_UNDIVIDED, Part, assign_splits, complete_official_splits
 from retinanet.prepare.store import numbered_categories, split_datasets, split_statistics, store_tiles
+from retinanet.prepare.tile_size import choose_tile_size
+from retinanet.prepare.warnings import crowded_images, cut_objects, dark_images
 from stages import paths
 
 
@@ -31,31 +36,52 @@ def main() -> None:
     params = load_params(paths.PARAMS)
     check_choice(paths.PARAMS, "prepare.format", params.prepare.format, [AUTO, *FORMATS])
     print(f"prepare: checking {paths.RAW} and splitting it into train, val and test", flush=True)
-    source, checked, renamed = _read_and_check(params.prepare)
-    copies, parts, remarks = _split(params.prepare, checked)
+    package = params.download.chosen_package()
+    renames = {**(package.rename_classes if package else {}), **params.prepare.rename_classes}
+    source, checked, renamed = _read_and_check(params.prepare, renames)
+    decisions, reason = _decide(params, checked)
+    copies, parts, remarks = _split(params.prepare, decisions.tile_size, checked)
     with new_folder(paths.PREPARE_REPORT) as report, new_folder(paths.PREPARED) as folder:
         stored = store_tiles(parts, folder / "tiles", paths.PREPARED / "tiles")
         datasets = split_datasets(stored, numbered_categories(source, parts))
         for split, dataset in datasets.items():
             write_coco(dataset, folder / paths.SPLITS[split].name)
         write_json(folder / paths.IMAGE_INDEX.name, dict(sorted((tile.file_name, tile.sha256) for tile in stored)))
-        findings = collect_findings(source, checked, copies, stored, remarks, renamed)
+        write_decisions(decisions, folder / paths.DECISIONS.name)
+        warnings = [*dark_images(checked.images), *cut_objects(parts, decisions.tile_size)]
+        findings = collect_findings(source, checked, copies, stored, [*reason, *remarks], warnings, renamed)
         write_findings(findings, report / paths.FINDINGS.name)
-    _print_summary(findings, datasets)
+    _print_summary(findings, datasets, crowded_images(parts, params.evaluate.detections_per_image))
 
 
-def _read_and_check(params: Prepare) -> tuple[SourceDataset, Checked, dict[str, str]]:
+def _read_and_check(params: Prepare, renames: dict[str, str]) -> tuple[SourceDataset, Checked, dict[str, str]]:
     """The source with renamed classes, its usable images and boxes, and {old: new name} of the renamed classes."""
     source = read_source(paths.RAW, params.format, params.group_column, params.group_pattern)
-    renamed = {old: new for old, new in params.rename_classes.items() if old in source.all_class_names()}
-    source = rename_classes(source, params.rename_classes)
+    renamed = {old: new for old, new in renames.items() if old in source.all_class_names()}
+    source = rename_classes(source, renames)
     checked = check_all(source.images, params.max_pixels)
     skipped = source.skipped + checked.skipped_images
     refuse_many_skipped(skipped, len(source.images) + len(source.skipped), params.max_skipped)
     return source, checked, renamed
 
 
-def _split(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[str]]:
+def _decide(params: Params, checked: Checked) -> tuple[Decisions, list[str]]:
+    """The decisions about all data, and the reason for the tile size if it is `auto`."""
+    package = params.download.chosen_package()
+    if params.prepare.tile_size != "auto":
+        tile_size, reasons = params.prepare.tile_size, []
+    else:
+        if package:
+            tile_size, reason = package.tile_size, f"tiles of {package.tile_size} px, by download.package.tile_size"
+        else:
+            input_size = InputSize(params.model.short_side, params.model.long_side)
+            tile_size, reason = choose_tile_size(checked.images, input_size)
+        reasons = [f"prepare.tile_size is auto: {reason}"]
+    orientation = package.orientation if package else "upright"
+    return Decisions(tile_size, params.prepare.tile_overlap, orientation), reasons
+
+
+def _split(params: Prepare, tile_size: int, checked: Checked) -> tuple[Copies, list[Part], list[str]]:
     """The duplicates, the images or tiles with their splits, and remarks on the splits."""
     copies = find_copies(checked.images)
     refuse_leaks(copies.same)
@@ -67,12 +93,12 @@ def _split(params: Prepare, checked: Checked) -> tuple[Copies, list[Part], list[
         params.val_share,
         params.test_share,
         params.split_seed,
-        params.tile_size,
+        tile_size,
         params.tile_overlap,
         params.min_visible,
     )
-    _refuse_empty_splits(parts)
-    return copies, parts, remarks + _copies_remark(copies, params.near_duplicates)
+    _refuse_empty_splits(parts, tile_size)
+    return copies, parts, remarks + _copies_remark(copies, params.near_duplicates) + _bands_remark(parts)
 
 
 def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
@@ -86,10 +112,26 @@ def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
     ]
 
 
-def _refuse_empty_splits(parts: list[Part]) -> None:
+def _bands_remark(parts: list[Part]) -> list[str]:
+    splits: dict[str, set[str]] = {}
+    for part in parts:
+        splits.setdefault(part.image.name, set()).add(part.split)
+    divided = [name for name, image_splits in splits.items() if len(image_splits) > 1]
+    if not divided:
+        return []
+    return [
+        f"{len(divided)} large images are divided in bands among train, val and test, as there are fewer than "
+        f"{MIN_UNDIVIDED} images to draw from: {first_of(divided, MAX_NAMED)}"
+    ]
+
+
+def _refuse_empty_splits(parts: list[Part], tile_size: int) -> None:
+    cut = cut_objects(parts, tile_size)
     for split in SPLITS:
         split_parts = [part for part in parts if part.split == split]
         if all(box.iscrowd for part in split_parts for box in part.boxes):
+            if cut:
+                raise AnnotationError(f"{paths.RAW}: {split} has {len(split_parts)} images and no objects; {cut[0]}")
             raise AnnotationError(
                 f"{paths.RAW}: {split} has {len(split_parts)} images and no objects; add data, or change "
                 "prepare.val_share, test_share, split_seed or near_duplicates "
@@ -97,12 +139,15 @@ def _refuse_empty_splits(parts: list[Part]) -> None:
             )
 
 
-def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset]) -> None:
+def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset], warnings: Sequence[str]) -> None:
+    for old, new in findings.renamed_classes.items():
+        print(f"prepare: class {old} is renamed to {new} (prepare.rename_classes)")
     for remark in findings.remarks:
         print(f"prepare: {remark}")
     statistics = {split: split_statistics(dataset) for split, dataset in datasets.items()}
     counts = {split: values["boxes"] for split, values in statistics.items()}
-    for warning in [*missing_classes(counts), *look_alikes_across_splits(findings)]:
+    warnings = [*findings.warnings, *warnings, *missing_classes(counts), *look_alikes_across_splits(findings)]
+    for warning in warnings:
         print(f"prepare: warning: {warning}")
     for split, values in statistics.items():
         largest_first = sorted(values["boxes"].items(), key=lambda row: -row[1])
@@ -112,6 +157,7 @@ def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset]) -> N
     print(
         f"prepare: {paths.PREPARED} made from {findings.format}: {len(findings.skipped_images)} images and "
         f"{len(findings.skipped_boxes)} boxes skipped, {len(findings.clipped_boxes)} boxes clipped"
+        + (f", {len(findings.equal_boxes)} equal boxes counted once" if findings.equal_boxes else "")
     )
 
 

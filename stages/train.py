@@ -15,6 +15,7 @@ from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import Tiling
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel, save_model
+from retinanet.prepare.decisions import read_decisions
 from retinanet.runtime import best_device, keep_freed_memory
 from retinanet.tracking.registered_weights import resolve_weights
 from retinanet.tracking.runs import Run, start_run, write_run_file
@@ -33,6 +34,8 @@ REPOSITORY = Path(__file__).parents[1]
 @exit_on_error
 def main() -> int | None:
     params = load_params(paths.PARAMS)
+    decisions = read_decisions(paths.DECISIONS)
+    params = params.model_copy(update={"train": params.train.for_data(decisions.orientation)})
     is_one_of_several = distributed.is_started()
     stop_with_parent(is_one_of_several)
     if params.runtime.processes > 1 and not is_one_of_several:
@@ -43,7 +46,7 @@ def main() -> int | None:
     with distributed.process_group() as world:
         sets = TrainingSets(read_coco(paths.TRAIN_JSON), read_coco(paths.VAL_JSON))
         model, messages = _starting_model(params, sets)
-        data = [paths.TRAIN_JSON, paths.VAL_JSON, paths.IMAGE_INDEX]
+        data = [paths.TRAIN_JSON, paths.VAL_JSON, paths.IMAGE_INDEX, paths.DECISIONS]
         fingerprint = training_fingerprint(params, data, model.state_dict(), REPOSITORY)
         folder = repo_root() / paths.CHECKPOINTS / fingerprint
         if world.rank:
@@ -55,7 +58,7 @@ def main() -> int | None:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
             _discard_old(folder)
-            _train(model, sets, params, folder, stop)
+            _train(model, sets, params, Tiling(decisions.tile_size, decisions.tile_overlap), folder, stop)
             # Only now that the stage's outputs exist: until then, an interrupted stage resumes from this folder.
             shutil.rmtree(folder)
     return None
@@ -83,9 +86,10 @@ def _discard_old(folder: Path) -> None:
             print(f"train: {action} checkpoints of other params, data, code or initial weights: {', '.join(names)}")
 
 
-def _train(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> None:
+def _train(
+    model: RetinaNet, sets: TrainingSets, params: Params, tiling: Tiling, folder: Path, stop: StopSignal
+) -> None:
     history = History(folder)
-    tiling = Tiling(params.prepare.tile_size, params.prepare.tile_overlap)
     trained = TrainedModel(model, sets.train.class_names, sets.train.category_ids, _input_size(params), tiling)
     with start_run(params.tracking.experiment, resume_run_id=history.run_id()) as run:
         history.keep_run_id(run.id)

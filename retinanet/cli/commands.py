@@ -94,6 +94,7 @@ def check_training(arguments: Namespace) -> int:
     from retinanet.dataset.coco import read_coco
     from retinanet.images.preprocess import InputSize
     from retinanet.preflight.training import Trial, lr_range_test, overfit_batch
+    from retinanet.prepare.decisions import read_decisions
     from retinanet.runtime import best_device, keep_freed_memory
     from retinanet.tracking.registered_weights import resolve_weights
     from retinanet.training.start import starting_model
@@ -107,7 +108,8 @@ def check_training(arguments: Namespace) -> int:
         (model, messages), (fresh_model, _) = (starting_model(*start, weights, packaged) for _ in range(2))
     print("\n".join(messages), flush=True)
     input_size = InputSize(params.model.short_side, params.model.long_side)
-    trial = Trial(dataset, Path(), params.train, params.runtime, input_size, best_device(), arguments.steps)
+    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation)
+    trial = Trial(dataset, Path(), settings, params.runtime, input_size, best_device(), arguments.steps)
     overfit = overfit_batch(model, trial)
     learned = overfit.ap50 >= 0.5 or overfit.last_loss < overfit.first_loss / 5
     print(

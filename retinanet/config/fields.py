@@ -2,9 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 
 
@@ -15,12 +23,21 @@ def _number_from_text(value: object) -> object:
     return value
 
 
+def _auto_or_count(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """One error instead of one for each choice."""
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise ValueError(f"is {value!r}; it must be auto, or an integer of at least 0") from error
+
+
 Real = Annotated[float, BeforeValidator(_number_from_text)]
 Positive = Annotated[Real, Field(gt=0)]
 NotNegative = Annotated[Real, Field(ge=0)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
+AutoOrCount = Annotated[Literal["auto"] | CountOrZero, WrapValidator(_auto_or_count)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 

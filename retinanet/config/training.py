@@ -16,10 +16,8 @@ from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, R
 class Augment(Section):
     flip_horizontal: Share
     """Probability of a horizontal flip."""
-    flip_vertical: Share
-    """Probability of a vertical flip."""
-    rotate90: bool
-    """Rotate by a random multiple of 90 degrees."""
+    orientation: Literal["auto", "upright", "any"]
+    """`any`: vertical flips and rotations by 90 degrees too, for images without an up; `auto`: what the source says."""
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     """Range of the random scale factor, smallest and largest; an image is scaled before its crop."""
     multi_scale: Annotated[list[Positive], Field(min_length=1)]
@@ -122,6 +120,12 @@ class Train(Section):
     validate_every: Count
     """Epochs between validations; the last epoch is always validated."""
     augment: Augment
+
+    def for_data(self, orientation: Literal["upright", "any"]) -> "Train":
+        """The settings with the orientation of the data instead of `auto`."""
+        if self.augment.orientation != "auto":
+            return self
+        return self.model_copy(update={"augment": self.augment.model_copy(update={"orientation": orientation})})
 
 
 class Runtime(Section):

@@ -11,7 +11,7 @@ from retinanet.dataset.coco import CocoDataset
 from retinanet.drawing import COLORS, IGNORED_COLOR, IGNORED_NAME
 from retinanet.images.sampling import evenly_spaced
 from retinanet.pages.render import css_color, jpeg_url, render_page
-from retinanet.prepare.findings import Findings
+from retinanet.prepare.findings import FINDING_LISTS, Findings
 
 SAMPLES = 4  # of each split
 MAX_SHOWN = 24  # findings of a kind that are shown; all are in statistics.json
@@ -78,7 +78,7 @@ def _facts(statistics: Mapping) -> dict[str, str]:
         facts[split] = f"{splits[split]['images']:,} images, {boxes:,} objects"
     if ignored := sum(splits[split]["crowds"] for split in SPLITS):
         facts["ignored regions"] = f"{ignored:,}"
-    for key in ("skipped_images", "skipped_boxes", "clipped_boxes"):
+    for key in FINDING_LISTS:
         facts[key.replace("_", " ")] = f"{len(statistics[key]):,}"
     return facts
 
@@ -136,6 +136,7 @@ def _kinds(findings: Findings) -> list[tuple[str, str, int, list[dict]]]:
         ("Skipped images", "Not in any split.", findings.skipped_images),
         ("Skipped boxes", "Removed; their images are kept.", findings.skipped_boxes),
         ("Clipped boxes", "Shown as annotated; clipped to the image.", findings.clipped_boxes),
+        ("Equal boxes", "Annotated more than once; counted once.", findings.equal_boxes),
     )
     return [(title, note, len(found), _cards(found)) for title, note, found in kinds]
 

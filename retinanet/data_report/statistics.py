@@ -43,6 +43,7 @@ def data_statistics(
         "renamed_classes": findings.renamed_classes,
         "splits": splits,
         "warnings": [
+            *findings.warnings,
             *missing_classes(counts),
             *look_alikes_across_splits(findings),
             *coverage_warning,
@@ -51,6 +52,7 @@ def data_statistics(
         "skipped_images": _listed(findings.skipped_images),
         "skipped_boxes": _listed(findings.skipped_boxes),
         "clipped_boxes": _listed(findings.clipped_boxes),
+        "equal_boxes": _listed(findings.equal_boxes),
         "read_as_rgb": findings.traits,
         "same_bytes": [_with_splits(group, findings.splits_of) for group in findings.same_bytes],
         "near_duplicates": [_with_splits(group, findings.splits_of) for group in clusters(findings.look_alikes)],

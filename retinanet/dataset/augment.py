@@ -29,7 +29,7 @@ class Augmentation:
     """Random scale, crop, flips, rotations, colors and mosaics on a square canvas; the same for the same seed.
 
     On a canvas of `side` pixels, images have their size at inference times a factor from settings.scale; on another
-    canvas, they are scaled in proportion.
+    canvas, they are scaled in proportion. An orientation of `auto` is `upright`: Train.for_data replaces it.
     """
 
     def __init__(self, settings: Augment, side: int, long_side: int, padding: tuple[int, int, int]):
@@ -76,13 +76,14 @@ class Augmentation:
 
     def _compose(self, canvas: int) -> A.Compose:
         settings = self.settings
+        is_any = settings.orientation == "any"
         return A.Compose(
             [
                 A.PadIfNeeded(canvas, canvas, position="random", fill=self.padding),
                 A.RandomCrop(canvas, canvas),
                 A.HorizontalFlip(p=settings.flip_horizontal),
-                A.VerticalFlip(p=settings.flip_vertical),
-                *([A.RandomRotate90(p=1)] if settings.rotate90 else []),
+                A.VerticalFlip(p=0.5 if is_any else 0),
+                *([A.RandomRotate90(p=1)] if is_any else []),
                 A.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue, p=0.8),
             ],
             bbox_params=A.BboxParams("pascal_voc", ["labels", "areas"], min_area=4),

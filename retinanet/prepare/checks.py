@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from retinanet.annotations.records import MIN_BOX_SIDE, Box, Finding, SourceImage
+from retinanet.annotations.records import MIN_BOX_SIDE, Box, Finding, SourceImage, Xyxy
 from retinanet.dataset.coco_file import is_text
 from retinanet.errors import AnnotationError, ImageError, first_of
 from retinanet.images.reading import ImageFacts, inspect_image
@@ -29,15 +29,18 @@ class CheckedImage:
 
 
 class Checked(NamedTuple):
+    """The usable images, and findings; equal_boxes are further copies of a box of the same class, which are dropped."""
+
     images: list[CheckedImage]
     skipped_images: list[Finding]
     skipped_boxes: list[Finding]
     clipped_boxes: list[Finding]
+    equal_boxes: list[Finding]
 
 
 def check_all(images: list[SourceImage], max_pixels: int) -> Checked:
     """Decode every image and check its boxes. The order of the images is kept."""
-    checked = Checked([], [], [], [])
+    checked = Checked([], [], [], [], [])
     # Decoding and hashing release the GIL.
     with ThreadPoolExecutor(cpu_count()) as pool:
         outcomes = pool.map(lambda image: _inspect(image, max_pixels), images)
@@ -46,6 +49,8 @@ def check_all(images: list[SourceImage], max_pixels: int) -> Checked:
                 checked.skipped_images.append(Finding(str(image.file), outcome))
                 continue
             boxes, skipped, clipped = check_boxes(image, outcome.width, outcome.height)
+            boxes, equal = _without_equal(image, boxes)
+            checked.equal_boxes.extend(equal)
             checked.images.append(CheckedImage(image, outcome, boxes))
             checked.skipped_boxes.extend(skipped)
             checked.clipped_boxes.extend(clipped)
@@ -73,6 +78,17 @@ def check_boxes(image: SourceImage, width: int, height: int) -> tuple[tuple[Box,
             continue
         skipped.append(Finding(str(image.file), f"{box.class_name} {_short(box.xyxy)} {reason}", box.xyxy))
     return tuple(kept), skipped, clipped
+
+
+def _without_equal(image: SourceImage, boxes: tuple[Box, ...]) -> tuple[tuple[Box, ...], list[Finding]]:
+    """The boxes with only the first of those with the same class and corners, and a finding for each other one."""
+    first: dict[tuple[str, Xyxy], Box] = {}
+    equal = []
+    for box in boxes:
+        if first.setdefault((box.class_name, box.xyxy), box) is not box:
+            reason = f"{box.class_name} {_short(box.xyxy)} occurs more than once; it counts once"
+            equal.append(Finding(str(image.file), reason, box.xyxy))
+    return tuple(first.values()), equal
 
 
 def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) -> None:

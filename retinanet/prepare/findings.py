@@ -15,6 +15,7 @@ from retinanet.prepare.copies import Copies
 from retinanet.prepare.store import Stored
 
 MAX_NAMED = 8  # classes or files in one message
+FINDING_LISTS = ("skipped_images", "skipped_boxes", "clipped_boxes", "equal_boxes")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Findings:
     format: str
     renamed_classes: dict[str, str]
     remarks: list[str]
+    warnings: list[str]
     skipped_images: list[Finding]
     skipped_boxes: list[Finding]
     clipped_boxes: list[Finding]
+    equal_boxes: list[Finding]
     traits: dict[str, int]
     splits_of: dict[str, str]
     same_bytes: list[list[str]]
@@ -44,6 +47,7 @@ def collect_findings(
     copies: Copies,
     stored: Sequence[Stored],
     remarks: Sequence[str],
+    warnings: Sequence[str],
     renamed_classes: Mapping[str, str],
 ) -> Findings:
     splits: dict[str, set[str]] = {}
@@ -53,9 +57,11 @@ def collect_findings(
         format=source.format,
         renamed_classes=dict(renamed_classes),
         remarks=[*source.remarks, *remarks],
+        warnings=list(warnings),
         skipped_images=[*source.skipped, *checked.skipped_images],
         skipped_boxes=checked.skipped_boxes,
         clipped_boxes=checked.clipped_boxes,
+        equal_boxes=checked.equal_boxes,
         traits=dict(sorted(Counter(trait for image in checked.images for trait in image.facts.traits).items())),
         splits_of={file: " and ".join(s for s in SPLITS if s in file_splits) for file, file_splits in splits.items()},
         same_bytes=[[str(image.source.file) for image in group] for group in copies.same],
@@ -65,7 +71,7 @@ def collect_findings(
 
 def write_findings(findings: Findings, path: Path) -> None:
     content = asdict(findings)
-    for key in ("skipped_images", "skipped_boxes", "clipped_boxes"):
+    for key in FINDING_LISTS:
         content[key] = [_as_row(finding) for finding in getattr(findings, key)]
     # Escaped, so that file names that are not UTF-8 survive.
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -77,7 +83,7 @@ def read_findings(path: Path) -> Findings:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AnnotationError(f"{path}: {error.strerror}; run `dvc repro prepare`") from error
-    for key in ("skipped_images", "skipped_boxes", "clipped_boxes"):
+    for key in FINDING_LISTS:
         content[key] = [Finding(row["file"], row["reason"], _as_box(row.get("xyxy"))) for row in content[key]]
     return Findings(**content | {"look_alikes": [(a, b) for a, b in content["look_alikes"]]})
 

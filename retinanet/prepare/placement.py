@@ -11,6 +11,9 @@ from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.cut import bands, boxes_inside
 from retinanet.prepare.splits import SplitCandidate, draw_splits
 
+# With as many groups of images, no image is divided among the splits.
+MIN_UNDIVIDED = 10
+
 # Groups of images that must share a split.
 Linked = Sequence[Sequence[CheckedImage]]
 
@@ -67,9 +70,9 @@ def assign_splits(
 ) -> list[Part]:
     """Assign each image, or each tile of an image larger than tile_size px, to a split. 0: no tiles.
 
-    A large image without an official split is divided among the three, unless others share its group or look like it.
-    Tiles overlap in train only, so that evaluation sees each pixel once. linked: images that must share a split,
-    unless their splits are official.
+    A large image without an official split is divided among the three if there are fewer than MIN_UNDIVIDED groups of
+    images to draw from, unless others share its group or look like it. Tiles overlap in train only, so that evaluation
+    sees each pixel once. linked: images that must share a split, unless their splits are official.
     """
     tiling = Tiling(tile_size, tile_overlap)
 
@@ -84,10 +87,11 @@ def assign_splits(
 
     unassigned = [image for image in images if image.source.split is None]
     related = _related(unassigned, linked)
+    is_divisible = len({_group(image) for image in unassigned}) < MIN_UNDIVIDED
     divided = {
         image.name: parts_of(image, bands(image.facts.width, image.facts.height, val_share, test_share))
         for image in unassigned
-        if tiling.cuts(image.facts.height, image.facts.width) and image.name not in related
+        if is_divisible and tiling.cuts(image.facts.height, image.facts.width) and image.name not in related
     }
     covered: dict[str, set[str]] = {split: set() for split in SPLITS}
     for part in (part for parts in divided.values() for part in parts):

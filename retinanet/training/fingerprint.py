@@ -33,11 +33,10 @@ NOT_IN_A_STEP = (
 def training_fingerprint(params: Params, data: Iterable[Path], weights: Mapping[str, torch.Tensor], root: Path) -> str:
     """16 hex digits that change if a training step would compute something else.
 
-    They depend on params.model, params.train and the tiling, on the content of the data files, on the initial weights
-    and on the code in root/retinanet. They do not depend on params.runtime.
+    They depend on params.model and params.train, on the content of the data files, on the initial weights and on the
+    code in root/retinanet. They do not depend on params.runtime.
     """
     settings = {"model": params.model.model_dump(), "train": params.train.model_dump()}
-    settings["tiling"] = params.prepare.model_dump(include={"tile_size", "tile_overlap"})
     return fingerprint(settings, [*step_code(root), *data], weights)
 
 

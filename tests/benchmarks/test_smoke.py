@@ -12,6 +12,7 @@ from support.squares import NETWORK, make_squares
 
 from benchmarks import learning_curve, search
 from retinanet.config.params import write_params
+from retinanet.prepare.decisions import Decisions, write_decisions
 
 ROOT = Path(__file__).parents[2]
 TINY = {f"model.{name}": value for name, value in NETWORK.items()}
@@ -29,6 +30,7 @@ def workspace(tmp_path, monkeypatch) -> Path:
     prepared.mkdir(parents=True)
     for split in ("train", "val"):
         shutil.copy("squares.json", prepared / f"{split}.json")
+    write_decisions(Decisions(0, 0.25, "upright"), prepared / "decisions.json")
     return tmp_path
 
 

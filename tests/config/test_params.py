@@ -55,7 +55,10 @@ def test_load_params_reads_an_exponent_without_a_dot_as_a_number(tmp_path):
         ("train.augment.scale", [1.33, 0.75], r"train\.augment\.scale.* the smallest factor, then the largest"),
         ("model.anchors.sizes", [32, 64], r"model\.anchors\.sizes is \[32, 64\]; it must be a list of at least 5"),
         ("model.anchors", 3, r"model\.anchors is 3; it must be a mapping"),
-        ("train.augment.rotate90", "yes", r"train\.augment\.rotate90 is 'yes'; it must be true or false"),
+        ("train.compile", "yes", r"train\.compile is 'yes'; it must be true or false"),
+        ("train.augment.orientation", "up", r"orientation is 'up'; it must be auto, upright or any"),
+        ("prepare.tile_size", "big", r"prepare\.tile_size: is 'big'; it must be auto, or an integer of at least 0"),
+        ("prepare.tile_size", 0.5, r"prepare\.tile_size: is 0\.5"),
         ("tracking.experiment", "", r"tracking\.experiment is ''; it must be text that is not empty"),
         ("model.long_side", 32, r"model: long_side is 32; it must be at least short_side"),
     ],
@@ -135,3 +138,10 @@ def test_write_params_leaves_the_file_unchanged_if_the_result_is_invalid(tmp_pat
         write_params(path, values)
     assert path.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_the_orientation_of_the_data_replaces_auto_only():
+    train = load_params(Path("params.yaml")).train
+    assert train.augment.orientation == "auto"
+    assert train.for_data("any").augment.orientation == "any"
+    assert train.for_data("any").for_data("upright").augment.orientation == "any"

@@ -13,8 +13,7 @@ NONE = np.zeros((0, 4), np.float32)
 def settings(**changed) -> Augment:
     nothing = {
         "flip_horizontal": 0,
-        "flip_vertical": 0,
-        "rotate90": False,
+        "orientation": "upright",
         "scale": [1.0, 1.0],
         "multi_scale": [1.0],
         "mosaic": 0,
@@ -59,9 +58,7 @@ def test_flip_takes_the_boxes_along():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_boxes_stay_on_their_objects_through_everything(seed):
-    augmentation = Augmentation(
-        settings(flip_horizontal=0.5, flip_vertical=0.5, rotate90=True, scale=[0.5, 2.0]), 96, 96, (0, 0, 0)
-    )
+    augmentation = Augmentation(settings(flip_horizontal=0.5, orientation="any", scale=[0.5, 2.0]), 96, 96, (0, 0, 0))
     image, boxes, *_ = augmented(augmentation, 96, image_with(BOXES), BOXES, LABELS, [seed])
     assert image.shape == (96, 96, 3)
     for x1, y1, x2, y2 in boxes.round().astype(int):
@@ -84,11 +81,21 @@ def test_image_without_objects():
     assert boxes.shape == crowds.shape == (0, 4) and labels.shape == (0,)
 
 
+@pytest.mark.parametrize(("orientation", "count"), [("upright", 1), ("auto", 1), ("any", 8)])
+def test_images_of_any_orientation_are_flipped_and_rotated_to_all_eight(orientation, count):
+    augmentation = Augmentation(settings(orientation=orientation), 100, 100, PADDING)
+    seen = {
+        tuple(augmented(augmentation, 100, image_with(BOXES), BOXES, LABELS, [seed])[1].round().ravel())
+        for seed in range(60)
+    }
+    assert len(seen) == count
+
+
 def test_a_crowd_goes_along_and_stays_one():
-    augmentation = Augmentation(settings(flip_vertical=1), 100, 100, PADDING)
+    augmentation = Augmentation(settings(flip_horizontal=1), 100, 100, PADDING)
     _, boxes, labels, crowds = augmented(augmentation, 100, image_with(BOXES), BOXES, LABELS, [0], BOXES[:1])
-    np.testing.assert_allclose(boxes, [[10, 60, 30, 80], [50, 40, 60, 50]], rtol=1e-6)
-    np.testing.assert_allclose(crowds, [[10, 60, 30, 80]], rtol=1e-6)
+    np.testing.assert_allclose(boxes, [[70, 20, 90, 40], [40, 50, 50, 60]], rtol=1e-6)
+    np.testing.assert_allclose(crowds, [[70, 20, 90, 40]], rtol=1e-6)
     assert labels.tolist() == [3, 5]
 
 

@@ -25,7 +25,7 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
     repository = Repository(tmp_path)
-    repository.params["prepare"] |= {"rename_classes": {}, "tile_size": 0}
+    repository.params["prepare"] |= {"tile_size": 0}
     return repository
 
 

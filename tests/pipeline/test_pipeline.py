@@ -78,17 +78,6 @@ def test_promote_puts_the_first_version_into_production_and_predict_uses_it(work
     assert any((workspace.folder / "predictions").iterdir())
 
 
-def test_experiment_with_another_seed_makes_one_run_and_one_version(workspace):
-    output = workspace.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=7")
-    assert "Stage 'prepare' didn't change" in output and "Running stage 'train'" in output
-    assert workspace.counts() == (2, 2)
-    assert "other" in workspace.run("dvc", "exp", "show", "--md")
-    assert "AP50" in workspace.run("dvc", "metrics", "diff", "--md")
-    workspace.run("dvc", "plots", "diff", "HEAD", "workspace", "-o", "plots")
-    page = (workspace.folder / "plots/index.html").read_text(encoding="utf-8")
-    assert "Training losses" in page and ".png" in page
-
-
 def test_evaluation_with_other_settings_goes_to_a_child_run(workspace):
     runs, _ = workspace.counts()
     workspace.run("dvc", "exp", "run", "-S", "evaluate.nms_iou=0.3")

@@ -151,14 +151,26 @@ def test_every_dvc_experiment_runs(with_images, command):
             pytest.skip("../shared/data/bccd.tar.gz does not exist")
         shared.symlink_to(ROOT.parent / "shared")
     small = " ".join(f"-S {key}={value}" for key, value in SMALL.items())
-    runs, _ = with_images.counts()
+    runs, versions = with_images.counts()
     try:
-        with_images.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
-        assert with_images.counts()[0] == runs + 1
+        output = with_images.run("bash", "-c", f"{command.removeprefix('uv run ')} {small}")
+        assert with_images.counts() == (runs + 1, versions + 1)
+        if "box_loss" in command:
+            _check_comparisons(with_images, output)
     finally:
         with_images.run("git", "checkout", "-q", ".")
         with_images.run("dvc", "checkout")
         shared.unlink(missing_ok=True)
+
+
+def _check_comparisons(workspace, output: str) -> None:
+    """An experiment with another loss leaves the data as they are, and DVC compares it with the commit."""
+    assert "Stage 'prepare' didn't change" in output and "Running stage 'train'" in output
+    assert "giou" in workspace.run("dvc", "exp", "show", "--md")
+    assert "AP50" in workspace.run("dvc", "metrics", "diff", "--md")
+    workspace.run("dvc", "plots", "diff", "HEAD", "workspace", "-o", "plots")
+    page = (workspace.folder / "plots/index.html").read_text(encoding="utf-8")
+    assert "Training losses" in page and ".png" in page
 
 
 @pytest.mark.slow

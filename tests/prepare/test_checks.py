@@ -85,3 +85,14 @@ def test_more_skipped_images_than_max_share_is_an_error():
     refuse_many_skipped([], 0, 0.0)
     with pytest.raises(AnnotationError, match=r"5 of 100 .*max_skipped = 0\.04 allows: 0\.png: has 0 bytes; .* …"):
         refuse_many_skipped(skipped, 100, 0.04)
+
+
+def test_equal_boxes_count_once(tmp_path: Path):
+    """Of the same class and corners, also if they are equal only after clipping."""
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    corners = [("cat", (1, 2, 30, 40)), ("cat", (1, 2, 30, 40)), ("dog", (1, 2, 30, 40)), ("cat", (1, 2, 64, 48))]
+    boxes = tuple(Box(name, xyxy) for name, xyxy in [*corners, ("cat", (1, 2, 70, 50))])
+    checked = check_all([SourceImage(tmp_path / "a.png", boxes)], 10_000)
+    assert [(box.class_name, box.xyxy) for box in checked.images[0].boxes] == [corners[0], corners[2], corners[3]]
+    assert [found.xyxy for found in checked.equal_boxes] == [(1, 2, 30, 40), (1, 2, 64, 48)]
+    assert "cat (1, 2, 30, 40) occurs more than once; it counts once" in checked.equal_boxes[0].reason

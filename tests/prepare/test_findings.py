@@ -5,6 +5,7 @@ import pytest
 from retinanet.annotations.records import Finding
 from retinanet.errors import AnnotationError
 from retinanet.prepare.findings import (
+    FINDING_LISTS,
     Findings,
     look_alikes_across_splits,
     missing_classes,
@@ -16,7 +17,7 @@ NAN = float("nan")
 
 
 def findings(**changed) -> Findings:
-    lists = ("remarks", "skipped_images", "skipped_boxes", "clipped_boxes", "same_bytes", "look_alikes")
+    lists = (*FINDING_LISTS, "remarks", "warnings", "same_bytes", "look_alikes")
     empty = {key: [] for key in lists} | {"format": "coco", "renamed_classes": {}, "traits": {}, "splits_of": {}}
     return Findings(**empty | changed)
 

@@ -191,7 +191,9 @@ def _succeeds_or_fails_cleanly(workspace: Workspace) -> bool:
         assert len(lines) == 1 and lines[0].startswith("error: "), err
         assert workspace.tree() == before
     else:
-        assert {f"data/prepared/{name}.json" for name in ("train", "val", "test", "index")} <= workspace.tree().keys()
+        assert {
+            f"data/prepared/{name}.json" for name in ("train", "val", "test", "index", "decisions")
+        } <= workspace.tree().keys()
     return not code
 
 

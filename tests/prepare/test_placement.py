@@ -106,11 +106,19 @@ def test_large_images_of_one_group_share_a_split():
 
 
 def test_large_images_that_look_alike_share_a_split():
-    images = [image(f"{n}", size=(800, 800)) for n in range(10)]
+    images = [image(f"{n}", size=(800, 800)) for n in range(9)]
     parts = assign(images, [images[:2], images[2:4]], tile_size=400)
     for pair in (("0", "1"), ("2", "3")):
         assert len({part.split for part in parts if part.image.source.file.name in pair}) == 1
-    assert {part.split for part in parts if part.image is images[9]} == {"train", "val", "test"}
+    assert {part.split for part in parts if part.image is images[8]} == {"train", "val", "test"}
+
+
+def test_with_ten_images_none_is_divided():
+    images = [image(f"{n}", size=(800, 800)) for n in range(10)]
+    parts = assign(images, tile_size=400)
+    assert all(len({part.split for part in parts if part.image is one}) == 1 for one in images)
+    assert {part.split for part in parts} == {"train", "val", "test"}
+    assert len(parts) > len(images)
 
 
 def test_classes_of_a_divided_image_are_covered_in_val_and_test():

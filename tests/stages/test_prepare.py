@@ -30,7 +30,9 @@ BCCD = ROOT.parent / "shared/data/bccd.tar.gz"
 def test_prepare_and_data_report_write_their_files(coco):
     out = coco.succeeds()
     written = {path for path in coco.tree() if path.startswith(("data/prepared/", "reports/"))}
-    assert {f"data/prepared/{name}" for name in ("train.json", "val.json", "test.json", "index.json")} <= written
+    assert {
+        f"data/prepared/{name}" for name in ("train.json", "val.json", "test.json", "index.json", "decisions.json")
+    } <= written
     assert "reports/prepare/findings.json" in written
     coco.report()
     reported = {path for path in coco.tree() if path.startswith("reports/data/")}
@@ -75,7 +77,7 @@ def test_every_format_gives_the_same_prepared_files(workspace, tmp_path, write):
     write(workspace.raw, objects)
     workspace.succeeds()
     assert {path: sha for path, sha in workspace.tree().items() if path.startswith("data/prepared")} == prepared
-    assert len(prepared) == 6  # two folders, and four files
+    assert len(prepared) == 7  # two folders, and five files
 
 
 def test_ids_with_gaps_are_kept_and_missing_fields_are_filled(coco):
@@ -136,6 +138,55 @@ def test_large_images_are_tiled(workspace):
     assert workspace.names()["test"] == {"a_test_00800_00000.png"}
     tile = np.asarray(Image.open(workspace.folder / "data/prepared/tiles/a_val_00650_00000.png"))
     np.testing.assert_array_equal(tile, large[:, 650:800])
+
+
+def test_auto_keeps_photographs_whole_and_says_why(workspace):
+    workspace.change(tile_size="auto")
+    write_voc(workspace.raw, sample_objects())
+    assert "prepare.tile_size is auto: images are kept whole: the median object has" in workspace.succeeds()
+    assert workspace.read("data/prepared/decisions.json") == {
+        "tile_size": 0,
+        "tile_overlap": 0.25,
+        "orientation": "upright",
+    }
+
+
+def test_one_scene_of_small_objects_is_cut_and_divided_and_both_are_said(workspace):
+    workspace.change(tile_size="auto")
+    Image.fromarray(pixels(0, 3000, 1000)).save(workspace.raw / "scene.png")
+    boxes = [("car", (x, 20, x + 16, 36)) for x in range(0, 2960, 40)]
+    (workspace.raw / "scene.xml").write_text(voc_xml("scene.png", boxes, (3000, 1000)))
+    out = workspace.succeeds()
+    assert "images are cut into tiles of 320 px: the median object has 3 px at the network's input (640 px)" in out
+    assert "1 large images are divided in bands among train, val and test" in out and "scene.png" in out
+
+
+def test_settings_of_the_package_belong_to_the_package(workspace):
+    write_voc(workspace.raw, {name: [("Alive", box) for _, box in rows] for name, rows in sample_objects().items()})
+    workspace.change(tile_size="auto")
+    workspace.succeeds()
+    assert workspace.prepared()["train"]["categories"][0]["name"] == "Alive"
+    workspace.change_section("download", source="package")
+    out = workspace.succeeds()
+    assert "class Alive is renamed to Tree" in out and "by download.package.tile_size" in out
+    assert workspace.read("data/prepared/decisions.json")["orientation"] == "any"
+    assert workspace.prepared()["train"]["categories"][0]["name"] == "Tree"
+
+
+def test_objects_that_tiles_cut_are_a_warning_or_an_error_that_names_the_setting(workspace):
+    workspace.change(tile_size=400)
+    for number in range(12):
+        large = number % 4 == 0
+        Image.fromarray(pixels(number, 640, 640)).save(workspace.raw / f"{number}.png")
+        box = (20, 20, 620, 620) if large else (20, 20, 120, 120)
+        (workspace.raw / f"{number}.xml").write_text(voc_xml(f"{number}.png", [("cat", box)], (640, 640)))
+    assert "larger than half a tile (prepare.tile_size is 400)" in workspace.succeeds()
+    for number in range(12):
+        xml = workspace.raw / f"{number}.xml"
+        xml.write_text(voc_xml(f"{number}.png", [("cat", (20, 20, 620, 620))], (640, 640)))
+    assert (
+        "and no objects; 12 of 12 objects are larger than half a tile (prepare.tile_size is 400)" in workspace.fails()
+    )
 
 
 @pytest.mark.skipif(not BCCD.exists(), reason=f"{BCCD} is not there")

@@ -121,7 +121,8 @@ class Workspace:
         self.folder, self.raw, self.capsys = folder, folder / "data/raw", capsys
         self.raw.mkdir(parents=True)
         self.params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        self.change(rename_classes={}, tile_size=0, max_skipped=1.0)
+        self.params["download"]["source"] = "folder"  # not the package, which has settings of its own
+        self.change(tile_size=0, max_skipped=1.0)
         monkeypatch.chdir(folder)
 
     def change(self, **values: object) -> None:

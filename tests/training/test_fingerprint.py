@@ -62,7 +62,6 @@ def test_no_stage_depends_on_runtime_settings():
         {"train": {"learning_rate": 0.5}},
         {"train": {"batch_size": 6}},
         {"model": {"head_depth": 5}},
-        {"prepare": {"tile_size": 0}},
     ],
 )
 def test_fingerprint_depends_on_what_is_trained(changed):

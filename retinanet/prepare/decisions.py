@@ -1,0 +1,30 @@
+"""What `prepare` decided for the whole dataset, for the stages after it: data/prepared/decisions.json."""
+
+import json
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from retinanet.errors import AnnotationError
+from retinanet.files import write_json
+
+Orientation = Literal["upright", "any"]
+
+
+class Decisions(NamedTuple):
+    """tile_size in px, 0 if images are whole; tile_overlap as a share of it; orientation: `any` if up is nowhere."""
+
+    tile_size: int
+    tile_overlap: float
+    orientation: Orientation
+
+
+def write_decisions(decisions: Decisions, path: Path) -> None:
+    write_json(path, decisions._asdict())
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Raises AnnotationError if the file is missing."""
+    try:
+        return Decisions(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise AnnotationError(f"{path}: {error.strerror}; run `dvc repro prepare`") from error
