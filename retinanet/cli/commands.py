@@ -28,7 +28,7 @@ def predict(arguments: Namespace) -> int:
         # An exported model has its decoding settings inside.
         settings = _decoding() if path.suffix == ".safetensors" else STANDARD_DECODING
         detector = load_detector(path, settings)
-        failed = predict_images(detector, images, arguments.out, arguments.score)
+        failed = predict_images(detector, images, arguments.out, arguments.score, arguments.format)
     unread = f", {failed} can't be read" if failed else ""
     print(f"{len(images) - failed} of {len(images)} images processed{unread}: {arguments.out / 'detections.json'}")
     return 1 if failed else 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import retinanet
+from retinanet.annotations.writing import WRITTEN_FORMATS
 from retinanet.cli import commands
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.threads import wait_without_spinning
@@ -105,6 +106,13 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
     )
     predict.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
     predict.add_argument("--score", type=_fraction, default=0.3, help="minimum score, in 0..1 (default: 0.3)")
+    predict.add_argument(
+        "--format",
+        action="append",
+        choices=list(WRITTEN_FORMATS),
+        default=[],
+        help="also write the detections as annotations that labeling tools import; may be repeated",
+    )
     return [predict]
 
 

@@ -1,5 +1,6 @@
 """`retinanet predict`: detect objects in images, draw them and write COCO files."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,27 +9,36 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from retinanet.annotations.files import SourceFiles
+from retinanet.annotations.records import Box
+from retinanet.annotations.writing import WRITTEN_FORMATS, AnnotatedImage
 from retinanet.cli.workspace import in_workspace, workspace_paths
 from retinanet.drawing import draw_detections
 from retinanet.errors import ImageError, WeightsError
 from retinanet.export.runtimes import exported_runtime
 from retinanet.files import write_json
 from retinanet.images.reading import IMAGE_SUFFIXES, read_image
+from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
 from retinanet.inference.results import coco_results
 
 DRAWN_QUALITY = 92
 
 
-def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_score: float) -> int:
+def predict_images(
+    detector: Detector, images: Sequence[Path], out: Path, min_score: float, formats: Sequence[str] = ()
+) -> int:
     """Write COCO files and a drawn copy of each image into `out`; returns how many images could not be read.
 
     detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. images.json is a COCO
     annotation file without annotations: the images and categories of these ids, and under `failed` the images that
-    could not be read, with the error, which is also printed on stderr.
+    could not be read, with the error, which is also printed on stderr. formats are keys of WRITTEN_FORMATS: the
+    detections are also written in these forms, which labeling tools import, with paths relative to the images' common
+    folder.
     """
     out.mkdir(parents=True, exist_ok=True)
-    rows, results, failed = [], [], []
+    rows, results, failed, annotated = [], [], [], []
+    names_of = _relative_names(images)
     names: set[str] = set()
     for number, path in enumerate(images, start=1):
         try:
@@ -42,6 +52,7 @@ def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_sc
         _save(draw_detections(image, detections, detector.class_names), drawn)
         rows.append({"id": number, "file_name": str(path), "width": image.shape[1], "height": image.shape[0]})
         results += coco_results(number, detections, detector.category_ids)
+        annotated.append(_annotated(names_of[path], image, detections, detector.class_names))
         print(f"{path}: {_counts_by_class(detections.labels, detector.class_names)}: {drawn}", flush=True)
     categories = [
         {"id": category_id, "name": name}
@@ -49,17 +60,22 @@ def predict_images(detector: Detector, images: Sequence[Path], out: Path, min_sc
     ]
     write_json(out / "images.json", {"images": rows, "annotations": [], "categories": categories, "failed": failed})
     write_json(out / "detections.json", results)
+    for name in formats:
+        WRITTEN_FORMATS[name].write(annotated, detector.class_names, out / WRITTEN_FORMATS[name].file_name)
     return len(failed)
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
-    """The named files, and the image files in the named folders. Raises ImageError for a folder without images."""
+    """The named files, and the image files in the named folders, without hidden ones.
+
+    Raises ImageError for a folder without images.
+    """
     paths = []
     for path in map(Path, names):
         if not path.is_dir():
             paths.append(path)
             continue
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = SourceFiles(path).images()
         if not found:
             raise ImageError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
         paths += found
@@ -115,6 +131,21 @@ def _counts_by_class(labels: np.ndarray, class_names: Sequence[str]) -> str:
         ", ".join(f"{count} {name}" for count, name in zip(counts, class_names, strict=True) if count)
         or "no detections"
     )
+
+
+def _relative_names(images: Sequence[Path]) -> dict[Path, str]:
+    """The paths of images relative to their common folder, with forward slashes."""
+    absolute = {path: path.absolute() for path in images}
+    common = Path(os.path.commonpath([path.parent for path in absolute.values()])) if absolute else Path()
+    return {path: full.relative_to(common).as_posix() for path, full in absolute.items()}
+
+
+def _annotated(name: str, image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> AnnotatedImage:
+    boxes = tuple(
+        Box(class_names[label], (float(xyxy[0]), float(xyxy[1]), float(xyxy[2]), float(xyxy[3])))
+        for label, xyxy in zip(detections.labels.tolist(), detections.boxes_xyxy, strict=True)
+    )
+    return AnnotatedImage(name, image.shape[1], image.shape[0], boxes, tuple(detections.scores.tolist()))
 
 
 def _unique_name(path: Path, taken: set[str]) -> str:

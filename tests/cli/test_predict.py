@@ -87,3 +87,14 @@ def test_model_path_without_a_name_outside_of_a_repository_is_an_error(folder):
 def test_model_path_with_an_incomplete_uri_is_an_error(uri, folder):
     with pytest.raises(TrackingError, match="not a model version"), model_path(uri):
         pass
+
+
+def test_predict_images_also_writes_formats_with_paths_relative_to_the_common_folder(folder):
+    predict_images(OneDog(), [Path("a.png"), Path("more/a.png")], Path("out"), 0.3, ["yolo", "cvat"])
+    assert Path("out/labels/more/a.txt").read_text() == "1 0.150000 0.500000 0.200000 0.600000\n"
+    assert '<image id="1" name="more/a.png" width="20" height="10">' in Path("out/annotations.xml").read_text()
+
+
+def test_find_images_leaves_hidden_files_out(folder):
+    Path("more/._a.png").write_bytes(b"x")
+    assert find_images(["more"]) == [Path("more/a.png")]
