@@ -3,8 +3,8 @@
 import os
 
 # By default a waiting thread of GNU OpenMP spins 300,000 times, which takes cores from other processes: beside them,
-# training steps take several times as long.
-SPIN_COUNT = "1000"
+# training steps take several times as long. Fewer spins than this cost a training alone more than they give.
+SPIN_COUNT = "10000"
 
 
 def wait_without_spinning() -> None:

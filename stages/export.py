@@ -29,7 +29,9 @@ def main() -> None:
     trained = load_model(paths.MODEL)
     decoding = DecodeSettings(**params.evaluate.decoding())
     test_set = read_coco(paths.TEST_JSON)
-    images = [read_image(Path(info.file_name)) for info in evenly_spaced(test_set.images, gate.check_images)]
+    images = [
+        read_image(Path(info.file_name), info.max_pixels) for info in evenly_spaced(test_set.images, gate.check_images)
+    ]
     with new_folder(paths.EXPORT) as folder:
         path = folder / runtime.file_name
         runtime.write(path, trained, decoding)

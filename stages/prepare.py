@@ -159,6 +159,9 @@ def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset], warn
         f"{len(findings.skipped_boxes)} boxes skipped, {len(findings.clipped_boxes)} boxes clipped"
         + (f", {len(findings.equal_boxes)} equal boxes counted once" if findings.equal_boxes else "")
     )
+    suspicious = len(findings.contradicting_boxes) + len(findings.unexpectedly_empty)
+    if suspicious:
+        print(f"prepare: {suspicious} annotations look like mistakes; reports/data/index.html lists them")
 
 
 if __name__ == "__main__":

@@ -71,10 +71,13 @@ class SourceFiles:
         """
         distinct = list(dict.fromkeys(names))
         found = {name: path for name in distinct if (path := self.find(folders, name))}
+        others = [name for name in distinct if name not in found]
+        if not others:
+            return found
         exact = {*found.values(), *taken}
         claimed: dict[Path, str] = {}
-        for name in distinct:
-            path = None if name in found else self._ends_like(name, folders, location, exact)
+        for name in others:
+            path = self._ends_like(name, folders, location, exact)
             if path is None:
                 continue
             if path in claimed:

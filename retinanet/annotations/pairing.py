@@ -31,6 +31,8 @@ def image_folders(files: SourceFiles, annotations: Iterable[Path], images: Itera
 
 
 def _ranked(files: SourceFiles, folder: Path, names: set[str], image_stems: dict[Path, set[str]]) -> list[Path]:
+    if names <= image_stems.get(folder, set()):
+        return [folder]
     parts = files.parts(folder)
     split = split_of_folders(parts)
 

@@ -1,7 +1,9 @@
 """Reader of Pascal VOC: an XML file for each image."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from retinanet.annotations.files import SourceFiles, path_parts
@@ -35,6 +37,16 @@ def looks_like_voc(xml: Path) -> bool:
     return re.search(rb"<annotation[\s>]", start) is not None
 
 
+class VocAnnotation(NamedTuple):
+    """What an XML file says of its image; path is that of the computer where it was labeled."""
+
+    file_name: str
+    path: str
+    boxes: tuple[Box, ...]
+    size: tuple[int, int] | None
+    group: str | None
+
+
 def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
     """Read every VOC annotation. Raises AnnotationError on invalid content.
 
@@ -44,8 +56,8 @@ def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
     of ImageSets, else of folders called like a split.
     """
     source = SourceDataset("voc")
-    parsed = {path: parse_xml(path) for path in files.with_suffix(".xml")}
-    annotations = {path: root for path, root in parsed.items() if root.tag == "annotation"}
+    read = {path: _read_file(path, group_column) for path in files.with_suffix(".xml")}
+    annotations = {path: annotation for path, annotation in read.items() if annotation}
     located = _locate_images(files, annotations)
     split_of, missing = official_splits(files, annotations)
     by_folder = {xml: split_of_folders(files.parts(xml.parent)) for xml in annotations} if not split_of else {}
@@ -53,15 +65,14 @@ def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
     for xml, annotation in annotations.items():
         image = located.get(xml)
         if image is None:
-            file_name = annotation.findtext("filename") or "a <filename>"
+            file_name = annotation.file_name or "a <filename>"
             source.skipped.append(Finding(str(xml), f"its image is missing: neither {xml.stem}.* nor {file_name}"))
             continue
         if image in annotation_of:
             raise AnnotationError(f"{xml}: {image} has two annotations, also in {annotation_of[image]}; remove one")
         annotation_of[image] = xml
-        group = text_at(annotation, group_column)
         split = split_of.get(xml) or by_folder.get(xml)
-        source.images.append(SourceImage(image, _boxes(annotation, xml), _size(annotation), split, group=group))
+        source.images.append(SourceImage(image, annotation.boxes, annotation.size, split, group=annotation.group))
     source.skipped += missing
     unannotated = sum(image not in annotation_of for image in files.images())
     if unannotated:
@@ -69,7 +80,16 @@ def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
     return source
 
 
-def _locate_images(files: SourceFiles, annotations: dict[Path, ElementTree.Element]) -> dict[Path, Path]:
+def _read_file(xml: Path, group_column: str) -> VocAnnotation | None:
+    """None for XML of another kind."""
+    root = parse_xml(xml)
+    if root.tag != "annotation":
+        return None
+    file_name, path = ((root.findtext(tag) or "").strip() for tag in ("filename", "path"))
+    return VocAnnotation(file_name, path, _boxes(root, xml), _size(root), text_at(root, group_column))
+
+
+def _locate_images(files: SourceFiles, annotations: Mapping[Path, VocAnnotation]) -> dict[Path, Path]:
     """{XML file: image}, by the name of the XML file, then by <filename> or the end of <path>."""
     by_stem: dict[tuple[Path, str], list[Path]] = {}
     for image in files.images():
@@ -77,7 +97,7 @@ def _locate_images(files: SourceFiles, annotations: dict[Path, ElementTree.Eleme
     folders = image_folders(files, annotations, files.images())
     located = {}
     for xml, annotation in annotations.items():
-        suffix = Path(_file_name(annotation)).suffix
+        suffix = Path(annotation.file_name).suffix
         candidates = next(filter(None, (by_stem.get((folder, xml.stem)) for folder in folders[xml.parent])), [])
         if candidates:
             located[xml] = next((image for image in candidates if image.suffix == suffix), candidates[0])
@@ -86,18 +106,14 @@ def _locate_images(files: SourceFiles, annotations: dict[Path, ElementTree.Eleme
             continue
         near = [xml.parent, *folders[xml.parent], *_siblings(files, xml.parent)]
         # <filename> may lack the extension that <path> has.
-        for name in (_file_name(annotation), *path_parts(annotation.findtext("path") or "")[-1:]):
-            if name and xml not in located and (found := files.locate([name], near, xml, set(located.values()))):
+        for name in (annotation.file_name, *path_parts(annotation.path)[-1:]):
+            if name and xml not in located and (found := files.locate([name], near, xml, located.values())):
                 located[xml] = found[name]
     return located
 
 
 def _siblings(files: SourceFiles, folder: Path) -> list[Path]:
     return sorted(other for other in files.folders if other.parent == folder.parent and folder != files.root)
-
-
-def _file_name(annotation: ElementTree.Element) -> str:
-    return (annotation.findtext("filename") or "").strip()
 
 
 def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:

@@ -6,13 +6,15 @@ from pathlib import Path
 from retinanet.annotations.files import SourceFiles, read_lines
 from retinanet.annotations.records import SPLIT_NAMES, SPLITS, TRAIN, Finding
 from retinanet.errors import AnnotationError
+from retinanet.images.reading import IMAGE_SUFFIXES
 
 
 def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[dict[Path, str], list[Finding]]:
     """The split of each XML file that is in a list, and a finding for each listed name without an XML file.
 
-    Lists are ImageSets/Main/*.txt, or ImageSets/*.txt if there is no such folder, named like a split. Lists of other
-    names (of classes, or CVAT's default.txt) are not read. Raises AnnotationError if a name is in two splits.
+    Lists are ImageSets/Main/*.txt, or ImageSets/*.txt if there is no such folder, named like a split or, if there are
+    none, like a class and a split (VoTT's cat_train.txt). Lists of other names (CVAT's default.txt) are not read.
+    Raises AnnotationError if a name is in two splits.
     """
     by_base: dict[Path, dict[str, Path]] = {}
     for xml in annotations:
@@ -25,8 +27,10 @@ def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[di
         folder = base / "ImageSets/Main"
         for split, path in _lists(files, folder if folder in files.folders else folder.parent):
             for line in filter(str.strip, read_lines(path)):
-                # Lists of a class have a 1 or -1 after the name.
-                name = next((name for name in (line.strip(), line.split()[0]) if name in xmls), line.split()[0])
+                # Lists of a class have a 1 or -1 after the name; VoTT writes the name with its extension.
+                first = line.split()[0]
+                names = line.strip(), first, first.removesuffix(_image_suffix(first))
+                name = next((name for name in names if name in xmls), first)
                 xml = xmls.get(name, base / "Annotations" / f"{name}.xml")
                 if splits.setdefault(xml, split) != split:
                     raise AnnotationError(
@@ -44,7 +48,15 @@ def _lists(files: SourceFiles, folder: Path) -> list[tuple[str, Path]]:
     found = [(SPLIT_NAMES[path.stem.lower()], path) for path in lists if path.stem.lower() in SPLIT_NAMES]
     if TRAIN not in {split for split, _ in found}:
         found += [(TRAIN, path) for path in lists if path.stem.lower() == "trainval"]
+    if not found:
+        of_classes = [(path.stem.lower().rpartition("_")[2], path) for path in lists]
+        found = [(SPLIT_NAMES[name], path) for name, path in of_classes if name in SPLIT_NAMES]
     return sorted(found, key=lambda entry: SPLITS.index(entry[0]))
+
+
+def _image_suffix(name: str) -> str:
+    suffix = Path(name).suffix
+    return suffix if suffix.lower() in IMAGE_SUFFIXES else ""
 
 
 def _name(xml: Path, base: Path) -> str:

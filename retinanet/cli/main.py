@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import retinanet
-from retinanet.annotations.writing import WRITTEN_FORMATS
 from retinanet.cli import commands
+from retinanet.cli.written_formats import WRITTEN_FORMATS
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.threads import wait_without_spinning
 

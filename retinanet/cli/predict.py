@@ -11,8 +11,8 @@ from PIL import Image
 
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.records import Box
-from retinanet.annotations.writing import WRITTEN_FORMATS, AnnotatedImage
 from retinanet.cli.workspace import in_workspace, workspace_paths
+from retinanet.cli.written_formats import WRITTEN_FORMATS, AnnotatedImage
 from retinanet.drawing import draw_detections
 from retinanet.errors import ImageError, WeightsError
 from retinanet.export.runtimes import exported_runtime

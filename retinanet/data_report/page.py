@@ -137,6 +137,8 @@ def _kinds(findings: Findings) -> list[tuple[str, str, int, list[dict]]]:
         ("Skipped boxes", "Removed; their images are kept.", findings.skipped_boxes),
         ("Clipped boxes", "Shown as annotated; clipped to the image.", findings.clipped_boxes),
         ("Equal boxes", "Annotated more than once; counted once.", findings.equal_boxes),
+        ("Contradicting boxes", "Two classes for what looks like one object; kept.", findings.contradicting_boxes),
+        ("Images without objects", "Among images full of them: not annotated yet?", findings.unexpectedly_empty),
     )
     return [(title, note, len(found), _cards(found)) for title, note, found in kinds]
 

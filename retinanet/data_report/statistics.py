@@ -19,7 +19,7 @@ from retinanet.data_report.distributions import distributions
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import first_of
 from retinanet.images.preprocess import InputSize
-from retinanet.prepare.findings import MAX_NAMED, Findings, look_alikes_across_splits, missing_classes
+from retinanet.prepare.findings import FINDING_LISTS, MAX_NAMED, Findings, look_alikes_across_splits, missing_classes
 from retinanet.prepare.near_duplicates import clusters
 from retinanet.prepare.store import split_statistics
 
@@ -49,10 +49,7 @@ def data_statistics(
             *coverage_warning,
         ],
         "remarks": findings.remarks,
-        "skipped_images": _listed(findings.skipped_images),
-        "skipped_boxes": _listed(findings.skipped_boxes),
-        "clipped_boxes": _listed(findings.clipped_boxes),
-        "equal_boxes": _listed(findings.equal_boxes),
+        **{name: _listed(getattr(findings, name)) for name in FINDING_LISTS},
         "read_as_rgb": findings.traits,
         "same_bytes": [_with_splits(group, findings.splits_of) for group in findings.same_bytes],
         "near_duplicates": [_with_splits(group, findings.splits_of) for group in clusters(findings.look_alikes)],

@@ -9,6 +9,7 @@ import numpy as np
 from retinanet.dataset.coco_file import check_coco_content, check_file_name
 from retinanet.errors import AnnotationError
 from retinanet.files import write_text
+from retinanet.images.reading import MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class ImageInfo:
     file_name: str
     width: int
     height: int
+
+    @property
+    def max_pixels(self) -> int:
+        """The limit for reading it: at least its own size, which prepare has accepted."""
+        return max(MAX_PIXELS, self.width * self.height)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from retinanet.dataset.coco import ImageInfo
 from retinanet.errors import ImageError, disk_full
 from retinanet.images.preprocess import resize_to, scaled_size
 from retinanet.images.reading import read_image
@@ -17,13 +18,13 @@ class ImageCache:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def read(self, path: Path, size: tuple[int, int], scale: float) -> np.ndarray:
-        """The image (H, W, 3) uint8, resized by `scale` if that is below 1. size is its original (height, width).
+    def read(self, path: Path, info: ImageInfo, scale: float) -> np.ndarray:
+        """The image (H, W, 3) uint8, resized by `scale` if that is below 1. info has its original size.
 
         Raises ImageError. On a full disk, the image is returned without being cached.
         """
         scale = min(scale, 1.0)
-        height, width = scaled_size(*size, scale)
+        height, width = scaled_size(info.height, info.width, scale)
         try:
             with path.open("rb") as file:
                 entry = self.folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{height}x{width}.npy"
@@ -31,7 +32,7 @@ class ImageCache:
                 if cached is not None:
                     return cached
                 file.seek(0)
-                image = resize_to(read_image(file, scale=scale), (height, width))
+                image = resize_to(read_image(file, info.max_pixels, scale), (height, width))
         except FileNotFoundError as error:
             raise ImageError(f"{path}: no such file") from error
         _store(entry, image)

@@ -78,10 +78,9 @@ class TrainingImages(Dataset):
         scale = self.augmentation.scale(info.height, info.width, seed, canvas)
         path = self.root / info.file_name
         if self.cache:
-            size = info.height, info.width
-            image = self.cache.read(path, size, self.augmentation.largest_scale(*size))
+            image = self.cache.read(path, info, self.augmentation.largest_scale(info.height, info.width))
         else:
-            image = read_image(path, scale=scale)
+            image = read_image(path, info.max_pixels, scale)
         return _at_scale(image, self.dataset, row, scale)
 
 
@@ -97,7 +96,7 @@ class EvaluationImages(Dataset):
     def __getitem__(self, row: int) -> Sample:
         info = self.dataset.images[row]
         scale = fit_scale(info.height, info.width, *self.input_size)
-        image = read_image(self.root / info.file_name)
+        image = read_image(self.root / info.file_name, info.max_pixels)
         return Sample(*_at_scale(image, self.dataset, row, scale), info.id)
 
 

@@ -34,6 +34,7 @@ PILLOW_FORMATS = [name for name in EXTENSIONS if name not in ("MPO", "HEIF")]
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
+MAX_PIXELS = 100_000_000
 THUMBNAIL = (18, 16)  # width, height
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -63,7 +64,7 @@ class Decoded(NamedTuple):
     brightest: int | None
 
 
-def read_image(source: Path | str | BinaryIO, max_pixels: int = 100_000_000, scale: float = 1.0) -> np.ndarray:
+def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, scale: float = 1.0) -> np.ndarray:
     """Decode an image to an upright (H, W, 3) uint8 RGB array.
 
     Gray, palette, CMYK, 1-bit and animated (first frame) images become RGB, transparency is dropped, 16-bit gray is
@@ -73,7 +74,7 @@ def read_image(source: Path | str | BinaryIO, max_pixels: int = 100_000_000, sca
     return _decode(source, max_pixels, scale).pixels
 
 
-def inspect_image(path: Path, max_pixels: int = 100_000_000) -> ImageFacts:
+def inspect_image(path: Path, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Decode an image like read_image and return facts about it. Raises ImageError."""
     image, traits, brightest = _decode(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
     # reducing_gap: a fast block average first, then the exact resize.

@@ -13,9 +13,17 @@ from retinanet.files import write_text
 from retinanet.prepare.checks import Checked
 from retinanet.prepare.copies import Copies
 from retinanet.prepare.store import Stored
+from retinanet.prepare.suspicious import contradicting_boxes, unexpectedly_empty
 
 MAX_NAMED = 8  # classes or files in one message
-FINDING_LISTS = ("skipped_images", "skipped_boxes", "clipped_boxes", "equal_boxes")
+FINDING_LISTS = (
+    "skipped_images",
+    "skipped_boxes",
+    "clipped_boxes",
+    "equal_boxes",
+    "contradicting_boxes",
+    "unexpectedly_empty",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Findings:
     skipped_boxes: list[Finding]
     clipped_boxes: list[Finding]
     equal_boxes: list[Finding]
+    contradicting_boxes: list[Finding]
+    unexpectedly_empty: list[Finding]
     traits: dict[str, int]
     splits_of: dict[str, str]
     same_bytes: list[list[str]]
@@ -62,6 +72,8 @@ def collect_findings(
         skipped_boxes=checked.skipped_boxes,
         clipped_boxes=checked.clipped_boxes,
         equal_boxes=checked.equal_boxes,
+        contradicting_boxes=contradicting_boxes(checked.images),
+        unexpectedly_empty=unexpectedly_empty(checked.images),
         traits=dict(sorted(Counter(trait for image in checked.images for trait in image.facts.traits).items())),
         splits_of={file: " and ".join(s for s in SPLITS if s in file_splits) for file, file_splits in splits.items()},
         same_bytes=[[str(image.source.file) for image in group] for group in copies.same],

@@ -54,6 +54,16 @@ def test_page_shows_at_most_24_findings_of_a_kind(workspace):
     assert len(workspace.statistics()["skipped_boxes"]) == 30
 
 
+def test_page_lists_annotations_that_look_like_mistakes(workspace):
+    rows = objects(40, ("cat", "cat", "dog")) | {"empty.png": []}  # three boxes at one place
+    write_coco(workspace.raw, rows)
+    out = workspace.succeeds()
+    assert "40 equal boxes counted once" in out and "40 annotations look like mistakes" in out
+    text = page(workspace)
+    assert "Equal boxes: 40" in text and "cat (2, 3, 30, 40) occurs more than once; it counts once" in text
+    assert "Contradicting boxes: 40" in text and "is cat and dog" in text
+
+
 def test_statistics_contain_category_ids_and_renamed_classes(workspace):
     write_coco(workspace.raw, objects(20, ("cat", "dog")))
     workspace.change(rename_classes={"dog": "pet", "cow": "pet"})

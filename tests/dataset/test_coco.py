@@ -109,3 +109,9 @@ def test_coco_results_have_category_ids():
     found = Detections(boxes, np.array([0.12345678], np.float32), np.array([1]))
     (row,) = coco_results(7, found, (3, 90))
     assert row == {"image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "score": 0.123457}
+
+
+def test_an_image_that_prepare_accepted_may_be_read():
+    """prepare.max_pixels may be above the default limit of 100 million."""
+    assert ImageInfo(1, "a.png", 20_000, 10_000).max_pixels == 200_000_000
+    assert ImageInfo(1, "a.png", 10, 10).max_pixels == 100_000_000

@@ -6,7 +6,7 @@ from support.prepare_workspace import save_images
 
 from retinanet.annotations.formats import read_source
 from retinanet.annotations.records import Box
-from retinanet.annotations.writing import WRITTEN_FORMATS, AnnotatedImage
+from retinanet.cli.written_formats import WRITTEN_FORMATS, AnnotatedImage
 
 CLASSES = ("cat", "R&D <50%>", "Bär, rot")
 IMAGES = (

@@ -58,8 +58,8 @@ def write_voc_annotations(images: Sequence[AnnotatedImage], class_names: Sequenc
             _add(size, tag, value)
         for box in image.boxes:
             element = ElementTree.SubElement(root, "object")
-            for tag, value in (("name", box.class_name), ("pose", "Unspecified"), ("truncated", 0), ("difficult", 0)):
-                _add(element, tag, value)
+            _add(element, "name", box.class_name)
+            _add(element, "difficult", 0)
             corners = ElementTree.SubElement(element, "bndbox")
             for tag, side in zip(("xmin", "ymin", "xmax", "ymax"), box.xyxy, strict=True):
                 _add(corners, tag, _rounded(side))
