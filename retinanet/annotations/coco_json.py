@@ -1,5 +1,6 @@
 """Reader of COCO JSON: any number of files, images near them, splits in the names of files or folders."""
 
+import re
 from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
@@ -7,21 +8,21 @@ from pathlib import Path
 from retinanet.annotations.coco_normal import read_coco_export
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import TEST, TRAIN, VAL, Box, SourceDataset
+from retinanet.annotations.records import Box, SourceDataset, split_of_folders
 from retinanet.dataset.coco_file import is_number
 from retinanet.errors import AnnotationError, first_of
 
-SECTIONS = frozenset({"images", "annotations", "categories"})
+SECTIONS = ("images", "annotations", "categories")
 
 
 def find_coco_files(files: SourceFiles) -> list[Path]:
-    """The annotation files: instances_*.json if there are any, else all JSON with COCO's sections.
+    """The JSON files with COCO's sections; beside instances_*.json no others (captions, key points) of the folder.
 
     Raises AnnotationError on broken JSON.
     """
-    candidates = files.with_suffix(".json")
-    instances = [path for path in candidates if path.name.startswith("instances_")]
-    return instances or [path for path in candidates if _looks_like_coco(files, path)]
+    found = files.json_files(*SECTIONS)
+    with_instances = {path.parent for path in found if path.name.startswith("instances_")}
+    return [path for path in found if path.parent not in with_instances or path.name.startswith("instances_")]
 
 
 def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -37,8 +38,8 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
         names = first_of(sorted({name for _, name in grouping}), 5)
         source.remarks.append(f"categories that only group others and have no objects are left out: {names}")
     listed_in: dict[Path, str] = {}
+    splits = {path: _split_named_by(path, files) if len(contents) > 1 else None for path in contents}
     for path, content in contents.items():
-        split = _split_named_by(path, files) if len(contents) > 1 else None
         categories = [category for category in content["categories"] if _key(category) not in grouping]
         _merge_categories(source.category_ids, categories, path)
         class_names = {category["id"]: category["name"] for category in categories}
@@ -50,27 +51,20 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
                 image["file_name"],
                 tuple(boxes[image["id"]]),
                 _size(image),
-                split,
+                splits[path],
                 None if image.get(group_column) is None else str(image[group_column]),
                 image["id"],
             )
             for image in content["images"]
         ]
-        add_listed(source, files, path, _image_folders(files, path), listed, listed_in, by_folder=len(contents) == 1)
+        add_listed(source, files, path, _image_folders(files, path), listed, listed_in, not any(splits.values()))
     return source
 
 
-def _looks_like_coco(files: SourceFiles, path: Path) -> bool:
-    outline = files.json_outline(path)
-    return outline is not None and outline.keys >= SECTIONS
-
-
 def _split_named_by(path: Path, files: SourceFiles) -> str | None:
-    for text in (path.stem.lower(), *(part.lower() for part in reversed(files.parts(path.parent)))):
-        for split in (TRAIN, VAL, TEST):
-            if split in text:
-                return split
-    return None
+    """The split that a word of the file's name, or else of its innermost folders, is called like."""
+    words = [re.findall(r"[a-z]+", part.lower()) for part in (*files.parts(path.parent), path.stem)]
+    return split_of_folders(word for part in words for word in part)
 
 
 def _key(category: dict) -> tuple[int, str]:

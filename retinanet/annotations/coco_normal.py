@@ -9,6 +9,7 @@ from retinanet.annotations.files import check_listed_name, parse_json, read_text
 from retinanet.annotations.records import hull
 from retinanet.dataset.coco_file import check_coco_content, is_number
 
+MAX_DIGITS = 19  # of an id
 # Sections and the keys of their rows that hold ids, each with the section it refers to.
 ID_KEYS = {
     "images": {"id": "images"},
@@ -40,7 +41,9 @@ def _with_box(row: dict) -> dict:
 def _box_around(segmentation: object) -> list[float] | None:
     """[x, y, width, height] around polygons [[x, y, ...], ...] or a mask; None if it is neither."""
     if isinstance(segmentation, list):
-        polygons = segmentation if segmentation and isinstance(segmentation[0], list) else [segmentation]
+        polygons = segmentation if any(isinstance(polygon, list) for polygon in segmentation) else [segmentation]
+        if not all(isinstance(polygon, list) for polygon in polygons):
+            return None
         numbers = [number for polygon in polygons for number in polygon]
         if not numbers or len(numbers) % 2 or not all(is_number(number) for number in numbers):
             return None
@@ -48,10 +51,15 @@ def _box_around(segmentation: object) -> list[float] | None:
         return [left, top, right - left, bottom - top]
     if isinstance(segmentation, dict):
         mask: Any = segmentation
+        size = mask.get("size")
+        # pycocotools divides by the sides.
+        if not isinstance(size, list) or len(size) != 2 or not all(isinstance(n, int) and 0 < n < 1e6 for n in size):
+            return None
         try:
             if isinstance(mask["counts"], list):
                 mask = coco_mask.frPyObjects(mask, *mask["size"])
-            return [float(side) for side in coco_mask.toBbox(mask)]
+            x, y, width, height = (float(side) for side in coco_mask.toBbox(mask))
+            return [x, y, width, height] if x + width <= size[1] and y + height <= size[0] else None
         # pycocotools raises whatever its C code meets.
         except Exception:
             return None
@@ -85,7 +93,7 @@ def _integers(ids: list[object]) -> dict[str, int]:
 
 
 def _integer(value: object) -> int | None:
-    if isinstance(value, str) and value.strip().isdecimal():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < MAX_DIGITS:
         return int(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)

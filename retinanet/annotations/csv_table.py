@@ -54,7 +54,11 @@ class Row(NamedTuple):
 
 def find_csv_files(files: SourceFiles) -> list[Path]:
     """The CSV files whose first row is a box or a header with all columns of one."""
-    return [path for path in files.with_suffix(".csv", ".tsv") if _columns(_first_row(path))]
+    tables = files.with_suffix(".csv", ".tsv")
+    try:
+        return [path for path in tables if _columns(first_row(path))]
+    except AnnotationError as error:
+        raise AnnotationError(f"{files.root}: a table has {error}") from error
 
 
 def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -67,6 +71,8 @@ def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset
     source = SourceDataset("csv", class_names=_class_list(files))
     images: dict[Path, SourceImage] = {}
     boxes: dict[Path, list[Box]] = {}
+    in_table: dict[Path, Path] = {}
+    shared: set[Path] = set()
     for table in tables:
         split_of_table = _split_named_by(table, files) if len(tables) > 1 else None
         rows = list(_rows(table))
@@ -80,7 +86,9 @@ def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset
             file = located.get(name)
             if file is None:
                 continue
-            split = _split_of(row) or split_of_table
+            if in_table.setdefault(file, table) != table:
+                shared.add(file)
+            split = _split_of(row) or split_of_table or split_of_folders(files.parts(file.parent))
             group = row.cells.get(group_column) or None
             image = images.setdefault(file, SourceImage(file, (), split=split, group=group))
             if (image.split, image.group) != (split, group):
@@ -90,6 +98,8 @@ def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset
                 )
             box = _box(row, source.class_names)
             boxes.setdefault(file, []).extend([box] if box else [])
+    if shared:
+        source.remarks.append(f"{len(shared)} images are in several tables, whose boxes are merged: {min(shared)}")
     source.images = [replace(image, boxes=tuple(boxes[file])) for file, image in sorted(images.items())]
     return source
 
@@ -99,7 +109,8 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=text.partition("\n")[0].count)
 
 
-def _first_row(path: Path) -> list[str]:
+def first_row(path: Path) -> list[str]:
+    """The cells of a table's first row; empty if it cannot be read."""
     with open(path, "rb") as file:
         start = file.read(200_000)
     # read_text reports text that is not UTF-8 when the rows are read.
@@ -124,6 +135,10 @@ def _columns(first: list[str]) -> list[str] | None:
 
 def _header(cells: list[str]) -> list[str] | None:
     names = [COLUMN_OF_ALIAS.get(cell.strip().lower(), cell.strip()) for cell in cells]
+    for name in set(names) & set(COLUMN_OF_ALIAS.values()):
+        columns = [cell.strip() for cell, column in zip(cells, names, strict=True) if column == name]
+        if len(columns) > 1 and {"path", "class"} <= set(names):
+            raise AnnotationError(f"columns {' and '.join(columns)} could both be the {name}; rename one")
     is_table = any({"path", "class", "x1", "y1", *corner} <= set(names) for corner in OPPOSITE_CORNERS)
     return names if is_table else None
 
@@ -200,6 +215,7 @@ def _class_list(files: SourceFiles) -> list[str]:
     """Class names of a classes.csv (class_list.csv, class_map.csv …), whose rows are a name and a number."""
     for path in (path for path in files.with_suffix(".csv") if "class" in path.name.lower()):
         rows = [cells for _, cells in _cells(path)]
-        if rows and all(len(row) == 2 and row[1].strip().isdecimal() for row in rows):
+        numbers = {row[1].strip() for row in rows if len(row) == 2}
+        if rows and numbers in ({str(n + first) for n in range(len(rows))} for first in (0, 1)):
             return [row[0].strip() for row in sorted(rows, key=lambda row: int(row[1]))]
     return []

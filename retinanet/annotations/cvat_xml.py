@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, hull, rotated_hull
+from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, ellipse_hull, hull, rotated_hull
 from retinanet.annotations.xml_file import parse_xml
 from retinanet.errors import AnnotationError
 
 SHAPES = ("box", "polygon", "polyline", "ellipse", "mask")
+NOT_READ = ("points", "cuboid", "skeleton")
 
 
 def find_cvat_files(files: SourceFiles) -> list[Path]:
@@ -26,7 +27,7 @@ def read_cvat(files: SourceFiles, group_column: str = "") -> SourceDataset:
     source = SourceDataset("cvat")
     listed_in: dict[Path, str] = {}
     for path in find_cvat_files(files):
-        listed = []
+        listed, not_read = [], []
         for image in _images(path):
             name = image.get("name", "")
             if not name:
@@ -34,10 +35,13 @@ def read_cvat(files: SourceFiles, group_column: str = "") -> SourceDataset:
             boxes = tuple(_box(shape, f"{path}: image {name!r}") for shape in image if shape.tag in SHAPES)
             split = SPLIT_NAMES.get(image.get("subset", "").lower())
             listed.append(Listed(name, boxes, _size(image), split, image.get(group_column)))
+            not_read += [shape.tag for shape in image if shape.tag in NOT_READ]
         subsets = {image.get("subset", "") for image in _images(path)}
         folders = [path.parent, path.parent / "images", path.parent / "data", path.parent.parent / "data"]
         folders += [path.parent / "images" / subset for subset in sorted(subsets)]
         add_listed(source, files, path, folders, listed, listed_in)
+        if not_read:
+            source.remarks.append(f"{path}: {len(not_read)} shapes are not read: {', '.join(sorted(set(not_read)))}")
     return source
 
 
@@ -57,7 +61,8 @@ def _images(path: Path) -> list[ElementTree.Element]:
 
 def _size(image: ElementTree.Element) -> tuple[int, int] | None:
     width, height = image.get("width", ""), image.get("height", "")
-    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
+    is_size = all(side.isdecimal() and len(side) < 9 for side in (width, height))
+    return (int(width), int(height)) if is_size else None
 
 
 def _box(shape: ElementTree.Element, location: str) -> Box:
@@ -82,7 +87,7 @@ def _xyxy(shape: ElementTree.Element) -> Xyxy:
         return rotated_hull(*center, right - left, bottom - top, radians(float(shape.attrib["rotation"])))
     if shape.tag == "ellipse":
         x, y, radius_x, radius_y = (number(name) for name in ("cx", "cy", "rx", "ry"))
-        return x - radius_x, y - radius_y, x + radius_x, y + radius_y
+        return ellipse_hull(x, y, radius_x, radius_y, radians(float(shape.get("rotation", 0))))
     if shape.tag == "mask":
         left, top = number("left"), number("top")
         return left, top, left + number("width"), top + number("height")

@@ -1,21 +1,22 @@
 """Reader of Datumaro: annotations/SUBSET.json with items, and images in images/SUBSET."""
 
+from math import radians
 from pathlib import Path
 from typing import Any
 
 from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, hull
+from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, hull, rotated_hull
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
-KEYS = frozenset({"items", "categories"})
-SHAPES = ("polygon", "polyline")
+POINTS = ("polygon", "polyline")
+SHAPES = ("bbox", "rotated_bbox", "ellipse", *POINTS)
+NOT_READ = ("mask", "cuboid_3d", "cuboid_2d", "points", "skeleton")
 
 
 def find_datumaro_files(files: SourceFiles) -> list[Path]:
-    outlines = {path: files.json_outline(path) for path in files.with_suffix(".json")}
-    return [path for path, outline in outlines.items() if outline is not None and outline.keys >= KEYS]
+    return files.json_files("items", "categories")
 
 
 def read_datumaro(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -30,7 +31,11 @@ def read_datumaro(files: SourceFiles, group_column: str = "") -> SourceDataset:
         content: Any = parse_json(read_text(path), str(path))
         names = _class_names(content, path)
         source.class_names += [name for name in names if name not in source.class_names]
-        listed = [_listed(item, names, path, group_column) for item in _items(content, path)]
+        items = _items(content, path)
+        listed = [_listed(item, names, path, group_column) for item in items]
+        kinds = [row["type"] for item in items for row in item.get("annotations", []) if row.get("type") in NOT_READ]
+        if kinds:
+            source.remarks.append(f"{path}: {len(kinds)} annotations are not read: {', '.join(sorted(set(kinds)))}")
         above = path.parent.parent
         folders = [above / "images" / path.stem, above / "images", path.parent, path.parent / "images"]
         add_listed(source, files, path, folders, listed, listed_in)
@@ -63,7 +68,7 @@ def _listed(item: dict[str, Any], names: list[str], path: Path, group_column: st
     annotations = item.get("annotations", [])
     if not isinstance(annotations, list) or not all(isinstance(row, dict) for row in annotations):
         raise AnnotationError(f"{location} has annotations {annotations!r}; they must be a list of objects")
-    boxes = [_box(row, names, location) for row in annotations if row.get("type") in ("bbox", *SHAPES)]
+    boxes = [_box(row, names, location) for row in annotations if row.get("type") in SHAPES]
     size = image.get("size")
     attributes = item.get("attr") or item.get("attributes")
     group = attributes.get(group_column) if isinstance(attributes, dict) else None
@@ -93,10 +98,20 @@ def _box(row: dict[str, Any], names: list[str], location: str) -> Box:
 
 
 def _xyxy(row: dict[str, Any], location: str) -> Xyxy:
-    numbers: Any = row.get("bbox" if row["type"] == "bbox" else "points")
-    if not isinstance(numbers, list) or not all(map(is_number, numbers)) or len(numbers) < 4 or len(numbers) % 2:
-        raise AnnotationError(f"{location} has a {row['type']} {numbers!r}; it needs numbers")
-    if row["type"] == "bbox":
-        x, y, width, height = numbers[:4]
+    kind = row["type"]
+    numbers: Any = row.get("bbox" if kind in ("bbox", "rotated_bbox") else "points")
+    count = {"bbox": 4, "rotated_bbox": 5, "ellipse": 4}.get(kind)
+    if (
+        not isinstance(numbers, list)
+        or not all(map(is_number, numbers))
+        or len(numbers) < 4
+        or len(numbers) != (count or len(numbers) // 2 * 2)
+    ):
+        raise AnnotationError(f"{location} has a {kind} {numbers!r}; it needs {count or 'an even count of'} numbers")
+    if kind == "bbox":
+        x, y, width, height = numbers
         return x, y, x + width, y + height
+    if kind == "rotated_bbox":
+        x, y, width, height, degrees = numbers
+        return rotated_hull(x, y, width, height, radians(degrees))
     return hull(list(zip(numbers[::2], numbers[1::2], strict=True)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from retinanet.annotations.records import split_of_folders
 from retinanet.dataset.coco_file import is_text
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES
@@ -17,10 +18,14 @@ SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume
 
 
 class Outline(NamedTuple):
-    """The keys of a JSON object, and the outline of its first value that is an object or a list of objects."""
+    """The keys of a JSON object, and the outline of its first value that is an object or a list of objects.
+
+    is_list: the file has a list of objects, of which this is the first.
+    """
 
     keys: frozenset[str]
     first: "Outline | None"
+    is_list: bool = False
 
 
 class SourceFiles:
@@ -34,6 +39,11 @@ class SourceFiles:
         self.paths = sorted(_visible(root))
         self.folders = frozenset(parent for path in self.paths for parent in path.parents)
         self._known = frozenset(self.paths)
+        self._folder_names = {folder.name.lower() for folder in self.folders if folder != root}
+        self._by_lower = {str(path).lower(): path for path in reversed(self.paths)}
+        self._by_stem: dict[str, list[Path]] = {}
+        for path in self.images():
+            self._by_stem.setdefault(path.stem.lower(), []).append(path)
         self._by_name: dict[str, list[Path]] = {}
         for path in self.paths:
             self._by_name.setdefault(path.name.lower(), []).append(path)
@@ -55,11 +65,21 @@ class SourceFiles:
         return path.relative_to(self.root).parts
 
     def find(self, folders: Iterable[Path], name: str) -> Path | None:
-        """The file of that relative name in the first of the folders that has it; backslashes count as slashes."""
+        """The file of that relative name in the first of the folders that has it.
+
+        Backslashes count as slashes, and another case as the same if no name is equal.
+        """
         names = [name] if _is_relative(name) else []
         names += ["/".join(path_parts(name))] if names else []
-        candidates = (folder / candidate for candidate in names for folder in folders)
-        return next((path for path in candidates if path in self._known), None)
+        candidates = [folder / candidate for candidate in names for folder in folders]
+        exact = next((path for path in candidates if path in self._known), None)
+        lower = (self._by_lower.get(str(path).lower()) for path in candidates)
+        return exact or next(filter(None, lower), None)
+
+    def json_files(self, *keys: str) -> list[Path]:
+        """The JSON files with an object that has these keys. Raises AnnotationError on broken JSON."""
+        outlines = [(path, self.json_outline(path)) for path in self.with_suffix(".json")]
+        return [path for path, outline in outlines if outline and not outline.is_list and outline.keys >= set(keys)]
 
     def locate(
         self, names: Iterable[str], folders: Collection[Path], location: Path, taken: Collection[Path] = ()
@@ -71,7 +91,8 @@ class SourceFiles:
         """
         distinct = list(dict.fromkeys(names))
         found = {name: path for name in distinct if (path := self.find(folders, name))}
-        others = [name for name in distinct if name not in found]
+        # If some images lie beside the file, a bare name that does not is missing.
+        others = [name for name in distinct if name not in found and (not found or len(path_parts(name)) > 1)]
         if not others:
             return found
         exact = {*found.values(), *taken}
@@ -95,17 +116,31 @@ class SourceFiles:
         """
         if path not in self._outlines:
             content = parse_json(read_text(path), str(path), _outline)
-            self._outlines[path] = _first_outline([content])
+            outline = _first_outline([content])
+            self._outlines[path] = outline and outline._replace(is_list=isinstance(content, list))
         return self._outlines[path]
+
+    def _parts_below(self, path: Path) -> tuple[str, ...]:
+        """The folders of a file below the root."""
+        return self.parts(path.parent) if path.is_relative_to(self.root) else ()
 
     def _ends_like(self, name: str, folders: Collection[Path], location: Path, taken: Collection[Path]) -> Path | None:
         parts = path_parts(name)
         if not parts:
             return None
-        if _is_relative(name) and any(folder.joinpath(*parts[:-1]) in self.folders for folder in folders):
+        above = parts[:-1]
+        if above and _is_relative(name) and any(folder.joinpath(*above) in self.folders for folder in folders):
             return None  # its folder is there, without the file
-        scores = {path: _equal_ends(self.parts(path), parts) for path in self._by_name.get(parts[-1].lower(), [])}
-        scores = {path: score for path, score in scores.items() if path not in taken}
+        last = parts[-1].lower()
+        # Frames of a video are listed without an extension.
+        has_suffix = Path(last).suffix in IMAGE_SUFFIXES
+        candidates = self._by_name.get(last, []) if has_suffix else self._by_stem.get(last, [])
+        scores = {path: _equal_ends(self.parts(path)[:-1], above) for path in candidates if path not in taken}
+        if above and above[-1].lower() in self._folder_names:
+            scores = {path: score for path, score in scores.items() if score}  # a folder of that name is there
+        split = split_of_folders(above) or split_of_folders((*self._parts_below(location), *_words(location.stem)))
+        own = {path: split_of_folders(self.parts(path)[:-1]) for path in scores}
+        scores = {path: score for path, score in scores.items() if None in (split, own[path]) or split == own[path]}
         best = [path for path, score in scores.items() if score == max(scores.values())]
         if len(best) > 1:
             raise AnnotationError(f"{location}: {name!r} could be {best[0]} or {best[1]}; name the image by its path")
@@ -121,10 +156,10 @@ def check_listed_name(name: object, location: str) -> None:
 def path_parts(name: str) -> list[str]:
     """Folders and file of a path of any computer: without drive, host, `.`, `..` and `~`.
 
-    Label Studio's URLs have the path after `?d=`.
+    Label Studio's URLs are quoted, and may have the path after `?d=`.
     """
-    if "://" in name or "?d=" in name:
-        name = unquote(name.partition("?d=")[2] or name)
+    if "://" in name or name.startswith("/data/"):
+        name = unquote(name.partition("?d=")[2] or name.partition("?")[0])
     parts = re.split(r"[\\/]+", name)
     return [part for part in parts if part not in ("", ".", "..", "~") and not part.endswith(":")]
 
@@ -157,6 +192,10 @@ def _visible(root: Path) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name not in SYSTEM_FOLDERS]
         yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+", text.lower())
 
 
 def _is_relative(name: str) -> bool:

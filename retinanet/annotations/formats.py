@@ -81,6 +81,12 @@ def read_source(root: Path, name: str = AUTO, group_column: str = "", group_patt
             f"{root}: no annotations found; expected {' or '.join(titles)}; "
             "check download.* and prepare.format in params.yaml"
         )
+    corners = [box.xyxy for image in source.images for box in image.boxes]
+    if corners and all(max(xyxy) <= 1 for xyxy in corners):
+        raise AnnotationError(
+            f"{root}: all boxes lie within one pixel, so their coordinates are shares of the images' sides; multiply "
+            "them by the width and height"
+        )
     if len(recognized) > 1:
         others = ", ".join(f"{other} ({path})" for other, path in recognized.items() if other != chosen)
         remark = f"annotations in several formats: {chosen} is read, not {others}; prepare.format names another"

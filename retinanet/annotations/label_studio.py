@@ -1,20 +1,20 @@
 """Reader of Label Studio's JSON and JSON_MIN: tasks with results in percent of the image."""
 
-from collections.abc import Iterator
-from math import cos, radians, sin
+from math import cos, isfinite, radians, sin
 from pathlib import Path
 from typing import Any
 
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
+from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, path_parts, read_text
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import Box, SourceDataset, Xyxy, hull
+from retinanet.annotations.records import NAN_BOX, Box, SourceDataset, Xyxy, ellipse_hull, hull, rotated_hull
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES, upright_size
 
-LABEL_KEYS = ("rectanglelabels", "polygonlabels", "ellipselabels")
-# Keys of a task in the export as JSON, and in JSON_MIN, whose labels have the shapes.
-TASK_KEYS = frozenset({"data"})
+# Values with the labels of a shape; `labels` belongs to shapes of a Labels tag.
+LABEL_KEYS = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels")
+NOT_READ = ("brushlabels", "keypointlabels", "bitmask", "vectorlabels")
+# Keys of a task with its results in the export as JSON; in JSON_MIN, `label` or `bbox` have the shapes.
 RESULT_KEYS = ("annotations", "completions", "predictions")
 
 
@@ -23,26 +23,40 @@ def find_label_studio_files(files: SourceFiles) -> list[Path]:
 
 
 def read_label_studio(files: SourceFiles, group_column: str = "") -> SourceDataset:
-    """Read the boxes around the labeled shapes of each task.
+    """Read the boxes around the labeled shapes of each task, one for each label of a shape.
 
-    The annotations count, or the predictions of a task without annotations; canceled annotations do not. group_column
-    is a key of a task's data. Raises AnnotationError.
+    The annotation marked as ground truth counts, else the first, else the first prediction; canceled annotations do
+    not. Tasks without any are left out. group_column is a key of a task's data. Raises AnnotationError.
     """
     source = SourceDataset("label-studio")
     listed_in: dict[Path, str] = {}
     for path in find_label_studio_files(files):
         folders = [path.parent, path.parent / "images", files.root, files.root / "images"]
-        listed = []
+        listed: list[Listed] = []
+        unlabeled = several = not_read = 0
         for number, task in enumerate(_tasks(path), start=1):
             location = f"{path}: task {task.get('id', number)}"
             data = task["data"] if isinstance(task.get("data"), dict) else task
             name = _image_name(data, location)
+            results = _results(task)
+            unlabeled += not results
+            several += len(results) > 1
+            if not results:
+                continue
             image = files.locate([name], folders, path).get(name)
             size = (upright_size(image) if image else None) or (1, 1)
-            boxes = tuple(_box(shape, size, location) for shape in _shapes(task))
+            rows = results[0]
+            not_read += sum(any(key in row for key in NOT_READ) for row in rows)
+            boxes = tuple(box for row in rows for box in _boxes(row, size, location))
             group = data.get(group_column)
             listed.append(Listed(name, boxes, group=None if group is None else str(group)))
         add_listed(source, files, path, folders, listed, listed_in)
+        counts = {
+            "tasks without an annotation are left out": unlabeled,
+            "tasks have several annotations; the one marked as ground truth, or the first, is read": several,
+            "brush strokes and key points are not read": not_read,
+        }
+        source.remarks += [f"{path}: {count} {text}" for text, count in counts.items() if count]
     return source
 
 
@@ -64,52 +78,71 @@ def _tasks(path: Path) -> list[dict[str, Any]]:
 
 
 def _image_name(data: dict[str, Any], location: str) -> str:
-    """The value that is the path of an image: of `image`, else of any key."""
-    values = [data.get("image"), *data.values()]
-    name = next(
-        (value for value in values if isinstance(value, str) and Path(value).suffix.lower() in IMAGE_SUFFIXES), None
-    )
+    """The value that is the path or URL of an image."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    names = {text for text in texts if Path("/".join(path_parts(text))).suffix.lower() in IMAGE_SUFFIXES}
+    if len(names) > 1:
+        raise AnnotationError(f"{location} has several images: {', '.join(sorted(names))}; only one can be read")
+    name = next(iter(names), None)
     check_listed_name(name, location)
     return str(name)
 
 
-def _shapes(task: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """(shape in percent, its labels) of a task."""
-    lists = [task.get(key) for key in RESULT_KEYS]
-    chosen = next((results for results in lists if isinstance(results, list) and results), [])
-    rows = [row for one in chosen if isinstance(one, dict) and not one.get("was_cancelled") for row in _rows(one)]
+def _results(task: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The values of the shapes of each annotation that counts, the best first; of predictions if there is none."""
     if not any(key in task for key in RESULT_KEYS):
-        rows = [{"value": row} for key in ("label", "bbox") for row in task.get(key) or [] if isinstance(row, dict)]
-    for row in rows:
-        value = row.get("value")
-        labels = [label for key in LABEL_KEYS for label in value.get(key, [])] if isinstance(value, dict) else []
-        if isinstance(value, dict) and labels:
-            yield value, labels
+        rows = [row for key in ("label", "bbox") for row in _dicts(task.get(key))]
+        return [rows] if "label" in task or "bbox" in task else []
+    for key in RESULT_KEYS:
+        counted = [one for one in _dicts(task.get(key)) if not one.get("was_cancelled")]
+        counted.sort(key=lambda one: not one.get("ground_truth"))
+        if counted:
+            return [[v for row in _dicts(one.get("result")) for v in _dicts([row.get("value")])] for one in counted]
+    return []
 
 
-def _rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in results.get("result") or [] if isinstance(row, dict)]
+def _dicts(rows: object) -> list[dict[str, Any]]:
+    """The objects of a JSON list; empty for other content."""
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _box(shape: tuple[dict[str, Any], list[Any]], size: tuple[int, int], location: str) -> Box:
-    value, labels = shape
-    check_class_name(labels[0], location)
-    return Box(labels[0], _xyxy(value, size, location))
+def _boxes(value: dict[str, Any], size: tuple[int, int], location: str) -> list[Box]:
+    """A box for each label of a shape; none for what is no shape with labels."""
+    found = [value[key] for key in LABEL_KEYS if key in value]
+    if not found or not {"width", "radiusX", "points"} & value.keys():
+        return []
+    labels = found[0]
+    if not isinstance(labels, list) or not labels:
+        raise AnnotationError(f"{location} has a shape with labels {labels!r}; they must be a list")
+    for label in labels:
+        check_class_name(label, location)
+    return [Box(label, _xyxy(value, size, location)) for label in labels]
 
 
 def _xyxy(value: dict[str, Any], size: tuple[int, int], location: str) -> Xyxy:
     scale_x, scale_y = (side / 100 for side in size)
     points = value.get("points")
-    if isinstance(points, list) and points and all(isinstance(p, list) and len(p) == 2 for p in points):
+    if isinstance(points, list) and points:
+        if not all(isinstance(p, list) and len(p) == 2 and all(map(is_number, p)) for p in points):
+            raise AnnotationError(f"{location} has points {points!r}; they must be a list of [x, y]")
         return hull([(x * scale_x, y * scale_y) for x, y in points])
     keys = ("x", "y", "width", "height") if "width" in value else ("x", "y", "radiusX", "radiusY")
-    if not all(is_number(value.get(key)) for key in keys):
-        raise AnnotationError(f"{location} has a shape {value!r}; it needs {', '.join(keys)}")
+    rotation = value.get("rotation") or 0
+    if not all(is_number(value.get(key)) for key in keys) or not is_number(rotation):
+        raise AnnotationError(
+            f"{location} has a shape {value!r}; it needs {', '.join(keys)}, and a rotation in degrees"
+        )
     x, width = float(value["x"]) * scale_x, float(value[keys[2]]) * scale_x
     y, height = float(value["y"]) * scale_y, float(value[keys[3]]) * scale_y
+    if not isfinite(rotation):
+        return NAN_BOX
+    angle = radians(rotation)
     if keys[2] == "radiusX":
-        return x - width, y - height, x + width, y + height
-    angle = radians(float(value.get("rotation") or 0))
+        return ellipse_hull(x, y, width, height, angle)
+    if angle == 0:
+        return x, y, x + width, y + height
     # The rotation is clockwise around the top left corner.
-    corners = [(0.0, 0.0), (width, 0.0), (0.0, height), (width, height)]
-    return hull([(x + u * cos(angle) - v * sin(angle), y + u * sin(angle) + v * cos(angle)) for u, v in corners])
+    center_x, center_y = width / 2, height / 2
+    x += center_x * cos(angle) - center_y * sin(angle)
+    y += center_x * sin(angle) + center_y * cos(angle)
+    return rotated_hull(x, y, width, height, angle)

@@ -10,12 +10,9 @@ from retinanet.annotations.records import Box, Finding, SourceDataset, SourceIma
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
-KEYS = frozenset({"shapes", "imagePath"})
-
 
 def find_labelme_files(files: SourceFiles) -> list[Path]:
-    outlines = {path: files.json_outline(path) for path in files.with_suffix(".json")}
-    return [path for path, outline in outlines.items() if outline is not None and outline.keys >= KEYS]
+    return files.json_files("shapes", "imagePath")
 
 
 def read_labelme(files: SourceFiles, group_column: str = "") -> SourceDataset:

@@ -13,7 +13,8 @@ CATEGORY_KEYS = ("categories", "category", "labels", "label")
 
 
 def find_metadata_files(files: SourceFiles) -> list[Path]:
-    return files.named("metadata.jsonl")
+    """The files called metadata.jsonl whose first row has a file_name."""
+    return [path for path in files.named("metadata.jsonl") if '"file_name"' in next(iter(read_lines(path)), "")]
 
 
 def read_metadata_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -51,6 +52,8 @@ def _row(line: str, location: str) -> dict:
 
 def _boxes(row: dict, location: str) -> tuple[Box, ...]:
     objects = row.get("objects") or {}
+    if "objects" not in row and {"bbox", "bboxes", "boxes"} & row.keys():
+        raise AnnotationError(f"{location} has boxes outside of objects; it needs objects with bbox and categories")
     if isinstance(objects, list) and all(isinstance(item, dict) for item in objects):
         objects = {
             key: [item.get(key) for item in objects]
@@ -59,6 +62,10 @@ def _boxes(row: dict, location: str) -> tuple[Box, ...]:
         }
     if not isinstance(objects, dict):
         raise AnnotationError(f"{location} has objects {objects!r}; it needs bbox and categories")
+    if objects and "bbox" not in objects:
+        raise AnnotationError(
+            f"{location} has objects with {', '.join(sorted(objects))}; they need bbox and categories"
+        )
     boxes = objects.get("bbox", [])
     names: object = next((objects[key] for key in CATEGORY_KEYS if key in objects), [])
     if not isinstance(boxes, list) or not isinstance(names, list) or len(boxes) != len(names):

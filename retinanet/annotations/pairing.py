@@ -56,7 +56,7 @@ def _ranked(files: SourceFiles, folder: Path, names: set[str], image_stems: dict
     candidates.sort(key=lambda images: ranks[images], reverse=True)
     for first, second in pairwise(candidates):
         shared = names & image_stems[first] & image_stems[second]
-        if shared and ranks[first] == ranks[second]:
+        if shared and ranks[first][:-1] == ranks[second][:-1]:
             raise AnnotationError(
                 f"{folder / min(shared)}.*: its image could be in {first} or in {second}; remove one of the two"
             )

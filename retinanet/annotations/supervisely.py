@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from PIL.Image import DecompressionBombError
 
 from retinanet.annotations.files import SourceFiles, parse_json, read_text
 from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, Xyxy, hull, split_of_folders
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
-KEYS = frozenset({"objects", "size"})
-
 
 def find_supervisely_files(files: SourceFiles) -> list[Path]:
     """The annotations: JSON files with objects and a size in folders called `ann`."""
-    candidates = [path for path in files.with_suffix(".json") if path.parent.name == "ann"]
-    return [path for path in candidates if (outline := files.json_outline(path)) and outline.keys >= KEYS]
+    return [path for path in files.json_files("objects", "size") if path.parent.name == "ann"]
 
 
 def read_supervisely(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -29,6 +27,7 @@ def read_supervisely(files: SourceFiles, group_column: str = "") -> SourceDatase
     group_column is the name of a tag with a value. Raises AnnotationError.
     """
     source = SourceDataset("supervisely")
+    annotation_of: dict[Path, Path] = {}
     for path in find_supervisely_files(files):
         content: Any = parse_json(read_text(path), str(path))
         folder = path.parent.parent / "img"
@@ -39,12 +38,17 @@ def read_supervisely(files: SourceFiles, group_column: str = "") -> SourceDatase
         if image is None:
             source.skipped.append(Finding(str(path), f"its image is missing: {folder / path.stem}"))
             continue
+        if image in annotation_of:
+            raise AnnotationError(f"{path}: {image} has two annotations, also in {annotation_of[image]}; remove one")
+        annotation_of[image] = path
         objects = content["objects"]
         if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
             raise AnnotationError(f"{path}: objects is not a list of objects; export it again")
         boxes = tuple(_box(one, f"{path}: object {number}") for number, one in enumerate(objects, start=1))
-        tags = {tag.get("name"): tag.get("value") for tag in content.get("tags") or [] if isinstance(tag, dict)}
-        split = split_of_folders([str(name) for name in tags]) or split_of_folders(files.parts(path.parent))
+        rows = content.get("tags")
+        rows = [tag for tag in rows if isinstance(tag, dict)] if isinstance(rows, list) else []
+        tags = {str(tag.get("name")): tag.get("value") for tag in rows}
+        split = split_of_folders(tags) or split_of_folders(files.parts(path.parent))
         group = tags.get(group_column)
         source.images.append(
             SourceImage(image, boxes, _size(content["size"]), split, group=None if group is None else str(group))
@@ -81,5 +85,5 @@ def _bitmap_xyxy(bitmap: dict[str, Any], location: str) -> Xyxy:
         left, top = (float(side) for side in bitmap["origin"])
         with Image.open(io.BytesIO(zlib.decompress(base64.b64decode(bitmap["data"])))) as mask:
             return left, top, left + mask.width, top + mask.height
-    except (KeyError, TypeError, ValueError, OSError, zlib.error, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, OSError, zlib.error, binascii.Error, DecompressionBombError) as error:
         raise AnnotationError(f"{location} has a damaged bitmap ({error}); export it again") from error

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from retinanet.annotations.csv_table import first_row
 from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import Box, SourceDataset, Xyxy, hull
+from retinanet.annotations.records import Box, SourceDataset, Xyxy, ellipse_hull, hull
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
@@ -49,7 +50,7 @@ def read_via(files: SourceFiles, group_column: str = "") -> SourceDataset:
 
 def _is_via(files: SourceFiles, path: Path) -> bool:
     outline = files.json_outline(path)
-    if outline is None:
+    if outline is None or outline.is_list:
         return False
     return "_via_img_metadata" in outline.keys or (outline.first is not None and outline.first.keys >= IMAGE_KEYS)
 
@@ -57,31 +58,30 @@ def _is_via(files: SourceFiles, path: Path) -> bool:
 def _json_images(path: Path) -> list[dict[str, Any]]:
     content: Any = parse_json(read_text(path), str(path))
     content = content.get("_via_img_metadata", content)
-    images = list(content.values()) if isinstance(content, dict) else content
+    images = list(content.values()) if isinstance(content, dict) else [content]
     if not all(isinstance(image, dict) and isinstance(image.get("regions"), list | dict) for image in images):
         raise AnnotationError(f"{path}: an image has no list of regions; export it again")
     return images
 
 
 def _header(path: Path) -> list[str]:
-    with open(path, "rb") as file:
-        line = file.readline(10_000).decode("utf-8-sig", errors="replace")
-    return [cell.strip().lstrip("#") for cell in line.split(",")]
+    return [cell.strip().lstrip("#") for cell in first_row(path)]
 
 
 def _csv_images(path: Path) -> Iterator[dict[str, Any]]:
     images: dict[str, dict[str, Any]] = {}
-    reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("#"), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), _header(path), strict=True)
     try:
+        next(reader, None)  # the header
         for row in reader:
             location = f"{path}: line {reader.line_num}"
             name = row.get("filename") or ""
             attributes = parse_json(row.get("file_attributes") or "{}", location)
             image = images.setdefault(name, {"filename": name, "regions": [], "file_attributes": attributes})
-            shape = parse_json(row["region_shape_attributes"] or "{}", location)
+            shape = parse_json(row.get("region_shape_attributes") or "{}", location)
             if shape:
                 region = {"shape_attributes": shape}
-                region["region_attributes"] = parse_json(row["region_attributes"] or "{}", location)
+                region["region_attributes"] = parse_json(row.get("region_attributes") or "{}", location)
                 image["regions"].append(region)
     except csv.Error as error:
         raise AnnotationError(f"{path}: line {reader.line_num}: broken CSV ({error}); export it again") from error
@@ -93,6 +93,7 @@ def _box(region: Any, location: str) -> Box:
         raise AnnotationError(f"{location} has a region without shape_attributes; export it again")
     attributes = region.get("region_attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
+    attributes = {key: value for key, value in attributes.items() if value != "not_defined"}
     keys = [key for key in CLASS_ATTRIBUTES if key in attributes] or (list(attributes) if len(attributes) == 1 else [])
     if not keys:
         raise AnnotationError(
@@ -100,7 +101,10 @@ def _box(region: Any, location: str) -> Box:
         )
     name = attributes[keys[0]]
     if isinstance(name, dict):  # check boxes: {"cat": true}
-        name = next((option for option, is_checked in name.items() if is_checked), "")
+        checked = [option for option, is_checked in name.items() if is_checked]
+        if len(checked) > 1:
+            raise AnnotationError(f"{location} has a region of the classes {', '.join(checked)}; check one")
+        name = checked[0] if checked else ""
     name = name.strip() if isinstance(name, str) else name
     check_class_name(name, location)
     return Box(name, _xyxy(region["shape_attributes"], location))
@@ -115,5 +119,6 @@ def _xyxy(shape: dict[str, Any], location: str) -> Xyxy:
     radius_x, radius_y = shape.get("rx", shape.get("r")), shape.get("ry", shape.get("r"))
     if is_number(shape.get("cx")) and is_number(shape.get("cy")) and is_number(radius_x) and is_number(radius_y):
         x, y = shape["cx"], shape["cy"]
-        return x - radius_x, y - radius_y, x + radius_x, y + radius_y
+        angle = shape.get("theta", 0)
+        return ellipse_hull(x, y, radius_x, radius_y, float(angle) if is_number(angle) else 0.0)
     raise AnnotationError(f"{location} has a region of shape {shape.get('name')!r}, which has no box; remove it")

@@ -60,7 +60,6 @@ def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
     annotations = {path: annotation for path, annotation in read.items() if annotation}
     located = _locate_images(files, annotations)
     split_of, missing = official_splits(files, annotations)
-    by_folder = {xml: split_of_folders(files.parts(xml.parent)) for xml in annotations} if not split_of else {}
     annotation_of: dict[Path, Path] = {}
     for xml, annotation in annotations.items():
         image = located.get(xml)
@@ -71,7 +70,9 @@ def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
         if image in annotation_of:
             raise AnnotationError(f"{xml}: {image} has two annotations, also in {annotation_of[image]}; remove one")
         annotation_of[image] = xml
-        split = split_of.get(xml) or by_folder.get(xml)
+        folders = [] if split_of else [xml.parent, image.parent]
+        by_folder = next(filter(None, (split_of_folders(files.parts(folder)) for folder in folders)), None)
+        split = split_of.get(xml) or by_folder
         source.images.append(SourceImage(image, annotation.boxes, annotation.size, split, group=annotation.group))
     source.skipped += missing
     unannotated = sum(image not in annotation_of for image in files.images())
@@ -105,15 +106,23 @@ def _locate_images(files: SourceFiles, annotations: Mapping[Path, VocAnnotation]
         if xml in located:
             continue
         near = [xml.parent, *folders[xml.parent], *_siblings(files, xml.parent)]
+        taken = set(located.values())
         # <filename> may lack the extension that <path> has.
         for name in (annotation.file_name, *path_parts(annotation.path)[-1:]):
-            if name and xml not in located and (found := files.locate([name], near, xml, located.values())):
-                located[xml] = found[name]
+            if name and xml not in located:
+                # Without a folder of images to look in, the name may be anywhere.
+                found = (
+                    files.find(near, name) if folders[xml.parent] else files.locate([name], near, xml, taken).get(name)
+                )
+                located |= {} if found is None else {xml: found}
     return located
 
 
 def _siblings(files: SourceFiles, folder: Path) -> list[Path]:
-    return sorted(other for other in files.folders if other.parent == folder.parent and folder != files.root)
+    """The folders beside a folder, unless both are called like different splits."""
+    split = split_of_folders(files.parts(folder))
+    beside = sorted(other for other in files.folders if other.parent == folder.parent and folder != files.root)
+    return [other for other in beside if split is None or split_of_folders(files.parts(other)) in (split, None)]
 
 
 def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:
@@ -127,6 +136,8 @@ def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:
 def _boxes(annotation: ElementTree.Element, xml: Path) -> tuple[Box, ...]:
     boxes = []
     for number, element in enumerate(annotation.iter("object"), start=1):
+        if (element.findtext("deleted") or "0").strip() == "1":  # LabelMe keeps them
+            continue
         name = (element.findtext("name") or "").strip()
         if not name:
             raise AnnotationError(f"{xml}: object {number} has no name; give it its class")

@@ -9,15 +9,10 @@ from retinanet.annotations.records import Box, SourceDataset, Xyxy
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
-EXPORT_KEYS = frozenset({"assets", "tags"})
-ASSET_KEYS = frozenset({"asset", "regions"})
-
 
 def find_vott_files(files: SourceFiles) -> list[Path]:
     """The exports or, if there are none, the files of single assets."""
-    outlines = [(path, files.json_outline(path)) for path in files.with_suffix(".json")]
-    exports = [path for path, outline in outlines if outline is not None and outline.keys >= EXPORT_KEYS]
-    return exports or [path for path, outline in outlines if outline is not None and outline.keys >= ASSET_KEYS]
+    return files.json_files("assets", "tags") or files.json_files("asset", "regions")
 
 
 def read_vott(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -29,6 +24,7 @@ def read_vott(files: SourceFiles, group_column: str = "") -> SourceDataset:
         assets = list(content["assets"].values()) if isinstance(content.get("assets"), dict) else [content]
         listed = []
         for entry in assets:
+            entry = entry if isinstance(entry, dict) else {}
             asset, regions = entry.get("asset"), entry.get("regions", [])
             if not isinstance(asset, dict) or not isinstance(regions, list):
                 raise AnnotationError(f"{path}: an asset has no name or no list of regions; export it again")

@@ -5,7 +5,7 @@ from math import isfinite
 from pathlib import Path
 
 from retinanet.annotations.files import SourceFiles, read_lines
-from retinanet.annotations.pairing import image_folders
+from retinanet.annotations.pairing import MASK_FOLDERS, image_folders
 from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, hull, split_of_folders
 from retinanet.annotations.yolo_settings import class_names, find_class_file, key_point_numbers, official_splits
 from retinanet.errors import AnnotationError
@@ -37,11 +37,12 @@ def read_yolo(files: SourceFiles, group_column: str = "") -> SourceDataset:
     splits = official_splits(class_file, files)
     source = SourceDataset("yolo", class_names=names, remarks=list(splits.remarks))
     source.skipped = [Finding(name, "listed in a split, but missing") for name in splits.missing]
-    images = files.images()
+    images = [image for image in files.images() if image.parent.name.lower() not in MASK_FOLDERS]
     label_of = _label_of_images(files, images)
-    unlabeled = 0
+    unlabeled = left_out = 0
     for image in images:
         if splits.split_of and image not in splits.split_of:
+            left_out += 1
             continue
         split = splits.split_of.get(image) or split_of_folders(_folder_words(files.parts(image.parent)))
         label = label_of.get(image)
@@ -49,6 +50,8 @@ def read_yolo(files: SourceFiles, group_column: str = "") -> SourceDataset:
         boxes = _boxes(label, names, upright_size(image) or (1, 1), key_points) if label else ()
         unlabeled += label is None
         source.images.append(SourceImage(image, boxes, split=split))
+    if left_out:
+        source.remarks.append(f"{left_out} images are in no split of {class_file} and are left out")
     if unlabeled:
         source.remarks.append(f"{unlabeled} images have no label file and count as images without objects")
     used = set(label_of.values())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import yaml
 
 from retinanet.annotations.files import SourceFiles, path_parts, read_lines
-from retinanet.annotations.records import SPLIT_NAMES, SPLITS
+from retinanet.annotations.records import SPLIT_NAMES, SPLITS, split_of_folders
 from retinanet.dataset.coco_file import check_class_name
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES
@@ -51,15 +51,14 @@ def _longer(first: Path, second: Path) -> Path:
 def class_names(path: Path) -> list[str]:
     """The names in a class file, by number. Raises AnnotationError."""
     names: object
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         names = _load(path)["names"]
-        if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
-            names = [names[number] for number in range(len(names))]
+        if isinstance(names, dict) and set(names) == {str(number) for number in range(len(names))}:
+            names = [names[str(number)] for number in range(len(names))]
     else:
         names = [line.strip() for line in read_lines(path) if line.strip()]
     if not isinstance(names, list) or not names:
         raise AnnotationError(f"{path}: names is {names!r}; it must be a list, or map 0, 1, 2 … to names")
-    names = [str(name) if isinstance(name, int | float) else name for name in names]
     for number, name in enumerate(names):
         check_class_name(name, f"{path}: class {number}")
         if name in names[:number]:
@@ -69,12 +68,12 @@ def class_names(path: Path) -> list[str]:
 
 def key_point_numbers(path: Path) -> int:
     """How many numbers of key points follow each box in the labels, by `kpt_shape`; 0 without it."""
-    shape = _load(path).get("kpt_shape") if path.suffix in (".yaml", ".yml") else None
+    shape = _load(path).get("kpt_shape") if path.suffix.lower() in (".yaml", ".yml") else None
     if shape is None:
         return 0
-    if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(size, int) for size in shape)):
+    if not (isinstance(shape, list) and len(shape) == 2 and all(str(size).isdecimal() for size in shape)):
         raise AnnotationError(f"{path}: kpt_shape is {shape!r}; it must be [number of points, 2 or 3]")
-    return shape[0] * shape[1]
+    return int(shape[0]) * int(shape[1])
 
 
 def official_splits(class_file: Path, files: SourceFiles) -> OfficialSplits:
@@ -82,7 +81,7 @@ def official_splits(class_file: Path, files: SourceFiles) -> OfficialSplits:
 
     A split that has the same images as another is none. Raises AnnotationError if two splits overlap otherwise.
     """
-    is_yaml = class_file.suffix in (".yaml", ".yml")
+    is_yaml = class_file.suffix.lower() in (".yaml", ".yml")
     entries = _yaml_entries(class_file) if is_yaml else _darknet_entries(class_file, files)
     images: dict[str, set[Path]] = {}
     missing: list[str] = []
@@ -90,9 +89,16 @@ def official_splits(class_file: Path, files: SourceFiles) -> OfficialSplits:
     for split, names in entries.items():
         found: set[Path] = set()
         for name in names:
-            present, absent = _images_at(name, class_file, files)
-            found |= present
-            missing += absent
+            located = _images_at(name, class_file, files)
+            if located is None and len(entries) > 1:
+                remarks.append(f"{class_file}: {split} is {name!r}, which does not exist")
+                continue
+            if located is None:
+                raise AnnotationError(
+                    f"{class_file}: {name!r} does not exist; name a folder or list of images inside {files.root}"
+                )
+            found |= located[0]
+            missing += located[1]
         same = next((other for other, others in images.items() if others == found), None)
         if found and same:
             remarks.append(f"{class_file}: {split} has the same images as {same}, so it is not an official split")
@@ -137,14 +143,15 @@ def _lists_images(path: Path) -> bool:
     return Path(first).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _images_at(entry: str, class_file: Path, files: SourceFiles) -> tuple[set[Path], list[str]]:
-    """The images of a folder or list, and the listed names that are missing.
+def _images_at(entry: str, class_file: Path, files: SourceFiles) -> tuple[set[Path], list[str]] | None:
+    """The images of a folder or list, and the listed names that are missing; None if it does not exist.
 
-    A path from another computer is matched by its longest end that exists.
+    A path from another computer is matched by its longest end that exists, but `train/images` not by `images` alone.
     """
     parts = path_parts(entry)
+    ends = len(parts) - (len(parts) > 1 and split_of_folders(parts[-2:-1]) is not None)
     bases = tuple(dict.fromkeys((class_file.parent, files.root)))
-    for start in range(max(1, len(parts))):
+    for start in range(max(1, ends)):
         end = "/".join(parts[start:])
         for base in bases:
             if base / end in files.folders and end:
@@ -153,15 +160,13 @@ def _images_at(entry: str, class_file: Path, files: SourceFiles) -> tuple[set[Pa
             names = [line.strip() for line in read_lines(path) if line.strip()]
             located = files.locate(names, (path.parent, *bases), path)
             return set(located.values()), [name for name in names if name not in located]
-    raise AnnotationError(
-        f"{class_file}: {entry!r} does not exist; name a folder or list of images inside {files.root}"
-    )
+    return None
 
 
 def _load(path: Path) -> dict:
-    """The mapping in a YAML file; empty if it has no mapping."""
+    """The mapping in a YAML file, its scalars as text, so that yes and 007 stay; empty if it has no mapping."""
     try:
-        content = yaml.safe_load("\n".join(read_lines(path)))
+        content = yaml.load("\n".join(read_lines(path)), Loader=yaml.BaseLoader)
     # ValueError: invalid dates and integers with too many digits.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise AnnotationError(f"{path}: broken YAML ({' '.join(str(error).split())}); write it again") from error

@@ -16,7 +16,7 @@ import retinanet
 from retinanet.errors import TrackingError
 from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
-from retinanet.tracking.entries import EVALUATION_TAG
+from retinanet.tracking.entries import EVALUATION_TAG, metric_name
 from retinanet.tracking.provenance import provenance_tags
 from retinanet.tracking.store import lock_path, long_timeouts, open_client, tracking_uri, unreachable
 
@@ -61,7 +61,7 @@ def register(
             for registered in versions(client, model_name):
                 if registered.status == "READY" and same.items() <= registered.tags.items():
                     return int(registered.version)
-            tags = {f"metric.{name}": repr(float(value)) for name, value in metrics.items()}
+            tags = {_metric_tag(name): repr(float(value)) for name, value in metrics.items()}
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
             provenance = provenance_tags()
@@ -100,11 +100,16 @@ def at_alias(client: "MlflowClient", model_name: str, alias: str) -> "ModelVersi
 
 def metric_of(version: "ModelVersion", name: str) -> float | None:
     """A metric that the version was registered with, or None."""
-    text = version.tags.get(f"metric.{name}")
+    text = version.tags.get(_metric_tag(name))
     try:
         return None if text is None else float(text)
     except ValueError:
         return None
+
+
+def _metric_tag(name: str) -> str:
+    """The tag of a metric; class names in it may have characters that MLflow refuses."""
+    return f"metric.{metric_name(name)}"
 
 
 def check_digest(client: "MlflowClient", version: "ModelVersion") -> None:

@@ -65,6 +65,34 @@ def test_folder_names_give_the_splits(tmp_path):
     assert [image.split for image in read(tmp_path, files).images] == ["train", "val"]
 
 
+def test_words_of_names_give_the_splits_and_parts_of_words_do_not(tmp_path):
+    save_images(tmp_path, {"a.png": [], "b.png": []})
+    files = {"medieval.json": coco_content({"a.png": []}), "strains.json": coco_content({"b.png": []})}
+    assert [image.split for image in read(tmp_path, files).images] == [None, None]
+
+
+def test_folders_of_images_give_the_splits_if_no_file_does(tmp_path):
+    save_images(tmp_path, {"train/a.png": [], "val/b.png": []})
+    files = {"one.json": coco_content({"train/a.png": []}), "two.json": coco_content({"val/b.png": []})}
+    assert [image.split for image in read(tmp_path, files).images] == ["train", "val"]
+
+
+def test_instances_hide_only_the_other_files_of_their_folder(tmp_path):
+    save_images(tmp_path, {"train/a.png": [], "valid/b.png": []})
+    files = {"train/instances_default.json": coco_content({"a.png": []})}
+    files |= {"valid/_annotations.coco.json": coco_content({"b.png": []})}
+    files |= {"train/person_keypoints_default.json": coco_content({"a.png": []})}
+    assert [image.split for image in read(tmp_path, files).images] == ["train", "val"]
+
+
+def test_a_missing_image_is_not_taken_from_another_split(tmp_path):
+    save_images(tmp_path, {"train/b.png": [], "valid/a.png": []})
+    names = ["a.png", "/data/train/a.png"]
+    for name in names:
+        found = read(tmp_path, {"train/_annotations.coco.json": coco_content({name: []})})
+        assert (found.images, found.skipped[0].file) == ([], name)
+
+
 def test_a_missing_image_is_skipped(tmp_path):
     save_images(tmp_path, {"a.png": [], "c.png": []})
     found = read(tmp_path, {"a.json": coco_content(OBJECTS)})

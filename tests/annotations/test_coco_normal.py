@@ -43,7 +43,15 @@ def test_a_given_box_wins_over_the_segmentation(tmp_path):
     assert read(tmp_path, segmentation=[[0, 0, 9, 9, 0, 9]])["annotations"][0]["bbox"] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("segmentation", [None, [], [[1, 2, 3]], [["a", "b"]], {"size": [8, 9]}, {}, 3])
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        *(None, [], [[1, 2, 3]], [["a", "b"]], [[1, 2, 3, 4], None], [[1, 2, 3, 4], 5], {"size": [8, 9]}, {}, 3),
+        {"size": [0, 0], "counts": [0, 5]},
+        {"size": [0, 64], "counts": "04"},
+        {"size": [4, 4], "counts": "abc\u00ffddddddd"},
+    ],
+)
 def test_an_annotation_without_any_box_is_an_error(tmp_path, segmentation):
     with pytest.raises(AnnotationError, match=r"annotation 0 has bbox None; it must be \[x, y, width, height\]"):
         read(tmp_path, bbox=None, segmentation=segmentation)

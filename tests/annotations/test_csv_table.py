@@ -118,6 +118,29 @@ def test_tables_of_tools_are_read(tmp_path, text):
     assert image.boxes[0].xyxy == (1, 2, 3, 4)
 
 
+def test_two_columns_of_one_meaning_are_an_error(tmp_path):
+    with pytest.raises(AnnotationError, match="columns label and category could both be the class; rename one"):
+        read(tmp_path, "path,x1,y1,x2,y2,label,category\na.png,1,2,3,4,cat,animal\n")
+
+
+def test_folders_of_images_give_the_splits_of_one_table(tmp_path):
+    save_images(tmp_path, {"train/a.png": [], "val/b.png": []})
+    found = read(tmp_path, "train/a.png,1,2,3,4,cat\nval/b.png,1,2,3,4,cat\n")
+    assert [image.split for image in found.images] == ["train", "val"]
+
+
+def test_an_image_in_two_tables_is_said(tmp_path):
+    (tmp_path / "cats.csv").write_text("a.png,1,2,3,4,cat\n")
+    found = read(tmp_path, "a.png,5,6,7,8,dog\n", "dogs.csv")
+    assert len(found.images[0].boxes) == 2
+    assert "1 images are in several tables, whose boxes are merged" in found.remarks[0]
+
+
+def test_counts_of_classes_are_no_class_list(tmp_path):
+    (tmp_path / "class_counts.csv").write_text("cow,120\ncat,7\n")
+    assert read(tmp_path, "a.png,1,2,3,4,dog\n").class_names == []
+
+
 def test_utf_16_is_read(tmp_path):
     save_images(tmp_path, {"a.png": []})
     (tmp_path / "boxes.csv").write_text("a.png,1,2,3,4,Bär\n", encoding="utf-16")

@@ -22,6 +22,7 @@ def read(root, *images: str, column: str = ""):
         ('<box label="cat" xtl="10" ytl="10" xbr="30" ybr="20" rotation="90"/>', (15, 5, 25, 25)),
         ('<polygon label="cat" points="1,2;9,4;5,8"/>', (1, 2, 9, 8)),
         ('<ellipse label="cat" cx="10" cy="20" rx="5" ry="6"/>', (5, 14, 15, 26)),
+        ('<ellipse label="cat" cx="10" cy="20" rx="5" ry="6" rotation="90"/>', (4, 15, 16, 25)),
         ('<mask label="cat" left="3" top="4" width="5" height="6" rle="0, 30"/>', (3, 4, 8, 10)),
     ],
 )
@@ -33,9 +34,16 @@ def test_shapes_become_boxes(tmp_path, shape, xyxy):
     assert found.boxes[0].xyxy == pytest.approx(xyxy)
 
 
-def test_points_are_no_objects_and_images_without_objects_are_kept(tmp_path):
+def test_points_and_skeletons_are_counted_and_not_read(tmp_path):
     save_images(tmp_path, {"a.png": []})
-    assert read(tmp_path, image("a.png", '<points label="cat" points="1,2"/>')).images[0].boxes == ()
+    found = read(tmp_path, image("a.png", '<points label="cat" points="1,2"/><skeleton label="cat"/>'))
+    assert found.images[0].boxes == ()
+    assert "2 shapes are not read: points, skeleton" in found.remarks[0]
+
+
+def test_frames_are_listed_without_an_extension(tmp_path):
+    save_images(tmp_path / "images", {"frame_000000.PNG": []})
+    assert read(tmp_path, image("frame_000000")).images[0].file.name == "frame_000000.PNG"
 
 
 def test_subsets_are_splits_and_images_may_lie_in_subfolders(tmp_path):

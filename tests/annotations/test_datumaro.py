@@ -23,14 +23,23 @@ def read(root, *rows, subset="train", labels=("cat", "dog"), column=""):
     [
         ({"type": "bbox", "bbox": [1, 2, 29, 38]}, (1, 2, 30, 40)),
         ({"type": "polygon", "points": [1, 2, 9, 4, 5, 8]}, (1, 2, 9, 8)),
+        ({"type": "ellipse", "points": [1, 2, 9, 8]}, (1, 2, 9, 8)),
+        ({"type": "rotated_bbox", "bbox": [10, 20, 8, 8, 180]}, (6, 16, 14, 24)),
     ],
 )
 def test_shapes_become_boxes(tmp_path, row, xyxy):
     found = read(tmp_path, row | {"label_id": 1}, {"type": "caption", "caption": "x"}, column="patient")
     (image,) = found.images
     assert (image.size, image.split, image.group) == ((64, 48), "train", "3")
-    assert [(box.class_name, box.xyxy) for box in image.boxes] == [("dog", xyxy)]
+    (box,) = image.boxes
+    assert (box.class_name, box.xyxy) == ("dog", pytest.approx(xyxy))
     assert found.class_names == ["cat", "dog"]
+
+
+def test_masks_are_counted_and_not_read(tmp_path):
+    found = read(tmp_path, {"type": "mask", "label_id": 0, "rle": {}})
+    assert found.images[0].boxes == ()
+    assert "1 annotations are not read: mask" in found.remarks[0]
 
 
 def test_files_are_splits_if_they_are_called_like_one(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from retinanet.annotations.files import SourceFiles, read_lines
+from retinanet.annotations.files import Outline, SourceFiles, read_lines
 from retinanet.dataset.coco_file import check_class_name, check_file_name
 from retinanet.errors import AnnotationError
 
@@ -76,8 +76,31 @@ def test_two_readings_are_an_error(tmp_path):
     files = files_at(tmp_path, "x/a.png", "y/a.png", "b.png")
     with pytest.raises(AnnotationError, match=r"list\.txt: '/z/a\.png' could be .*x/a\.png or .*y/a\.png"):
         files.locate(["/z/a.png"], [tmp_path], tmp_path / "list.txt")
-    with pytest.raises(AnnotationError, match=r"'/x/b\.png' and '/y/b\.png' could both be"):
-        files.locate(["/x/b.png", "/y/b.png"], [tmp_path], tmp_path / "list.txt")
+    with pytest.raises(AnnotationError, match=r"'/p/b\.png' and '/q/b\.png' could both be"):
+        files.locate(["/p/b.png", "/q/b.png"], [tmp_path], tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "list_file", "found"),
+    [
+        ("a.png", "list.txt", True),
+        ("a.PNG", "list.txt", True),
+        ("a", "list.txt", True),  # a frame of a video
+        ("/home/me/images/a.png", "list.txt", True),
+        ("/home/me/cam1/a.png", "list.txt", False),  # cam1 is there, without a.png
+        ("/home/me/train/a.png", "list.txt", False),
+        ("a.png", "train.txt", False),
+    ],
+)
+def test_an_image_of_another_folder_or_split_is_not_taken(tmp_path, name, list_file, found):
+    files = files_at(tmp_path, "val/a.png", "cam1/b.png")
+    assert bool(files.locate([name], [tmp_path], tmp_path / list_file)) == found
+
+
+def test_a_bare_name_is_missing_if_others_are_beside(tmp_path):
+    files = files_at(tmp_path, "cam1/a.png", "cam2/b.png")
+    located = files.locate(["a.png", "b.png"], [tmp_path / "cam1"], tmp_path / "list.txt")
+    assert located == {"a.png": tmp_path / "cam1/a.png"}
 
 
 def test_text_that_is_not_utf8_is_an_error(tmp_path):
@@ -97,7 +120,8 @@ def test_the_outline_of_json_has_the_keys_of_the_first_objects(tmp_path):
     (tmp_path / "b.json").write_text("3")
     (tmp_path / "c.json").write_text("{")
     files = SourceFiles(tmp_path)
-    assert files.json_outline(tmp_path / "a.json") == (frozenset({"data", "id"}), (frozenset({"image"}), None))
+    outline = Outline(frozenset({"data", "id"}), Outline(frozenset({"image"}), None), is_list=True)
+    assert files.json_outline(tmp_path / "a.json") == outline
     assert files.json_outline(tmp_path / "b.json") is None
     with pytest.raises(AnnotationError, match=r"c\.json: broken JSON"):
         files.json_outline(tmp_path / "c.json")

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from support.prepare_workspace import (
     sample_objects,
@@ -89,6 +91,29 @@ def test_a_group_pattern_is_not_an_error_if_every_image_is_missing(tmp_path):
     (tmp_path / "boxes.csv").write_text("gone.png,1,2,3,4,bird\n")
     source = read_source(tmp_path, group_pattern=r"(v\d+)_f")
     assert (source.images, [one.file for one in source.skipped]) == ([], ["gone.png"])
+
+
+@pytest.mark.parametrize("name", ["labelme", "vott", "supervisely", "via", "datumaro", "coco"])
+def test_a_list_around_an_annotation_is_not_recognized(tmp_path, name):
+    contents = {
+        "labelme": {"shapes": [], "imagePath": "a.png"},
+        "vott": {"asset": {}, "regions": []},
+        "supervisely": {"objects": [], "size": {}},
+        "via": {"x": {"filename": "a.png", "regions": []}},
+        "datumaro": {"items": [], "categories": {}},
+        "coco": {"images": [], "annotations": [], "categories": []},
+    }
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann/a.png.json").write_text(json.dumps([contents[name]]))
+    with pytest.raises(AnnotationError, match="no annotations found"):
+        read_source(tmp_path)
+
+
+def test_coordinates_relative_to_the_image_are_an_error(tmp_path):
+    save_images(tmp_path, {"a.png": []})
+    (tmp_path / "boxes.csv").write_text("a.png,0.1,0.2,0.5,0.6,cat\n")
+    with pytest.raises(AnnotationError, match="shares of the images' sides; multiply them by the width and height"):
+        read_source(tmp_path)
 
 
 def test_a_broken_file_of_another_format_does_not_hide_the_recognized_one(tmp_path):

@@ -51,6 +51,8 @@ def test_a_missing_image_is_skipped(tmp_path):
         ("[1]", "must be an object"),
         ({"objects": {}}, "has file name None"),
         ({"file_name": "a.png", "objects": 3}, "has objects 3"),
+        ({"file_name": "a.png", "bbox": [[1, 2, 3, 4]]}, "has boxes outside of objects"),
+        ({"file_name": "a.png", "objects": {"bboxes": [[1, 2, 3, 4]]}}, "has objects with bboxes"),
         ({"file_name": "a.png", "objects": {"bbox": [[1, 2, 3, 4]]}}, "of different lengths"),
         ({"file_name": "a.png", "objects": {"bbox": [[1, 2, 3]], "categories": ["cat"]}}, r"has bbox \[1, 2, 3\]"),
         ({"file_name": "a.png", "objects": {"bbox": [[1, 2, 3, 4]], "categories": [None]}}, "class name None"),

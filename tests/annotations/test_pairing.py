@@ -1,5 +1,8 @@
+import pytest
+
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.pairing import image_folders
+from retinanet.errors import AnnotationError
 
 
 def folders_of(root, annotations: list[str], images: list[str]):
@@ -33,6 +36,11 @@ def test_masks_of_the_same_names_are_not_the_images(tmp_path):
 def test_images_may_lie_in_several_folders_but_not_in_that_of_others(tmp_path):
     found = folders_of(tmp_path, ["xml/1.xml", "xml/2.xml", "c/3.xml", "xml/3.xml"], ["a/1.png", "b/2.png", "c/3.png"])
     assert (set(found["xml"]), found["c"]) == ({"a", "b"}, ["c"])
+
+
+def test_two_equally_good_images_are_an_error(tmp_path):
+    with pytest.raises(AnnotationError, match=r"its image could be in \S+ or in \S+; remove one"):
+        folders_of(tmp_path, ["xml/a.xml", "xml/b.xml"], ["one/a.png", "one/b.png", "two/a.png"])
 
 
 def test_folders_of_other_splits_do_not_belong(tmp_path):

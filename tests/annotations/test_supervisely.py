@@ -15,7 +15,7 @@ from retinanet.errors import AnnotationError
 def read(root, *objects, folder="ds0", name="a.png.json", tags=(), column=""):
     save_images(root / folder / "img", {"a.png": []})
     (root / folder / "ann").mkdir()
-    content = {"size": {"width": 64, "height": 48}, "objects": list(objects), "tags": list(tags)}
+    content = {"size": {"width": 64, "height": 48}, "objects": list(objects), "tags": tags}
     (root / folder / "ann" / name).write_text(json.dumps(content))
     (root / "meta.json").write_text(json.dumps({"classes": [{"title": "cat"}], "tags": []}))
     return read_supervisely(SourceFiles(root), column)
@@ -43,6 +43,13 @@ def test_splits_are_tags_or_folders(tmp_path):
     (image,) = read(tmp_path / "a", tags=[{"name": "val"}, {"name": "patient", "value": 3}], column="patient").images
     assert (image.split, image.group) == ("val", "3")
     assert read(tmp_path / "b", folder="train").images[0].split == "train"
+
+
+def test_two_annotations_of_one_image_are_refused(tmp_path):
+    read(tmp_path, tags=5)
+    with pytest.raises(AnnotationError, match=r"a\.json: .*a\.png has two annotations|a\.png has two annotations"):
+        (tmp_path / "ds0/ann/a.json").write_text(json.dumps({"size": {}, "objects": []}))
+        read_supervisely(SourceFiles(tmp_path))
 
 
 @pytest.mark.parametrize(

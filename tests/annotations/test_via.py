@@ -40,6 +40,7 @@ def test_regions_become_boxes(tmp_path, shape, xyxy):
     [
         ({"animal": "cat"}, "cat"),
         ({"color": "red", "class": "cat"}, "cat"),
+        ({"name": "not_defined", "type": "cat"}, "cat"),
         ({"type": {"dog": False, "cat": True}}, "cat"),
     ],
 )
@@ -52,6 +53,22 @@ def test_projects_have_the_images_in_a_section(tmp_path):
     content = json.loads((tmp_path / "via.json").read_text())
     (tmp_path / "via.json").write_text(json.dumps({"_via_settings": {}, "_via_img_metadata": content}))
     assert len(read_via(SourceFiles(tmp_path)).images) == 1
+
+
+@pytest.mark.parametrize("content", [{"_via_img_metadata": None}, {"_via_img_metadata": {"a": 5}}])
+def test_a_project_without_images_is_an_error(tmp_path, content):
+    (tmp_path / "via.json").write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match="an image has no list of regions"):
+        read_via(SourceFiles(tmp_path))
+
+
+@pytest.mark.parametrize(("encoding", "space"), [("utf-8-sig", ""), ("utf-16", ""), ("utf-8", " ")])
+def test_csv_may_have_a_mark_and_spaces_in_its_header(tmp_path, encoding, space):
+    save_images(tmp_path, {"a.png": []})
+    header = f"filename,{space}region_shape_attributes,{space}region_attributes\n"
+    row = 'a.png,"{""name"":""rect"",""x"":1,""y"":2,""width"":29,""height"":38}","{""class"":""cat""}"\n'
+    (tmp_path / "via.csv").write_text(header + row, encoding=encoding)
+    assert read_via(SourceFiles(tmp_path)).images[0].boxes[0].xyxy == (1, 2, 30, 40)
 
 
 def test_csv_has_json_in_its_cells(tmp_path):
@@ -70,6 +87,7 @@ def test_csv_has_json_in_its_cells(tmp_path):
     [
         (region(a="cat", b="red"), r"attributes \['a', 'b'\]; name the one with the class `class`"),
         (region(label=""), "class name ''"),
+        (region(type={"dog": True, "cat": True}), "of the classes dog, cat; check one"),
         (region({"name": "point", "cx": 1, "cy": 2}, label="cat"), "shape 'point', which has no box"),
         ({"region_attributes": {}}, "without shape_attributes"),
     ],

@@ -191,6 +191,31 @@ def test_equal_names_in_two_folders_keep_their_own_images(tmp_path):
     assert "its image is missing" in found.skipped[0].reason
 
 
+def test_a_missing_image_is_not_taken_from_another_split(tmp_path):
+    save_images(tmp_path, {"train/b.png": [], "val/a.png": []})
+    for name in "ab":
+        (tmp_path / "train" / f"{name}.xml").write_text(voc_xml(f"{name}.png", BOX))
+    found = read_voc(SourceFiles(tmp_path))
+    assert [image.file.name for image in found.images] == ["b.png"]
+    assert found.skipped[0].file.endswith("a.xml")
+
+
+def test_folders_of_images_give_the_splits_too(tmp_path):
+    save_images(tmp_path, {"images/train/a.png": [], "images/val/b.png": []})
+    (tmp_path / "annotations").mkdir()
+    for name in "ab":
+        (tmp_path / "annotations" / f"{name}.xml").write_text(voc_xml(f"{name}.png", BOX))
+    assert [image.split for image in read_voc(SourceFiles(tmp_path)).images] == ["train", "val"]
+
+
+def test_deleted_objects_and_angles_that_are_not_finite_are_no_boxes(tmp_path):
+    deleted = "<object><name>cat</name><deleted>1</deleted></object>"
+    rotated = "<robndbox><cx>20</cx><cy>20</cy><w>20</w><h>10</h><angle>inf</angle></robndbox>"
+    extra = f"{deleted}<object><name>cat</name>{rotated}</object>"
+    (box,) = beside(tmp_path, voc_xml("a.png", [], extra=extra)).images[0].boxes
+    assert all(side != side for side in box.xyxy)
+
+
 def test_folders_called_like_splits_give_the_splits(tmp_path):
     for folder in ("train", "valid", "test"):
         save_images(tmp_path / folder, {"a.png": []})

@@ -45,6 +45,7 @@ def test_without_an_export_the_files_of_the_assets_are_read(tmp_path):
         (asset(region(tags=())), "a.png has a region without tags"),
         (asset(region(box={"left": 1})), "a.png has boundingBox"),
         ({"regions": []}, "an asset has no name"),
+        (None, "an asset has no name"),
     ],
 )
 def test_invalid_assets_are_errors(tmp_path, entry, message):

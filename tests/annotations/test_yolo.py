@@ -68,9 +68,9 @@ def test_invalid_lines_are_errors(tmp_path, line, message):
         ("names: [cat, cat]", "classes 0 and 1 are both 'cat'"),
         ("names: [cat, '']", "class 1 has class name ''"),
         ("names: [cat\n", "broken YAML"),
-        ("names: [2020-13-45]", "broken YAML"),
-        ("names: [cat]\ntrain: 3", "3 is not a folder"),
+        ("names: [cat]\ntrain: {a: b}", "{'a': 'b'} is not a folder"),
         ("names: [cat]\ntrain: nowhere", "'nowhere' does not exist"),
+        ("names: [cat]\ntrain: ../train/images", "'../train/images' does not exist"),
         (f"names: [cat]\ntrain: {'a' * 5000}", "does not exist"),
     ],
 )
@@ -81,6 +81,27 @@ def test_invalid_settings_are_errors(tmp_path, names, message):
 
 def test_names_may_be_a_mapping_of_numbers(tmp_path):
     assert one_line(tmp_path, "", "names: {0: cat, 1: dog, 2: 7}").class_names == ["cat", "dog", "7"]
+
+
+def test_names_are_words_as_they_are_written(tmp_path):
+    assert one_line(tmp_path, "", "names: [yes, no, 007, 2020-13-45]").class_names == ["yes", "no", "007", "2020-13-45"]
+
+
+def test_a_split_whose_folder_is_missing_is_said(tmp_path):
+    """Roboflow names test even if it is empty."""
+    save_images(tmp_path, {"train/images/a.png": [], "other/b.png": []})
+    (tmp_path / "data.yaml").write_text(NAMES + "train: ../train/images\ntest: ../test/images\n")
+    found = read_yolo(SourceFiles(tmp_path))
+    assert [image.file.name for image in found.images] == ["a.png"]
+    assert "test is '../test/images', which does not exist" in found.remarks[0]
+    assert "1 images are in no split of" in found.remarks[1]
+
+
+def test_a_yaml_file_may_be_in_capitals_and_masks_are_no_images(tmp_path):
+    save_images(tmp_path, {"images/a.png": [], "masks/a.png": []})
+    (tmp_path / "DATA.YAML").write_text(NAMES)
+    (image,) = read_yolo(SourceFiles(tmp_path)).images
+    assert image.file.parent.name == "images"
 
 
 def test_classes_txt_is_read_without_a_yaml_file(tmp_path):

@@ -26,6 +26,12 @@ def test_register_stores_metrics_and_provenance_as_tags(make_version):
     assert version.tags["classes"] == "cat, dog"
 
 
+@pytest.mark.parametrize("name", ["R&D", "C++", "50%", "Bär, rot", "a/b", "{x}: 'y'"])
+def test_class_names_of_any_characters_are_registered(make_version, name):
+    version = find_version(open_client(), MODEL, make_version(metrics={"AP50": 0.5, f"AP50/{name}": 0.25}))
+    assert metric_of(version, f"AP50/{name}") == 0.25
+
+
 def test_register_of_the_same_model_returns_its_version_and_keeps_its_metrics(make_version):
     first = make_version(0.5, model_sha256="a" * 64)
     again = make_version(0.5, model_sha256="a" * 64, metrics={"AP50": 0.9})
