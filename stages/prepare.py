@@ -36,9 +36,7 @@ def main() -> None:
     params = load_params(paths.PARAMS)
     check_choice(paths.PARAMS, "prepare.format", params.prepare.format, [AUTO, *FORMATS])
     print(f"prepare: checking {paths.RAW} and splitting it into train, val and test", flush=True)
-    package = params.download.chosen_package()
-    renames = {**(package.rename_classes if package else {}), **params.prepare.rename_classes}
-    source, checked, renamed = _read_and_check(params.prepare, renames)
+    source, checked, renamed = _read_and_check(params)
     decisions, reason = _decide(params, checked)
     copies, parts, remarks = _split(params.prepare, decisions.tile_size, checked)
     with new_folder(paths.PREPARE_REPORT) as report, new_folder(paths.PREPARED) as folder:
@@ -54,14 +52,18 @@ def main() -> None:
     _print_summary(findings, datasets, crowded_images(parts, params.evaluate.detections_per_image))
 
 
-def _read_and_check(params: Prepare, renames: dict[str, str]) -> tuple[SourceDataset, Checked, dict[str, str]]:
+def _read_and_check(params: Params) -> tuple[SourceDataset, Checked, dict[str, str]]:
     """The source with renamed classes, its usable images and boxes, and {old: new name} of the renamed classes."""
-    source = read_source(paths.RAW, params.format, params.group_column, params.group_pattern)
-    renamed = {old: new for old, new in renames.items() if old in source.all_class_names()}
+    settings, package = params.prepare, params.download.chosen_package()
+    source = read_source(paths.RAW, settings.format, settings.group_column, settings.group_pattern)
+    names = source.all_class_names()
+    of_package = package.rename_classes if package else {}
+    renames = {old: new for old, new in of_package.items() if old in names} | settings.rename_classes
+    renamed = {old: new for old, new in renames.items() if old in names}
     source = rename_classes(source, renames)
-    checked = check_all(source.images, params.max_pixels)
+    checked = check_all(source.images, settings.max_pixels)
     skipped = source.skipped + checked.skipped_images
-    refuse_many_skipped(skipped, len(source.images) + len(source.skipped), params.max_skipped)
+    refuse_many_skipped(skipped, len(source.images) + len(source.skipped), settings.max_skipped)
     return source, checked, renamed
 
 

@@ -24,6 +24,8 @@ from retinanet.annotations.yolo import find_yolo_files, read_yolo
 from retinanet.errors import AnnotationError
 
 AUTO = "auto"
+# Formats whose coordinates people sometimes write as shares of the image's sides.
+IN_PIXELS = ("voc", "coco", "csv", "metadata")
 
 
 class Format(NamedTuple):
@@ -82,7 +84,7 @@ def read_source(root: Path, name: str = AUTO, group_column: str = "", group_patt
             "check download.* and prepare.format in params.yaml"
         )
     corners = [box.xyxy for image in source.images for box in image.boxes]
-    if corners and all(max(xyxy) <= 1 for xyxy in corners):
+    if corners and chosen in IN_PIXELS and all(max(xyxy) <= 1 for xyxy in corners):
         raise AnnotationError(
             f"{root}: all boxes lie within one pixel, so their coordinates are shares of the images' sides; multiply "
             "them by the width and height"
