@@ -143,7 +143,7 @@ def _refuse_empty_splits(parts: list[Part], tile_size: int) -> None:
 
 def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset], warnings: Sequence[str]) -> None:
     for old, new in findings.renamed_classes.items():
-        print(f"prepare: class {old} is renamed to {new} (prepare.rename_classes)")
+        print(f"prepare: class {old} is renamed to {new}")
     for remark in findings.remarks:
         print(f"prepare: {remark}")
     statistics = {split: split_statistics(dataset) for split, dataset in datasets.items()}
