@@ -31,13 +31,14 @@ class Outline(NamedTuple):
 class SourceFiles:
     """The files under a folder, without hidden ones and those of SYSTEM_FOLDERS.
 
-    paths are sorted. Everything that annotations name is looked up among them, so nothing outside the folder is read.
+    paths are sorted; folders are those with one of them below, root included. Everything that annotations name is
+    looked up among them, so nothing outside the folder is read.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths = sorted(_visible(root))
-        self.folders = frozenset(parent for path in self.paths for parent in path.parents)
+        self.folders = frozenset(f for path in self.paths for f in path.parents if f.is_relative_to(root))
         self._known = frozenset(self.paths)
         self._folder_names = {folder.name.lower() for folder in self.folders if folder != root}
         self._by_lower = {str(path).lower(): path for path in reversed(self.paths)}

@@ -97,6 +97,13 @@ def test_an_image_of_another_folder_or_split_is_not_taken(tmp_path, name, list_f
     assert bool(files.locate([name], [tmp_path], tmp_path / list_file)) == found
 
 
+def test_the_names_of_folders_above_the_root_do_not_count(tmp_path):
+    """As for images at the root of data/raw that were labeled in a folder called data."""
+    files = files_at(tmp_path / "data" / "raw", "a.png")
+    name = "C:\\project\\data\\a.png"
+    assert files.locate([name], [files.root], files.root / "list.txt") == {name: files.root / "a.png"}
+
+
 def test_a_bare_name_is_missing_if_others_are_beside(tmp_path):
     files = files_at(tmp_path, "cam1/a.png", "cam2/b.png")
     located = files.locate(["a.png", "b.png"], [tmp_path / "cam1"], tmp_path / "list.txt")
