@@ -57,7 +57,13 @@ def datumaro(name: str) -> str:
 
 
 def labelme(name: str) -> str:
-    shape = {"label": "cat", "points": [[16, 12], [48, 36]], "group_id": None, "shape_type": "rectangle", "flags": {}}
+    shape: dict = {
+        "label": "cat",
+        "points": [[16, 12], [48, 36]],
+        "group_id": None,
+        "shape_type": "rectangle",
+        "flags": {},
+    }
     return json.dumps({"version": "5.5.0", "flags": {}, "shapes": [shape], "imagePath": name, "imageData": None})
 
 
