@@ -123,7 +123,7 @@ def _bands_remark(parts: list[Part]) -> list[str]:
         return []
     return [
         f"{len(divided)} large images are divided in bands among train, val and test, as there are fewer than "
-        f"{MIN_UNDIVIDED} images to draw from: {first_of(divided, MAX_NAMED)}"
+        f"{MIN_UNDIVIDED} groups of images to draw from: {first_of(divided, MAX_NAMED)}"
     ]
 
 

@@ -1,11 +1,11 @@
 """Section download of params.yaml."""
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from retinanet.config.fields import Count, CountOrZero, Positive, Section, Sha256
+from retinanet.config.fields import Count, CountOrZero, Orientation, Positive, Section, Sha256
 
 
 class SourceSection(Section):
@@ -35,7 +35,7 @@ class Package(SourceSection):
     """New names of this data's classes, beside those of `prepare.rename_classes`."""
     tile_size: CountOrZero
     """Tile size for this data if `prepare.tile_size` is `auto`."""
-    orientation: Literal["upright", "any"]
+    orientation: Orientation
     """Orientation of this data if `train.augment.orientation` is `auto`."""
 
     def dataset_name(self) -> str:

@@ -38,6 +38,7 @@ Share = Annotated[Real, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 AutoOrCount = Annotated[Literal["auto"] | CountOrZero, WrapValidator(_auto_or_count)]
+Orientation = Literal["upright", "any"]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 

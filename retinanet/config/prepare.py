@@ -28,7 +28,7 @@ class Prepare(Section):
     near_duplicates: Literal["together", "apart"]
     """Whether near-duplicates, images that look the same, stay in one split."""
     tile_size: AutoOrCount
-    """Side of a tile in px; larger images are cut into tiles; 0: never; `auto`: only if objects are too small else."""
+    """Side of a tile in px; larger images are cut into tiles; 0: never; `auto`: if objects would be too small."""
     tile_overlap: Annotated[Real, Field(ge=0, lt=1)]
     """Overlap of neighboring tiles, as a share of `tile_size`; tiles of val and test do not overlap."""
     min_visible: Share

@@ -10,14 +10,14 @@ from pydantic import (
     model_serializer,
 )
 
-from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, Real, Section, Share
+from retinanet.config.fields import Count, CountOrZero, NotNegative, Orientation, Positive, Real, Section, Share
 
 
 class Augment(Section):
     flip_horizontal: Share
     """Probability of a horizontal flip."""
     orientation: Literal["auto", "upright", "any"]
-    """`any`: vertical flips and rotations by 90 degrees too, for images without an up; `auto`: what the source says."""
+    """`any` adds vertical flips and rotations by 90 degrees (aerial, microscope); `auto`: the source's orientation."""
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     """Range of the random scale factor, smallest and largest; an image is scaled before its crop."""
     multi_scale: Annotated[list[Positive], Field(min_length=1)]
@@ -121,7 +121,7 @@ class Train(Section):
     """Epochs between validations; the last epoch is always validated."""
     augment: Augment
 
-    def for_data(self, orientation: Literal["upright", "any"]) -> "Train":
+    def for_data(self, orientation: Orientation) -> "Train":
         """The settings with the orientation of the data instead of `auto`."""
         if self.augment.orientation != "auto":
             return self

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from retinanet.config.fields import Orientation
 from retinanet.errors import AnnotationError
 from retinanet.files import write_json
 
-Orientation = Literal["upright", "any"]
-
 
 class Decisions(NamedTuple):
-    """tile_size in px, 0 if images are whole; tile_overlap as a share of it; orientation: `any` if up is nowhere."""
+    """tile_size in px, 0 if images are whole; tile_overlap as a share of it; orientation: `any` for images without
+    a fixed one."""
 
     tile_size: int
     tile_overlap: float

@@ -8,7 +8,7 @@ import numpy as np
 from retinanet.images.preprocess import InputSize, fit_scale
 from retinanet.prepare.checks import CheckedImage
 
-# Pixels at the network's input. Smaller objects are smaller than any anchor of the default sizes that matches them.
+# Pixels at the network's input: half the side of the smallest default anchor, whose IoU with such an object is 0.25.
 MIN_OBJECT_SIDE = 16
 # Pixels at the network's input that a median object gets in a tile: the smallest anchor of the default sizes.
 OBJECT_SIDE_IN_TILES = 32
