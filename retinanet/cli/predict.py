@@ -12,7 +12,7 @@ from PIL import Image
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.records import Box
 from retinanet.cli.workspace import in_workspace, workspace_paths
-from retinanet.cli.written_formats import WRITTEN_FORMATS, AnnotatedImage
+from retinanet.cli.written_formats import WRITTEN_FORMATS, PredictedImage
 from retinanet.drawing import draw_detections
 from retinanet.errors import ImageError, WeightsError
 from retinanet.export.runtimes import exported_runtime
@@ -37,7 +37,7 @@ def predict_images(
     folder.
     """
     out.mkdir(parents=True, exist_ok=True)
-    rows, results, failed, annotated = [], [], [], []
+    rows, results, failed, predicted = [], [], [], []
     names_of = _relative_names(images)
     names: set[str] = set()
     for number, path in enumerate(images, start=1):
@@ -52,7 +52,7 @@ def predict_images(
         _save(draw_detections(image, detections, detector.class_names), drawn)
         rows.append({"id": number, "file_name": str(path), "width": image.shape[1], "height": image.shape[0]})
         results += coco_results(number, detections, detector.category_ids)
-        annotated.append(_annotated(names_of[path], image, detections, detector.class_names))
+        predicted.append(_predicted(names_of[path], image, detections, detector.class_names))
         print(f"{path}: {_counts_by_class(detections.labels, detector.class_names)}: {drawn}", flush=True)
     categories = [
         {"id": category_id, "name": name}
@@ -61,7 +61,7 @@ def predict_images(
     write_json(out / "images.json", {"images": rows, "annotations": [], "categories": categories, "failed": failed})
     write_json(out / "detections.json", results)
     for name in formats:
-        WRITTEN_FORMATS[name].write(annotated, detector.class_names, out / WRITTEN_FORMATS[name].file_name)
+        WRITTEN_FORMATS[name].write(predicted, detector.class_names, out / WRITTEN_FORMATS[name].file_name)
     return len(failed)
 
 
@@ -140,12 +140,12 @@ def _relative_names(images: Sequence[Path]) -> dict[Path, str]:
     return {path: full.relative_to(common).as_posix() for path, full in absolute.items()}
 
 
-def _annotated(name: str, image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> AnnotatedImage:
+def _predicted(name: str, image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> PredictedImage:
     boxes = tuple(
         Box(class_names[label], (float(xyxy[0]), float(xyxy[1]), float(xyxy[2]), float(xyxy[3])))
         for label, xyxy in zip(detections.labels.tolist(), detections.boxes_xyxy, strict=True)
     )
-    return AnnotatedImage(name, image.shape[1], image.shape[0], boxes, tuple(detections.scores.tolist()))
+    return PredictedImage(name, image.shape[1], image.shape[0], boxes, tuple(detections.scores.tolist()))
 
 
 def _unique_name(path: Path, taken: set[str]) -> str:

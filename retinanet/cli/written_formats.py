@@ -9,11 +9,12 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from retinanet.annotations.records import Box
+from retinanet.errors import AnnotationError
 from retinanet.files import write_json, write_text
 
 
-class AnnotatedImage(NamedTuple):
-    """An image with boxes, and a score for each. name: the path of the file, with forward slashes."""
+class PredictedImage(NamedTuple):
+    """An image with detected boxes, and a score for each. name: the path of the file, with forward slashes."""
 
     name: str
     width: int
@@ -26,10 +27,10 @@ class WrittenFormat(NamedTuple):
     """A format: the file or folder that is written, and write(images, class_names, path)."""
 
     file_name: str
-    write: Callable[[Sequence[AnnotatedImage], Sequence[str], Path], None]
+    write: Callable[[Sequence[PredictedImage], Sequence[str], Path], None]
 
 
-def write_coco_annotations(images: Sequence[AnnotatedImage], class_names: Sequence[str], path: Path) -> None:
+def write_coco_annotations(images: Sequence[PredictedImage], class_names: Sequence[str], path: Path) -> None:
     """One COCO file; annotations have a `score`."""
     category_ids = {name: number for number, name in enumerate(class_names, start=1)}
     annotations: list[dict] = []
@@ -48,9 +49,9 @@ def write_coco_annotations(images: Sequence[AnnotatedImage], class_names: Sequen
     write_json(path, {"images": rows, "annotations": annotations, "categories": categories})
 
 
-def write_voc_annotations(images: Sequence[AnnotatedImage], class_names: Sequence[str], path: Path) -> None:
+def write_voc_annotations(images: Sequence[PredictedImage], class_names: Sequence[str], path: Path) -> None:
     """A folder with an XML file for each image."""
-    for image in images:
+    for image, xml in _files_of(images, path, ".xml"):
         root = ElementTree.Element("annotation")
         _add(root, "filename", Path(image.name).name)
         size = ElementTree.SubElement(root, "size")
@@ -63,12 +64,12 @@ def write_voc_annotations(images: Sequence[AnnotatedImage], class_names: Sequenc
             corners = ElementTree.SubElement(element, "bndbox")
             for tag, side in zip(("xmin", "ymin", "xmax", "ymax"), box.xyxy, strict=True):
                 _add(corners, tag, _rounded(side))
-        _write_xml(root, (path / image.name).with_suffix(".xml"))
+        _write_xml(root, xml)
 
 
-def write_yolo_labels(images: Sequence[AnnotatedImage], class_names: Sequence[str], path: Path) -> None:
+def write_yolo_labels(images: Sequence[PredictedImage], class_names: Sequence[str], path: Path) -> None:
     """A folder with a label file for each image, and the class names in data.yaml and classes.txt beside it."""
-    for image in images:
+    for image, label in _files_of(images, path, ".txt"):
         lines = []
         for box in image.boxes:
             left, top, right, bottom = box.xyxy
@@ -76,14 +77,13 @@ def write_yolo_labels(images: Sequence[AnnotatedImage], class_names: Sequence[st
             sides = (right - left) / image.width, (bottom - top) / image.height
             numbers = " ".join(f"{number:.6f}" for number in (*center, *sides))
             lines.append(f"{list(class_names).index(box.class_name)} {numbers}\n")
-        label = (path / image.name).with_suffix(".txt")
         label.parent.mkdir(parents=True, exist_ok=True)
         write_text(label, "".join(lines))
     write_text(path.parent / "data.yaml", f"names: {json.dumps(list(class_names), ensure_ascii=False)}\n")
     write_text(path.parent / "classes.txt", "".join(f"{name}\n" for name in class_names))
 
 
-def write_csv_table(images: Sequence[AnnotatedImage], class_names: Sequence[str], path: Path) -> None:
+def write_csv_table(images: Sequence[PredictedImage], class_names: Sequence[str], path: Path) -> None:
     """A table with a row for each box, and one with empty cells for an image without boxes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -96,7 +96,7 @@ def write_csv_table(images: Sequence[AnnotatedImage], class_names: Sequence[str]
     write_text(path, text.getvalue())
 
 
-def write_label_studio_tasks(images: Sequence[AnnotatedImage], class_names: Sequence[str], path: Path) -> None:
+def write_label_studio_tasks(images: Sequence[PredictedImage], class_names: Sequence[str], path: Path) -> None:
     """Tasks with predictions, for a project with RectangleLabels; images are found in its local storage."""
     tasks = []
     for image in images:
@@ -113,7 +113,7 @@ def write_label_studio_tasks(images: Sequence[AnnotatedImage], class_names: Sequ
     write_json(path, tasks)
 
 
-def write_cvat_images(images: Sequence[AnnotatedImage], class_names: Sequence[str], path: Path) -> None:
+def write_cvat_images(images: Sequence[PredictedImage], class_names: Sequence[str], path: Path) -> None:
     """One file of the kind "CVAT for images 1.1"."""
     root = ElementTree.Element("annotations")
     _add(root, "version", "1.1")
@@ -136,6 +136,16 @@ WRITTEN_FORMATS = {
     "label-studio": WrittenFormat("tasks.json", write_label_studio_tasks),
     "cvat": WrittenFormat("annotations.xml", write_cvat_images),
 }
+
+
+def _files_of(images: Sequence[PredictedImage], folder: Path, suffix: str) -> list[tuple[PredictedImage, Path]]:
+    """Each image with its file. Raises AnnotationError if two images, a.jpg and a.png, would have the same one."""
+    image_of: dict[Path, PredictedImage] = {}
+    for image in images:
+        file = (folder / image.name).with_suffix(suffix)
+        if image_of.setdefault(file, image) is not image:
+            raise AnnotationError(f"{image_of[file].name} and {image.name} would both have {file}; rename one")
+    return [(image, file) for file, image in image_of.items()]
 
 
 def _rounded(pixels: float) -> float:

@@ -6,13 +6,14 @@ from support.prepare_workspace import save_images
 
 from retinanet.annotations.formats import read_source
 from retinanet.annotations.records import Box
-from retinanet.cli.written_formats import WRITTEN_FORMATS, AnnotatedImage
+from retinanet.cli.written_formats import WRITTEN_FORMATS, PredictedImage
+from retinanet.errors import AnnotationError
 
 CLASSES = ("cat", "R&D <50%>", "Bär, rot")
 IMAGES = (
-    AnnotatedImage("a.png", 64, 48, (Box("cat", (1.234, 2, 30, 40.5)), Box(CLASSES[1], (0, 0, 64, 48))), (0.9, 0.5)),
-    AnnotatedImage("more/b.png", 64, 48, (Box(CLASSES[2], (10, 10, 20.25, 20)),), (0.75,)),
-    AnnotatedImage("more/c.png", 64, 48, (), ()),
+    PredictedImage("a.png", 64, 48, (Box("cat", (1.234, 2, 30, 40.5)), Box(CLASSES[1], (0, 0, 64, 48))), (0.9, 0.5)),
+    PredictedImage("more/b.png", 64, 48, (Box(CLASSES[2], (10, 10, 20.25, 20)),), (0.75,)),
+    PredictedImage("more/c.png", 64, 48, (), ()),
 )
 
 
@@ -44,3 +45,10 @@ def test_label_studio_tasks_are_predictions(tmp_path):
     (task,) = json.loads(path.read_text(encoding="utf-8"))
     value = task["predictions"][0]["result"][1]["value"]
     assert value == {"x": 0, "y": 0, "width": 100, "height": 100, "rotation": 0, "rectanglelabels": ["R&D <50%>"]}
+
+
+@pytest.mark.parametrize("name", ["voc", "yolo"])
+def test_images_that_would_share_a_file_are_an_error(tmp_path, name):
+    images = [PredictedImage(f"a.{suffix}", 64, 48, (), ()) for suffix in ("jpg", "png")]
+    with pytest.raises(AnnotationError, match=r"a\.jpg and a\.png would both have"):
+        WRITTEN_FORMATS[name].write(images, CLASSES, tmp_path / "labels")
