@@ -1,6 +1,5 @@
 """Reader of COCO JSON: any number of files, images near them, splits in the names of files or folders."""
 
-import re
 from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from retinanet.annotations.coco_normal import read_coco_export
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import Box, SourceDataset, split_of_folders
+from retinanet.annotations.records import Box, SourceDataset, group_name, image_size
 from retinanet.dataset.coco_file import is_number
 from retinanet.errors import AnnotationError, first_of
 
@@ -38,7 +37,7 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
         names = first_of(sorted({name for _, name in grouping}), 5)
         source.remarks.append(f"categories that only group others and have no objects are left out: {names}")
     listed_in: dict[Path, str] = {}
-    splits = {path: _split_named_by(path, files) if len(contents) > 1 else None for path in contents}
+    splits = {path: files.split_named_by(path) if len(contents) > 1 else None for path in contents}
     for path, content in contents.items():
         categories = [category for category in content["categories"] if _key(category) not in grouping]
         _merge_categories(source.category_ids, categories, path)
@@ -50,21 +49,15 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
             Listed(
                 image["file_name"],
                 tuple(boxes[image["id"]]),
-                _size(image),
+                image_size(image.get("width"), image.get("height")),
                 splits[path],
-                None if image.get(group_column) is None else str(image[group_column]),
+                group_name(image.get(group_column)),
                 image["id"],
             )
             for image in content["images"]
         ]
         add_listed(source, files, path, _image_folders(files, path), listed, listed_in, not any(splits.values()))
     return source
-
-
-def _split_named_by(path: Path, files: SourceFiles) -> str | None:
-    """The split that a word of the file's name, or else of its innermost folders, is called like."""
-    words = [re.findall(r"[a-z]+", part.lower()) for part in (*files.parts(path.parent), path.stem)]
-    return split_of_folders(word for part in words for word in part)
 
 
 def _key(category: dict) -> tuple[int, str]:
@@ -106,13 +99,6 @@ def _merge_categories(category_ids: dict[str, int], categories: list[dict], path
                 f"({' and '.join(conflicts)}); use one id for each name"
             )
     category_ids |= file_ids
-
-
-def _size(image: dict) -> tuple[int, int] | None:
-    width, height = image.get("width"), image.get("height")
-    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-        return width, height
-    return None
 
 
 def _box(annotation: dict, names: dict[int, str]) -> Box:

@@ -5,8 +5,8 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from retinanet.annotations.files import check_listed_name, parse_json, read_text
-from retinanet.annotations.records import hull
+from retinanet.annotations.files import check_listed_name, read_json
+from retinanet.annotations.shapes import hull
 from retinanet.dataset.coco_file import check_coco_content, is_number
 
 MAX_DIGITS = 19  # of an id
@@ -24,7 +24,7 @@ def read_coco_export(path: Path) -> dict[str, Any]:
     Ids may be strings or start at 0. A missing box is that of the segmentation: polygons or a mask (RLE), which is
     dropped, as it is large. Raises AnnotationError.
     """
-    content = parse_json(read_text(path), str(path), _with_box)
+    content = read_json(path, _with_box)
     if isinstance(content, dict):
         _make_ids_integers(content)
     return check_coco_content(content, path, check_listed_name)

@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from retinanet.annotations.files import SourceFiles, read_text
+from retinanet.annotations.files import SourceFiles, read_start, read_text
 from retinanet.annotations.records import (
     SPLIT_NAMES,
     Box,
     Finding,
     SourceDataset,
     SourceImage,
-    split_of_folders,
 )
 from retinanet.dataset.coco_file import check_class_name
 from retinanet.errors import AnnotationError
@@ -54,11 +53,7 @@ class Row(NamedTuple):
 
 def find_csv_files(files: SourceFiles) -> list[Path]:
     """The CSV files whose first row is a box or a header with all columns of one."""
-    tables = files.with_suffix(".csv", ".tsv")
-    try:
-        return [path for path in tables if _columns(first_row(path))]
-    except AnnotationError as error:
-        raise AnnotationError(f"{files.root}: a table has {error}") from error
+    return [path for path in files.with_suffix(".csv", ".tsv") if _columns(first_row(path), str(path))]
 
 
 def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -74,7 +69,7 @@ def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset
     in_table: dict[Path, Path] = {}
     shared: set[Path] = set()
     for table in tables:
-        split_of_table = _split_named_by(table, files) if len(tables) > 1 else None
+        split_of_table = files.split_named_by(table) if len(tables) > 1 else None
         rows = list(_rows(table))
         folders = dict.fromkeys((table.parent, table.parent / "images", files.root, files.root / "images"))
         located = files.locate((row.cells["path"] for row in rows), folders, table)
@@ -88,7 +83,7 @@ def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset
                 continue
             if in_table.setdefault(file, table) != table:
                 shared.add(file)
-            split = _split_of(row) or split_of_table or split_of_folders(files.parts(file.parent))
+            split = _split_of(row) or split_of_table or files.split_of_folder(file)
             group = row.cells.get(group_column) or None
             image = images.setdefault(file, SourceImage(file, (), split=split, group=group))
             if (image.split, image.group) != (split, group):
@@ -111,34 +106,33 @@ def _delimiter(text: str) -> str:
 
 def first_row(path: Path) -> list[str]:
     """The cells of a table's first row; empty if it cannot be read."""
-    with open(path, "rb") as file:
-        start = file.read(200_000)
-    # read_text reports text that is not UTF-8 when the rows are read.
-    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    text = start.decode(encoding, errors="replace")
+    text = read_start(path, 200_000)
     try:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
     except csv.Error:
         return []
 
 
-def _columns(first: list[str]) -> list[str] | None:
-    """The canonical names of the columns, given the first row; None if the file is not a table of boxes."""
+def _columns(first: list[str], location: str) -> list[str] | None:
+    """The canonical names of the columns, given the first row; None if the file is not a table of boxes.
+
+    Raises AnnotationError if two columns have one meaning.
+    """
     for names in PLAIN_TABLES:
         cells = dict(zip(names, first, strict=False))
         sides = [cell for name, cell in cells.items() if name in BOX_COLUMNS]
         is_box = all(_is_number(cell) or not cell.strip() for cell in sides)
         if len(first) == len(names) and is_box and Path(cells["path"].strip()).suffix.lower() in IMAGE_SUFFIXES:
             return list(names)
-    return _header(first)
+    return _header(first, location)
 
 
-def _header(cells: list[str]) -> list[str] | None:
+def _header(cells: list[str], location: str) -> list[str] | None:
     names = [COLUMN_OF_ALIAS.get(cell.strip().lower(), cell.strip()) for cell in cells]
     for name in set(names) & set(COLUMN_OF_ALIAS.values()):
         columns = [cell.strip() for cell, column in zip(cells, names, strict=True) if column == name]
         if len(columns) > 1 and {"path", "class"} <= set(names):
-            raise AnnotationError(f"columns {' and '.join(columns)} could both be the {name}; rename one")
+            raise AnnotationError(f"{location}: columns {' and '.join(columns)} could both be the {name}; rename one")
     is_table = any({"path", "class", "x1", "y1", *corner} <= set(names) for corner in OPPOSITE_CORNERS)
     return names if is_table else None
 
@@ -162,8 +156,8 @@ def _rows(path: Path) -> Iterator[Row]:
     columns: list[str] = []
     for location, cells in _cells(path):
         if not columns:
-            columns = _columns(cells) or list(COLUMNS)
-            if _header(cells):
+            columns = _columns(cells, location) or list(COLUMNS)
+            if _header(cells, location):
                 continue
         if len(cells) != len(columns):
             raise AnnotationError(
@@ -204,11 +198,6 @@ def _split_of(row: Row) -> str | None:
     if split and split not in SPLIT_NAMES:
         raise AnnotationError(f"{row.location} has split {split!r}; it must be one of {', '.join(SPLIT_NAMES)}")
     return SPLIT_NAMES.get(split)
-
-
-def _split_named_by(path: Path, files: SourceFiles) -> str | None:
-    words = path.stem.lower().replace("-", "_").split("_")
-    return split_of_folders((*files.parts(path.parent), *words))
 
 
 def _class_list(files: SourceFiles) -> list[str]:

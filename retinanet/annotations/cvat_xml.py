@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 from retinanet.annotations.files import SourceFiles
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, ellipse_hull, hull, rotated_hull
-from retinanet.annotations.xml_file import parse_xml
+from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy
+from retinanet.annotations.shapes import ellipse_hull, hull, rotated_hull
+from retinanet.annotations.xml_file import parse_xml, starts_with_element
 from retinanet.errors import AnnotationError
 
 SHAPES = ("box", "polygon", "polyline", "ellipse", "mask")
@@ -16,7 +17,7 @@ NOT_READ = ("points", "cuboid", "skeleton")
 
 def find_cvat_files(files: SourceFiles) -> list[Path]:
     """The XML files with an <annotations> element that has images."""
-    return [path for path in files.with_suffix(".xml") if _starts_with(path, b"<annotations>") and _images(path)]
+    return [path for path in files.with_suffix(".xml") if starts_with_element(path, "annotations") and _images(path)]
 
 
 def read_cvat(files: SourceFiles, group_column: str = "") -> SourceDataset:
@@ -28,7 +29,8 @@ def read_cvat(files: SourceFiles, group_column: str = "") -> SourceDataset:
     listed_in: dict[Path, str] = {}
     for path in find_cvat_files(files):
         listed, not_read = [], []
-        for image in _images(path):
+        images = _images(path)
+        for image in images:
             name = image.get("name", "")
             if not name:
                 raise AnnotationError(f"{path}: image {image.get('id')} has no name; export it again")
@@ -36,7 +38,7 @@ def read_cvat(files: SourceFiles, group_column: str = "") -> SourceDataset:
             split = SPLIT_NAMES.get(image.get("subset", "").lower())
             listed.append(Listed(name, boxes, _size(image), split, image.get(group_column)))
             not_read += [shape.tag for shape in image if shape.tag in NOT_READ]
-        subsets = {image.get("subset", "") for image in _images(path)}
+        subsets = {image.get("subset", "") for image in images}
         folders = [path.parent, path.parent / "images", path.parent / "data", path.parent.parent / "data"]
         folders += [path.parent / "images" / subset for subset in sorted(subsets)]
         add_listed(source, files, path, folders, listed, listed_in)
@@ -47,12 +49,7 @@ def read_cvat(files: SourceFiles, group_column: str = "") -> SourceDataset:
 
 def is_cvat_video(path: Path) -> bool:
     """Whether an XML file is of the kind "CVAT for video": tracks over frames, without images."""
-    return _starts_with(path, b"<annotations>") and parse_xml(path).find("track") is not None
-
-
-def _starts_with(path: Path, tag: bytes) -> bool:
-    with open(path, "rb") as file:
-        return tag in file.read(4096).replace(b"\0", b"")
+    return starts_with_element(path, "annotations") and parse_xml(path).find("track") is not None
 
 
 def _images(path: Path) -> list[ElementTree.Element]:

@@ -4,9 +4,10 @@ from math import radians
 from pathlib import Path
 from typing import Any
 
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
+from retinanet.annotations.files import SourceFiles, check_listed_name, read_json
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, hull, rotated_hull
+from retinanet.annotations.records import SPLIT_NAMES, Box, SourceDataset, Xyxy, group_name, image_size
+from retinanet.annotations.shapes import hull, rotated_hull
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
@@ -28,7 +29,7 @@ def read_datumaro(files: SourceFiles, group_column: str = "") -> SourceDataset:
     listed_in: dict[Path, str] = {}
     paths = find_datumaro_files(files)
     for path in paths:
-        content: Any = parse_json(read_text(path), str(path))
+        content = read_json(path)
         names = _class_names(content, path)
         source.class_names += [name for name in names if name not in source.class_names]
         items = _items(content, path)
@@ -70,22 +71,16 @@ def _listed(item: dict[str, Any], names: list[str], path: Path, group_column: st
         raise AnnotationError(f"{location} has annotations {annotations!r}; they must be a list of objects")
     boxes = [_box(row, names, location) for row in annotations if row.get("type") in SHAPES]
     size = image.get("size")
+    height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
     attributes = item.get("attr") or item.get("attributes")
     group = attributes.get(group_column) if isinstance(attributes, dict) else None
     return Listed(
         str(name),
         tuple(boxes),
-        _size(size),
+        image_size(width, height),
         SPLIT_NAMES.get(path.stem.lower()),
-        None if group is None else str(group),
+        group_name(group),
     )
-
-
-def _size(size: Any) -> tuple[int, int] | None:
-    """(width, height) of a list [height, width]."""
-    if isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size):
-        return size[1], size[0]
-    return None
 
 
 def _box(row: dict[str, Any], names: list[str], location: str) -> Box:

@@ -1,15 +1,15 @@
 """The files of a source folder, their text, and the files that annotations name."""
 
-import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from retinanet.annotations.records import split_of_folders
-from retinanet.dataset.coco_file import is_text
+from retinanet.annotations.records import split_of_folders, splits_agree
+from retinanet.dataset.coco_file import is_text, parse_json
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES
 
@@ -65,6 +65,15 @@ class SourceFiles:
         """The parts of a path relative to the root."""
         return path.relative_to(self.root).parts
 
+    def split_of_folder(self, path: Path) -> str | None:
+        """The split of the innermost folder of a file that is called like one."""
+        return split_of_folders(self.parts(path.parent))
+
+    def split_named_by(self, path: Path) -> str | None:
+        """The split that a word of an annotation file's name, or else of its innermost folders, is called like."""
+        parts = (*self.parts(path.parent), path.stem)
+        return split_of_folders(word for part in parts for word in re.findall(r"[a-z]+", part.lower()))
+
     def find(self, folders: Iterable[Path], name: str) -> Path | None:
         """The file of that relative name in the first of the folders that has it.
 
@@ -116,14 +125,16 @@ class SourceFiles:
         Raises AnnotationError on broken JSON.
         """
         if path not in self._outlines:
-            content = parse_json(read_text(path), str(path), _outline)
+            seen: dict[Outline, Outline] = {}  # most objects of a file have the same keys
+
+            def outline_of(row: dict) -> Outline:
+                outline = Outline(frozenset(row), _first_outline(row.values()))
+                return seen.setdefault(outline, outline)
+
+            content = read_json(path, outline_of)
             outline = _first_outline([content])
             self._outlines[path] = outline and outline._replace(is_list=isinstance(content, list))
         return self._outlines[path]
-
-    def _parts_below(self, path: Path) -> tuple[str, ...]:
-        """The folders of a file below the root."""
-        return self.parts(path.parent) if path.is_relative_to(self.root) else ()
 
     def _ends_like(self, name: str, folders: Collection[Path], location: Path, taken: Collection[Path]) -> Path | None:
         parts = path_parts(name)
@@ -136,12 +147,12 @@ class SourceFiles:
         # Frames of a video are listed without an extension.
         has_suffix = Path(last).suffix in IMAGE_SUFFIXES
         candidates = self._by_name.get(last, []) if has_suffix else self._by_stem.get(last, [])
-        scores = {path: _equal_ends(self.parts(path)[:-1], above) for path in candidates if path not in taken}
+        ends = {path: self.parts(path.parent)[::-1] for path in candidates if path not in taken}
+        scores = {path: common_length(end, above[::-1]) for path, end in ends.items()}
         if above and above[-1].lower() in self._folder_names:
             scores = {path: score for path, score in scores.items() if score}  # a folder of that name is there
-        split = split_of_folders(above) or split_of_folders((*self._parts_below(location), *_words(location.stem)))
-        own = {path: split_of_folders(self.parts(path)[:-1]) for path in scores}
-        scores = {path: score for path, score in scores.items() if None in (split, own[path]) or split == own[path]}
+        split = split_of_folders(above) or self.split_named_by(location)
+        scores = {path: score for path, score in scores.items() if splits_agree(split, self.split_of_folder(path))}
         best = [path for path, score in scores.items() if score == max(scores.values())]
         if len(best) > 1:
             raise AnnotationError(f"{location}: {name!r} could be {best[0]} or {best[1]}; name the image by its path")
@@ -168,9 +179,8 @@ def path_parts(name: str) -> list[str]:
 def read_text(path: Path) -> str:
     """The content of a text file in UTF-8 or, with a byte order mark, UTF-16. Raises AnnotationError."""
     content = path.read_bytes()
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return content.decode(encoding).replace("\r\n", "\n")
+        return content.decode(_encoding(content)).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: not UTF-8 text ({error.reason}); save it as UTF-8") from error
 
@@ -180,13 +190,26 @@ def read_lines(path: Path) -> list[str]:
     return read_text(path).splitlines()
 
 
-def parse_json(text: str, location: str, object_hook: object = None) -> object:
-    """The content of a JSON text. Raises AnnotationError on broken JSON."""
-    try:
-        return json.loads(text, object_hook=object_hook)  # type: ignore[arg-type]
-    # ValueError includes JSONDecodeError and integers with too many digits.
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{location}: broken JSON ({error}); write the file again") from error
+def read_start(path: Path, count: int = 10_000) -> str:
+    """The first `count` bytes of a file of any kind as text; bytes that are not text are replaced."""
+    with open(path, "rb") as file:
+        start = file.read(count)
+    return start.decode(_encoding(start), errors="replace")
+
+
+def read_json(path: Path, object_hook: Callable[[dict], Any] | None = None) -> Any:
+    """The content of a JSON file. Raises AnnotationError if it is not JSON."""
+    return parse_json(read_text(path), str(path), object_hook)
+
+
+def common_length(first: Sequence[str], second: Sequence[str]) -> int:
+    """The number of first parts that two paths share, in any case."""
+    pairs = zip(first, second, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].lower() == pair[1].lower(), pairs))
+
+
+def _encoding(start: bytes) -> str:
+    return "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
 
 
 def _visible(root: Path) -> Iterator[Path]:
@@ -195,28 +218,10 @@ def _visible(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+", text.lower())
-
-
 def _is_relative(name: str) -> bool:
     """Whether a path is relative and stays inside its folder."""
     parts = re.split(r"[\\/]", name)
     return is_text(name) and bool(parts[0]) and ".." not in parts and not parts[0].endswith(":") and parts[0] != "~"
-
-
-def _equal_ends(first: Iterable[str], second: Iterable[str]) -> int:
-    """The number of last parts that two paths share, in any case."""
-    count = 0
-    for one, other in zip(reversed(tuple(first)), reversed(tuple(second)), strict=False):
-        if one.lower() != other.lower():
-            break
-        count += 1
-    return count
-
-
-def _outline(row: dict) -> Outline:
-    return Outline(frozenset(row), _first_outline(row.values()))
 
 
 def _first_outline(values: Iterable[object]) -> Outline | None:

@@ -24,8 +24,6 @@ from retinanet.annotations.yolo import find_yolo_files, read_yolo
 from retinanet.errors import AnnotationError
 
 AUTO = "auto"
-# Formats whose coordinates people sometimes write as shares of the image's sides.
-IN_PIXELS = ("voc", "coco", "csv", "metadata")
 
 
 class Format(NamedTuple):
@@ -33,25 +31,35 @@ class Format(NamedTuple):
 
     find(files) are the files that look like this format. read(files, group_column) reads them. Files with the
     fallback_suffix are read as this format if no format is recognized, so that the error names the bad file.
+    is_in_pixels: coordinates are written in pixels, if not by mistake as shares of the image's sides.
     """
 
     title: str
     find: Callable[[SourceFiles], Sequence[Path]]
     read: Callable[[SourceFiles, str], SourceDataset]
     fallback_suffix: str = ""
+    is_in_pixels: bool = False
 
 
 # By the names that prepare.format accepts. If several are recognized, the first is read.
 FORMATS = {
-    "voc": Format("Pascal VOC annotations (.xml)", find_voc_files, read_voc, fallback_suffix=".xml"),
+    "voc": Format("Pascal VOC annotations (.xml)", find_voc_files, read_voc, ".xml", is_in_pixels=True),
     "metadata": Format(
-        "image folder (metadata.jsonl with file_name and objects)", find_metadata_files, read_metadata_source
+        "image folder (metadata.jsonl with file_name and objects)",
+        find_metadata_files,
+        read_metadata_source,
+        is_in_pixels=True,
     ),
     "coco": Format(
-        "COCO annotations (.json with images, annotations and categories)", find_coco_files, read_coco_source
+        "COCO annotations (.json with images, annotations and categories)",
+        find_coco_files,
+        read_coco_source,
+        is_in_pixels=True,
     ),
     "yolo": Format("YOLO labels (.txt, with class names in a data.yaml or classes.txt)", find_yolo_files, read_yolo),
-    "csv": Format("table of boxes (.csv with path,x1,y1,x2,y2,class)", find_csv_files, read_csv_source),
+    "csv": Format(
+        "table of boxes (.csv with path,x1,y1,x2,y2,class)", find_csv_files, read_csv_source, is_in_pixels=True
+    ),
     "cvat": Format("CVAT for images (.xml with all images)", find_cvat_files, read_cvat),
     "labelme": Format("labelme (.json with shapes for each image)", find_labelme_files, read_labelme),
     "via": Format("VGG Image Annotator (.json or .csv with regions)", find_via_files, read_via),
@@ -84,7 +92,7 @@ def read_source(root: Path, name: str = AUTO, group_column: str = "", group_patt
             "check download.* and prepare.format in params.yaml"
         )
     corners = [box.xyxy for image in source.images for box in image.boxes]
-    if corners and chosen in IN_PIXELS and all(max(xyxy) <= 1 for xyxy in corners):
+    if corners and FORMATS[chosen].is_in_pixels and all(max(xyxy) <= 1 for xyxy in corners):
         raise AnnotationError(
             f"{root}: all boxes lie within one pixel, so their coordinates are shares of the images' sides; multiply "
             "them by the width and height"

@@ -4,9 +4,10 @@ from math import cos, isfinite, radians, sin
 from pathlib import Path
 from typing import Any
 
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, path_parts, read_text
+from retinanet.annotations.files import SourceFiles, check_listed_name, path_parts, read_json
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import NAN_BOX, Box, SourceDataset, Xyxy, ellipse_hull, hull, rotated_hull
+from retinanet.annotations.records import Box, SourceDataset, Xyxy, group_name
+from retinanet.annotations.shapes import NAN_BOX, ellipse_hull, hull, is_points, rotated_hull
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import IMAGE_SUFFIXES, upright_size
@@ -34,22 +35,19 @@ def read_label_studio(files: SourceFiles, group_column: str = "") -> SourceDatas
         folders = [path.parent, path.parent / "images", files.root, files.root / "images"]
         listed: list[Listed] = []
         unlabeled = several = not_read = 0
-        for number, task in enumerate(_tasks(path), start=1):
-            location = f"{path}: task {task.get('id', number)}"
-            data = task["data"] if isinstance(task.get("data"), dict) else task
-            name = _image_name(data, location)
+        tasks = _tasks(path)
+        names = [_image_name(task, location) for location, task in tasks]
+        located = files.locate(names, folders, path, listed_in)
+        for (location, task), name in zip(tasks, names, strict=True):
             results = _results(task)
             unlabeled += not results
             several += len(results) > 1
             if not results:
                 continue
-            image = files.locate([name], folders, path).get(name)
-            size = (upright_size(image) if image else None) or (1, 1)
-            rows = results[0]
-            not_read += sum(any(key in row for key in NOT_READ) for row in rows)
-            boxes = tuple(box for row in rows for box in _boxes(row, size, location))
-            group = data.get(group_column)
-            listed.append(Listed(name, boxes, group=None if group is None else str(group)))
+            size = (upright_size(located[name]) if name in located else None) or (1, 1)
+            not_read += sum(any(key in value for key in NOT_READ) for value in results[0])
+            boxes = tuple(box for value in results[0] for box in _boxes(value, size, location))
+            listed.append(Listed(name, boxes, group=group_name(_data(task).get(group_column))))
         add_listed(source, files, path, folders, listed, listed_in)
         counts = {
             "tasks without an annotation are left out": unlabeled,
@@ -69,17 +67,23 @@ def _is_tasks(files: SourceFiles, path: Path) -> bool:
     return is_min or ("data" in outline.keys and any(key in outline.keys for key in RESULT_KEYS))
 
 
-def _tasks(path: Path) -> list[dict[str, Any]]:
-    content: Any = parse_json(read_text(path), str(path))
+def _tasks(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """(location for messages, task) of each task."""
+    content = read_json(path)
     tasks = content if isinstance(content, list) else [content]
     if not all(isinstance(task, dict) for task in tasks):
         raise AnnotationError(f"{path}: is not a list of tasks; export it again")
-    return tasks
+    return [(f"{path}: task {task.get('id', number)}", task) for number, task in enumerate(tasks, start=1)]
 
 
-def _image_name(data: dict[str, Any], location: str) -> str:
-    """The value that is the path or URL of an image."""
-    texts = [value for value in data.values() if isinstance(value, str)]
+def _data(task: dict[str, Any]) -> dict[str, Any]:
+    """The values of a task; in JSON_MIN they are its own."""
+    return task["data"] if isinstance(task.get("data"), dict) else task
+
+
+def _image_name(task: dict[str, Any], location: str) -> str:
+    """The value of a task that is the path or URL of an image."""
+    texts = [value for value in _data(task).values() if isinstance(value, str)]
     names = {text for text in texts if Path("/".join(path_parts(text))).suffix.lower() in IMAGE_SUFFIXES}
     if len(names) > 1:
         raise AnnotationError(f"{location} has several images: {', '.join(sorted(names))}; only one can be read")
@@ -123,7 +127,7 @@ def _xyxy(value: dict[str, Any], size: tuple[int, int], location: str) -> Xyxy:
     scale_x, scale_y = (side / 100 for side in size)
     points = value.get("points")
     if isinstance(points, list) and points:
-        if not all(isinstance(p, list) and len(p) == 2 and all(map(is_number, p)) for p in points):
+        if not is_points(points):
             raise AnnotationError(f"{location} has points {points!r}; they must be a list of [x, y]")
         return hull([(x * scale_x, y * scale_y) for x, y in points])
     keys = ("x", "y", "width", "height") if "width" in value else ("x", "y", "radiusX", "radiusY")

@@ -4,10 +4,19 @@ from math import dist
 from pathlib import Path
 from typing import Any
 
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
-from retinanet.annotations.pairing import image_folders
-from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, Xyxy, hull, split_of_folders
-from retinanet.dataset.coco_file import check_class_name, is_number
+from retinanet.annotations.files import SourceFiles, check_listed_name, read_json
+from retinanet.annotations.pairing import image_folders, same_named_images
+from retinanet.annotations.records import (
+    Box,
+    Finding,
+    SourceDataset,
+    SourceImage,
+    Xyxy,
+    group_name,
+    image_size,
+)
+from retinanet.annotations.shapes import hull, is_points
+from retinanet.dataset.coco_file import check_class_name
 from retinanet.errors import AnnotationError
 
 
@@ -24,15 +33,16 @@ def read_labelme(files: SourceFiles, group_column: str = "") -> SourceDataset:
     source = SourceDataset("labelme")
     paths = find_labelme_files(files)
     folders = image_folders(files, paths, files.images())
-    by_stem = {(image.parent, image.stem): image for image in reversed(files.images())}
+    same_named = same_named_images(folders, paths, files.images())
     used: dict[Path, Path] = {}
     for path in paths:
-        content: Any = parse_json(read_text(path), str(path))
+        content = read_json(path)
         check_listed_name(content["imagePath"], str(path))
-        same_name = [by_stem.get((folder, path.stem)) for folder in folders[path.parent]]
-        beside = next(filter(None, same_name), None)
         near = [path.parent, *folders[path.parent]]
-        image = beside or files.locate([content["imagePath"]], near, path, used).get(content["imagePath"])
+        if path in same_named:
+            image: Path | None = same_named[path][0]
+        else:
+            image = files.locate([content["imagePath"]], near, path, used).get(content["imagePath"])
         if image is None:
             source.skipped.append(Finding(content["imagePath"], f"listed in {path}, but the image is missing"))
             continue
@@ -45,20 +55,15 @@ def read_labelme(files: SourceFiles, group_column: str = "") -> SourceDataset:
             SourceImage(
                 image,
                 _boxes(content, path),
-                _size(content),
-                split_of_folders(files.parts(path.parent)) or split_of_folders(files.parts(image.parent)),
-                group=None if group is None else str(group),
+                image_size(content.get("imageWidth"), content.get("imageHeight")),
+                files.split_of_folder(path) or files.split_of_folder(image),
+                group=group_name(group),
             )
         )
     unannotated = len(files.images()) - len(used)
     if unannotated:
         source.remarks.append(f"{unannotated} images have no JSON file and are left out")
     return source
-
-
-def _size(content: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = content.get("imageWidth"), content.get("imageHeight")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _boxes(content: dict[str, Any], path: Path) -> tuple[Box, ...]:
@@ -75,11 +80,7 @@ def _boxes(content: dict[str, Any], path: Path) -> tuple[Box, ...]:
 
 def _xyxy(shape: dict[str, Any], location: str) -> Xyxy:
     points = shape.get("points")
-    if (
-        not isinstance(points, list)
-        or not points
-        or not all(isinstance(point, list) and len(point) == 2 and all(map(is_number, point)) for point in points)
-    ):
+    if not is_points(points):
         raise AnnotationError(f"{location} has points {points!r}; they must be a list of [x, y]")
     if shape.get("shape_type") == "circle" and len(points) == 2:  # the center and a point of the circle
         (x, y), radius = points[0], dist(*points)

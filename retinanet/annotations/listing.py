@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retinanet.annotations.files import SourceFiles
-from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, split_of_folders
+from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage
 from retinanet.errors import AnnotationError
 
 
@@ -49,5 +49,5 @@ def add_listed(
         if file in listed_in:
             raise AnnotationError(f"{location}: {image.name!r} is listed twice, first in {listed_in[file]}; remove one")
         listed_in[file] = location
-        split = image.split or (split_of_folders(files.parts(file.parent)) if by_folder else None)
+        split = image.split or (files.split_of_folder(file) if by_folder else None)
         source.images.append(SourceImage(file, image.boxes, image.size, split, image.source_id, image.group))

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_lines
+from retinanet.annotations.files import SourceFiles, check_listed_name, read_lines
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import Box, SourceDataset
-from retinanet.dataset.coco_file import check_class_name, is_number
+from retinanet.annotations.records import Box, SourceDataset, group_name
+from retinanet.dataset.coco_file import check_class_name, is_number, parse_json
 from retinanet.errors import AnnotationError
 
 CATEGORY_KEYS = ("categories", "category", "labels", "label")
@@ -29,8 +29,7 @@ def read_metadata_source(files: SourceFiles, group_column: str = "") -> SourceDa
         listed = []
         for location, line in _lines(path):
             row = _row(line, location)
-            group = row.get(group_column)
-            group = None if group is None else str(group)
+            group = group_name(row.get(group_column))
             listed.append(Listed(row["file_name"], _boxes(row, location), group=group, location=location))
         add_listed(source, files, path, [path.parent], listed, listed_in)
     return source

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retinanet.annotations.cvat_xml import is_cvat_video
-from retinanet.annotations.files import SourceFiles
+from retinanet.annotations.files import SourceFiles, read_start
 from retinanet.errors import AnnotationError
 
 MAX_INSPECTED = 20  # files of one extension
@@ -38,9 +38,7 @@ def _first_line(pattern: str) -> Callable[[SourceFiles, Path], bool]:
     """A test of the first line that is not empty and not one of DOTA's headers."""
 
     def test(_: SourceFiles, path: Path) -> bool:
-        with open(path, "rb") as file:
-            start = file.read(10_000).decode("utf-8-sig", errors="replace")
-        lines = [line.strip() for line in start.splitlines() if line.strip()]
+        lines = [line.strip() for line in read_start(path).splitlines() if line.strip()]
         lines = [line for line in lines if not line.startswith(("imagesource:", "gsd:"))]
         return bool(lines) and re.fullmatch(pattern, lines[0]) is not None
 

@@ -1,11 +1,11 @@
 """Image folders that belong to folders of annotation files, for formats with one file per image."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from retinanet.annotations.files import SourceFiles
-from retinanet.annotations.records import split_of_folders
+from retinanet.annotations.files import SourceFiles, common_length
+from retinanet.annotations.records import split_of_folders, splits_agree
 from retinanet.errors import AnnotationError
 
 IMAGE_FOLDERS = ("jpegimages", "images", "image", "img", "imgs", "data")
@@ -30,6 +30,21 @@ def image_folders(files: SourceFiles, annotations: Iterable[Path], images: Itera
     }
 
 
+def same_named_images(
+    folders: Mapping[Path, Sequence[Path]], annotations: Iterable[Path], images: Iterable[Path]
+) -> dict[Path, list[Path]]:
+    """{annotation file: the images of its base name in the best folder that has one}; folders are image_folders'."""
+    by_name: dict[tuple[Path, str], list[Path]] = {}
+    for image in images:
+        by_name.setdefault((image.parent, image.stem), []).append(image)
+    found = {}
+    for path in annotations:
+        candidates = (by_name.get((folder, path.stem)) for folder in folders[path.parent])
+        if same_named := next(filter(None, candidates), None):
+            found[path] = same_named
+    return found
+
+
 def _ranked(files: SourceFiles, folder: Path, names: set[str], image_stems: dict[Path, set[str]]) -> list[Path]:
     if names <= image_stems.get(folder, set()):
         return [folder]
@@ -40,18 +55,14 @@ def _ranked(files: SourceFiles, folder: Path, names: set[str], image_stems: dict
         other = files.parts(images)
         return (
             images == folder,
-            _common(parts, other) + _common(parts[::-1], other[::-1]),
+            common_length(parts, other) + common_length(parts[::-1], other[::-1]),
             images.name.lower() not in MASK_FOLDERS,
             images.name.lower() in IMAGE_FOLDERS,
             len(names & image_stems[images]),
         )
 
     splits = {images: split_of_folders(files.parts(images)) for images in image_stems}
-    candidates = [
-        images
-        for images in image_stems
-        if names & image_stems[images] and (split is None or splits[images] in (split, None))
-    ]
+    candidates = [i for i in image_stems if names & image_stems[i] and splits_agree(split, splits[i])]
     ranks = {images: rank(images) for images in candidates}
     candidates.sort(key=lambda images: ranks[images], reverse=True)
     for first, second in pairwise(candidates):
@@ -68,12 +79,3 @@ def _stems_by_folder(paths: Iterable[Path]) -> dict[Path, set[str]]:
     for path in paths:
         stems.setdefault(path.parent, set()).add(path.stem)
     return stems
-
-
-def _common(first: Sequence[str], second: Sequence[str]) -> int:
-    count = 0
-    for one, other in zip(first, second, strict=False):
-        if one.lower() != other.lower():
-            break
-        count += 1
-    return count

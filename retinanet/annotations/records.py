@@ -1,8 +1,7 @@
 """Annotations in memory, the same for every format: images with boxes, not yet checked against the image files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from math import cos, hypot, isfinite, nan, sin
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +14,6 @@ SPLIT_NAMES |= {"test": TEST, "testing": TEST}
 
 
 Xyxy = tuple[float, float, float, float]
-# Skipped by the check of boxes.
-NAN_BOX = (nan, nan, nan, nan)
 
 
 class Box(NamedTuple):
@@ -95,30 +92,21 @@ def rename_classes(source: SourceDataset, names: dict[str, str]) -> SourceDatase
     )
 
 
-def hull(points: Sequence[Sequence[float]]) -> Xyxy:
-    """The box around points (x, y); NaN if a coordinate is not finite."""
-    xs, ys = [point[0] for point in points], [point[1] for point in points]
-    if not all(map(isfinite, xs + ys)):
-        return NAN_BOX
-    return min(xs), min(ys), max(xs), max(ys)
+def group_name(value: object) -> str | None:
+    """The group that a value of the annotations names; None if there is no value."""
+    return None if value is None else str(value)
 
 
-def rotated_hull(x: float, y: float, width: float, height: float, angle: float) -> Xyxy:
-    """The box around a box with center (x, y), rotated by an angle in radians; NaN if that is not finite."""
-    if not isfinite(angle):
-        return NAN_BOX
-    half_width = (abs(width * cos(angle)) + abs(height * sin(angle))) / 2
-    half_height = (abs(width * sin(angle)) + abs(height * cos(angle))) / 2
-    return x - half_width, y - half_height, x + half_width, y + half_height
+def image_size(width: object, height: object) -> tuple[int, int] | None:
+    """(width, height) as annotations state it; None if they are not positive integers."""
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    return None
 
 
-def ellipse_hull(x: float, y: float, radius_x: float, radius_y: float, angle: float) -> Xyxy:
-    """The box around an ellipse with center (x, y), rotated by an angle in radians; NaN if that is not finite."""
-    if not isfinite(angle):
-        return NAN_BOX
-    half_width = hypot(radius_x * cos(angle), radius_y * sin(angle))
-    half_height = hypot(radius_x * sin(angle), radius_y * cos(angle))
-    return x - half_width, y - half_height, x + half_width, y + half_height
+def splits_agree(first: str | None, second: str | None) -> bool:
+    """Whether two files may be of one split: None is no official split."""
+    return None in (first, second) or first == second
 
 
 def split_of_folders(parts: Iterable[str]) -> str | None:

@@ -10,9 +10,19 @@ from typing import Any
 from PIL import Image
 from PIL.Image import DecompressionBombError
 
-from retinanet.annotations.files import SourceFiles, parse_json, read_text
-from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, Xyxy, hull, split_of_folders
-from retinanet.dataset.coco_file import check_class_name, is_number
+from retinanet.annotations.files import SourceFiles, read_json
+from retinanet.annotations.records import (
+    Box,
+    Finding,
+    SourceDataset,
+    SourceImage,
+    Xyxy,
+    group_name,
+    image_size,
+    split_of_folders,
+)
+from retinanet.annotations.shapes import hull, is_points
+from retinanet.dataset.coco_file import check_class_name
 from retinanet.errors import AnnotationError
 
 
@@ -29,7 +39,7 @@ def read_supervisely(files: SourceFiles, group_column: str = "") -> SourceDatase
     source = SourceDataset("supervisely")
     annotation_of: dict[Path, Path] = {}
     for path in find_supervisely_files(files):
-        content: Any = parse_json(read_text(path), str(path))
+        content = read_json(path)
         folder = path.parent.parent / "img"
         # a.jpg.json belongs to a.jpg; older exports write a.json.
         image = files.find([folder], path.stem) or next(
@@ -48,17 +58,11 @@ def read_supervisely(files: SourceFiles, group_column: str = "") -> SourceDatase
         rows = content.get("tags")
         rows = [tag for tag in rows if isinstance(tag, dict)] if isinstance(rows, list) else []
         tags = {str(tag.get("name")): tag.get("value") for tag in rows}
-        split = split_of_folders(tags) or split_of_folders(files.parts(path.parent))
-        group = tags.get(group_column)
-        source.images.append(
-            SourceImage(image, boxes, _size(content["size"]), split, group=None if group is None else str(group))
-        )
+        split = split_of_folders(tags) or files.split_of_folder(path)
+        stated = content["size"] if isinstance(content["size"], dict) else {}
+        size = image_size(stated.get("width"), stated.get("height"))
+        source.images.append(SourceImage(image, boxes, size, split, group=group_name(tags.get(group_column))))
     return source
-
-
-def _size(size: Any) -> tuple[int, int] | None:
-    width, height = (size.get("width"), size.get("height")) if isinstance(size, dict) else (None, None)
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
 def _box(row: dict[str, Any], location: str) -> Box:
@@ -70,11 +74,7 @@ def _xyxy(row: dict[str, Any], location: str) -> Xyxy:
     if isinstance(row.get("bitmap"), dict):
         return _bitmap_xyxy(row["bitmap"], location)
     points = row["points"].get("exterior") if isinstance(row.get("points"), dict) else None
-    if (
-        not isinstance(points, list)
-        or not points
-        or not all(isinstance(point, list) and len(point) == 2 and all(map(is_number, point)) for point in points)
-    ):
+    if not is_points(points):
         raise AnnotationError(f"{location} ({row.get('geometryType')}) has no points.exterior; remove it")
     return hull(points)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from retinanet.annotations.csv_table import first_row
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
+from retinanet.annotations.files import SourceFiles, check_listed_name, read_json, read_text
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import Box, SourceDataset, Xyxy, ellipse_hull, hull
-from retinanet.dataset.coco_file import check_class_name, is_number
+from retinanet.annotations.records import Box, SourceDataset, Xyxy, group_name
+from retinanet.annotations.shapes import ellipse_hull, hull
+from retinanet.dataset.coco_file import check_class_name, is_number, parse_json
 from retinanet.errors import AnnotationError
 
 IMAGE_KEYS = frozenset({"filename", "regions"})
@@ -43,7 +44,7 @@ def read_via(files: SourceFiles, group_column: str = "") -> SourceDataset:
             boxes = tuple(_box(region, location) for region in regions)
             attributes = image.get("file_attributes") or {}
             group = attributes.get(group_column) if isinstance(attributes, dict) else None
-            listed.append(Listed(image["filename"], boxes, group=None if group is None else str(group)))
+            listed.append(Listed(image["filename"], boxes, group=group_name(group)))
         add_listed(source, files, path, [path.parent, path.parent / "images", files.root], listed, listed_in)
     return source
 
@@ -56,7 +57,7 @@ def _is_via(files: SourceFiles, path: Path) -> bool:
 
 
 def _json_images(path: Path) -> list[dict[str, Any]]:
-    content: Any = parse_json(read_text(path), str(path))
+    content = read_json(path)
     content = content.get("_via_img_metadata", content)
     images = list(content.values()) if isinstance(content, dict) else [content]
     if not all(isinstance(image, dict) and isinstance(image.get("regions"), list | dict) for image in images):

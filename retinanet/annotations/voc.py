@@ -1,25 +1,16 @@
 """Reader of Pascal VOC: an XML file for each image."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from retinanet.annotations.files import SourceFiles, path_parts
-from retinanet.annotations.pairing import image_folders
-from retinanet.annotations.records import (
-    Box,
-    Finding,
-    SourceDataset,
-    SourceImage,
-    Xyxy,
-    hull,
-    rotated_hull,
-    split_of_folders,
-)
+from retinanet.annotations.pairing import image_folders, same_named_images
+from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, Xyxy, split_of_folders, splits_agree
+from retinanet.annotations.shapes import hull, rotated_hull
 from retinanet.annotations.voc_splits import official_splits
-from retinanet.annotations.xml_file import parse_xml, text_at
+from retinanet.annotations.xml_file import parse_xml, starts_with_element, text_at
 from retinanet.errors import AnnotationError
 
 MAX_XML_INSPECTED = 100
@@ -27,14 +18,7 @@ MAX_XML_INSPECTED = 100
 
 def find_voc_files(files: SourceFiles) -> list[Path]:
     """The annotations among the first 100 XML files, as there may be many XML files of another kind."""
-    return [path for path in files.with_suffix(".xml")[:MAX_XML_INSPECTED] if looks_like_voc(path)]
-
-
-def looks_like_voc(xml: Path) -> bool:
-    """Whether the start of the file has an <annotation> element."""
-    with open(xml, "rb") as file:
-        start = file.read(4096).replace(b"\0", b"")  # UTF-16 has zeros between the letters
-    return re.search(rb"<annotation[\s>]", start) is not None
+    return [path for path in files.with_suffix(".xml")[:MAX_XML_INSPECTED] if starts_with_element(path, "annotation")]
 
 
 class VocAnnotation(NamedTuple):
@@ -70,9 +54,7 @@ def read_voc(files: SourceFiles, group_column: str = "") -> SourceDataset:
         if image in annotation_of:
             raise AnnotationError(f"{xml}: {image} has two annotations, also in {annotation_of[image]}; remove one")
         annotation_of[image] = xml
-        folders = [] if split_of else [xml.parent, image.parent]
-        by_folder = next(filter(None, (split_of_folders(files.parts(folder)) for folder in folders)), None)
-        split = split_of.get(xml) or by_folder
+        split = split_of.get(xml) if split_of else files.split_of_folder(xml) or files.split_of_folder(image)
         source.images.append(SourceImage(image, annotation.boxes, annotation.size, split, group=annotation.group))
     source.skipped += missing
     unannotated = sum(image not in annotation_of for image in files.images())
@@ -92,16 +74,11 @@ def _read_file(xml: Path, group_column: str) -> VocAnnotation | None:
 
 def _locate_images(files: SourceFiles, annotations: Mapping[Path, VocAnnotation]) -> dict[Path, Path]:
     """{XML file: image}, by the name of the XML file, then by <filename> or the end of <path>."""
-    by_stem: dict[tuple[Path, str], list[Path]] = {}
-    for image in files.images():
-        by_stem.setdefault((image.parent, image.stem), []).append(image)
     folders = image_folders(files, annotations, files.images())
     located = {}
-    for xml, annotation in annotations.items():
-        suffix = Path(annotation.file_name).suffix
-        candidates = next(filter(None, (by_stem.get((folder, xml.stem)) for folder in folders[xml.parent])), [])
-        if candidates:
-            located[xml] = next((image for image in candidates if image.suffix == suffix), candidates[0])
+    for xml, same_named in same_named_images(folders, annotations, files.images()).items():
+        suffix = Path(annotations[xml].file_name).suffix
+        located[xml] = next((image for image in same_named if image.suffix == suffix), same_named[0])
     for xml, annotation in annotations.items():
         if xml in located:
             continue
@@ -122,7 +99,7 @@ def _siblings(files: SourceFiles, folder: Path) -> list[Path]:
     """The folders beside a folder, unless both are called like different splits."""
     split = split_of_folders(files.parts(folder))
     beside = sorted(other for other in files.folders if other.parent == folder.parent and folder != files.root)
-    return [other for other in beside if split is None or split_of_folders(files.parts(other)) in (split, None)]
+    return [other for other in beside if splits_agree(split, split_of_folders(files.parts(other)))]
 
 
 def _size(annotation: ElementTree.Element) -> tuple[int, int] | None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from retinanet.annotations.files import SourceFiles, check_listed_name, parse_json, read_text
+from retinanet.annotations.files import SourceFiles, check_listed_name, read_json
 from retinanet.annotations.listing import Listed, add_listed
-from retinanet.annotations.records import Box, SourceDataset, Xyxy
+from retinanet.annotations.records import Box, SourceDataset, Xyxy, group_name
 from retinanet.dataset.coco_file import check_class_name, is_number
 from retinanet.errors import AnnotationError
 
@@ -20,7 +20,7 @@ def read_vott(files: SourceFiles, group_column: str = "") -> SourceDataset:
     source = SourceDataset("vott")
     listed_in: dict[Path, str] = {}
     for path in find_vott_files(files):
-        content: Any = parse_json(read_text(path), str(path))
+        content = read_json(path)
         assets = list(content["assets"].values()) if isinstance(content.get("assets"), dict) else [content]
         listed = []
         for entry in assets:
@@ -32,7 +32,7 @@ def read_vott(files: SourceFiles, group_column: str = "") -> SourceDataset:
             location = f"{path}: {asset['name']}"
             boxes = tuple(box for region in regions for box in _boxes(region, location))
             group = asset.get(group_column)
-            listed.append(Listed(asset["name"], boxes, group=None if group is None else str(group)))
+            listed.append(Listed(asset["name"], boxes, group=group_name(group)))
         folders = [path.parent, path.parent.parent, files.root]
         add_listed(source, files, path, folders, listed, listed_in)
     return source

@@ -1,9 +1,11 @@
 """Parsing of XML annotation files, without entities."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from retinanet.annotations.files import read_start
 from retinanet.errors import AnnotationError
 
 
@@ -29,6 +31,11 @@ def parse_xml(xml: Path) -> ElementTree.Element:
         return builder.close()
     except (expat.ExpatError, ValueError, LookupError) as error:
         raise AnnotationError(f"{xml}: broken XML ({error}); download or write the file again") from error
+
+
+def starts_with_element(path: Path, tag: str) -> bool:
+    """Whether an element of this tag opens near the start of a file."""
+    return re.search(rf"<{tag}[\s>]", read_start(path)) is not None
 
 
 def text_at(element: ElementTree.Element, path: str) -> str | None:

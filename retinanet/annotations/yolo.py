@@ -5,8 +5,9 @@ from math import isfinite
 from pathlib import Path
 
 from retinanet.annotations.files import SourceFiles, read_lines
-from retinanet.annotations.pairing import MASK_FOLDERS, image_folders
-from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, hull, split_of_folders
+from retinanet.annotations.pairing import MASK_FOLDERS, image_folders, same_named_images
+from retinanet.annotations.records import Box, Finding, SourceDataset, SourceImage, split_of_folders
+from retinanet.annotations.shapes import hull
 from retinanet.annotations.yolo_settings import class_names, find_class_file, key_point_numbers, official_splits
 from retinanet.errors import AnnotationError
 from retinanet.images.reading import upright_size
@@ -76,19 +77,8 @@ def _label_files(files: SourceFiles) -> list[Path]:
 def _label_of_images(files: SourceFiles, images: list[Path]) -> dict[Path, Path]:
     """{image: its label file}."""
     labels = _label_files(files)
-    by_stem = {(path.parent, path.stem): path for path in labels}
-    images_in: dict[Path, list[Path]] = {}
-    for image in images:
-        images_in.setdefault(image.parent, []).append(image)
-    label_of: dict[Path, Path] = {}
-    for folder, candidates in image_folders(files, labels, images).items():
-        used: set[Path] = set()
-        for image_folder in candidates:
-            labeled = {image: by_stem.get((folder, image.stem)) for image in images_in[image_folder]}
-            found = {image: label for image, label in labeled.items() if label and label not in used}
-            label_of = found | label_of
-            used |= set(found.values())
-    return label_of
+    same_named = same_named_images(image_folders(files, labels, images), labels, images)
+    return {image: label for label, labeled in same_named.items() for image in labeled}
 
 
 def _looks_like_label(path: Path) -> bool:

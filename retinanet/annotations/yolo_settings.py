@@ -167,8 +167,7 @@ def _load(path: Path) -> dict:
     """The mapping in a YAML file, its scalars as text, so that yes and 007 stay; empty if it has no mapping."""
     try:
         content = yaml.load("\n".join(read_lines(path)), Loader=yaml.BaseLoader)
-    # ValueError: invalid dates and integers with too many digits.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise AnnotationError(f"{path}: broken YAML ({' '.join(str(error).split())}); write it again") from error
     return content if isinstance(content, dict) else {}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinanet.dataset.coco_file import check_coco_content, check_file_name
+from retinanet.dataset.coco_file import check_coco_content, check_file_name, parse_json
 from retinanet.errors import AnnotationError
 from retinanet.files import write_text
 from retinanet.images.reading import MAX_PIXELS
@@ -129,12 +129,11 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
-    # UnicodeDecodeError, JSONDecodeError and numbers of too many digits are all ValueErrors.
-    except (ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path}: broken JSON ({error}); fetch or write the file again") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: broken JSON ({error}); write the file again") from error
 
 
 def _image(image: dict, path: Path | str) -> ImageInfo:

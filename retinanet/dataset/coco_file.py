@@ -1,8 +1,9 @@
-"""Checks of a COCO file's structure: sections, ids, references, and the names of images and classes."""
+"""Checks of JSON and of a COCO file's structure: sections, ids, references, and the names of images and classes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from retinanet.errors import AnnotationError
 
@@ -41,6 +42,15 @@ def check_coco_content(content: object, path: Path, check_name: Callable[[object
         if not isinstance(box, list) or len(box) != 4 or not all(is_number(side) for side in box):
             raise AnnotationError(f"{location} has bbox {box!r}; it must be [x, y, width, height]")
     return content
+
+
+def parse_json(text: str, location: str, object_hook: Callable[[dict], Any] | None = None) -> Any:
+    """The content of a JSON text. Raises AnnotationError on broken JSON."""
+    try:
+        return json.loads(text, object_hook=object_hook)
+    # ValueError includes JSONDecodeError and integers with too many digits.
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"{location}: broken JSON ({error}); write the file again") from error
 
 
 def is_number(value: object) -> TypeGuard[float]:

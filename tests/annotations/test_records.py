@@ -1,6 +1,14 @@
 from pathlib import Path
 
-from retinanet.annotations.records import Box, SourceDataset, SourceImage, rename_classes, split_of_folders
+from retinanet.annotations.records import (
+    Box,
+    SourceDataset,
+    SourceImage,
+    image_size,
+    rename_classes,
+    split_of_folders,
+    splits_agree,
+)
 
 SQUARE = (0.0, 0.0, 9.0, 9.0)
 
@@ -23,3 +31,13 @@ def test_renaming_an_unknown_class_adds_a_remark():
 def test_split_of_folders_takes_the_innermost_folder():
     assert split_of_folders(("train", "set2", "Valid")) == "val"
     assert split_of_folders(("images", "training_day")) is None
+
+
+def test_image_size_needs_positive_integers():
+    assert image_size(64, 48) == (64, 48)
+    assert [image_size(*sides) for sides in ((0, 48), (64, -1), (64.0, 48), (None, 48), ("64", "48"))] == [None] * 5
+
+
+def test_a_file_without_a_split_agrees_with_every_split():
+    assert splits_agree("train", "train") and splits_agree(None, "val") and splits_agree("val", None)
+    assert not splits_agree("train", "val")

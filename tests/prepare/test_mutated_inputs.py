@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from support.damage import BAD_VALUES, damaged, with_bad_value
 from support.prepare_workspace import (
     Workspace,
     pixels,
@@ -23,10 +24,6 @@ from support.prepare_workspace import (
     write_voc,
     write_yolo,
 )
-from support.tool_layouts import LAYOUTS, write_layout
-
-from retinanet.annotations.formats import read_source
-from retinanet.errors import AnnotationError
 
 # Pillow warns about damaged metadata of intact images.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -50,104 +47,11 @@ ANNOTATIONS = {
     "csv": (write_csv, "boxes.csv"),
     "metadata": (write_metadata, "images/metadata.jsonl"),
 }
-BAD_VALUES = (
-    None,
-    True,
-    [],
-    {},
-    "",
-    "x",
-    "\ud800",
-    "../x",
-    "\0",
-    0,
-    -1,
-    1.5,
-    1e308,
-    10**400,
-    float("nan"),
-    float("inf"),
-)
-BAD_VALUES += ([[[]]], {"a": {"b": []}}, "9" * 5000, "a" * 5000, [float("nan")] * 4, "1e999", "<x>", "- : [")
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, capsys) -> Workspace:
     return Workspace(tmp_path, monkeypatch, capsys)
-
-
-def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Flip, truncate, overwrite, duplicate, remove or replace some of the bytes."""
-    data = bytearray(content)
-    for _ in range(chance.choice((1, 1, 3, 30))):
-        at = chance.randrange(len(data) or 1)
-        length = chance.choice((1, 4, 64, 1000))
-        match chance.randrange(6):
-            case 0 if data:
-                data[at] ^= 1 << chance.randrange(8)
-            case 1:
-                del data[at:]
-            case 2:
-                data[at : at + length] = bytes(len(data[at : at + length]))
-            case 3:
-                data[at:at] = data[at : at + length]
-            case 4:
-                del data[at : at + length]
-            case 5:
-                data[at : at + length] = chance.randbytes(length)
-    return bytes(data)
-
-
-def with_bad_value(content: object, chance: random.Random) -> object:
-    """Replace, remove or duplicate one value in a tree of lists and dicts."""
-    entries = list(_entries(content))
-    holder, key = chance.choice(entries)
-    match chance.randrange(4):
-        case 0:
-            del holder[key]
-        case 1 if isinstance(holder, list):
-            holder.append(holder[key])
-        case _:
-            holder[key] = chance.choice(BAD_VALUES)
-    return content
-
-
-def _entries(content: object):
-    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in list(pairs):
-        yield content, key
-        yield from _entries(value)
-
-
-def mutated_exports(count: int, root: Path) -> None:
-    """Damage one file of an export; it is read, or the error is one line."""
-    chance = random.Random(count)
-    read = 0
-    for number in range(count):
-        tool = list(LAYOUTS)[number % len(LAYOUTS)]
-        folder = root / str(number)
-        write_layout(folder, LAYOUTS[tool])
-        path = folder / chance.choice(list(LAYOUTS[tool].files))
-        if path.suffix == ".json" and chance.random() < 0.7:
-            content = with_bad_value(json.loads(path.read_text(encoding="utf-8")), chance)
-            path.write_text(json.dumps(content), encoding="utf-8")
-        else:
-            path.write_bytes(damaged(path.read_bytes(), chance))
-        try:
-            read_source(folder)
-            read += 1
-        except AnnotationError as error:
-            assert "\n" not in str(error).strip(), tool
-    assert 0 < read < count
-
-
-def test_some_mutated_exports_of_tools(tmp_path):
-    mutated_exports(2 * len(LAYOUTS), tmp_path)
-
-
-@pytest.mark.slow
-def test_mutated_exports_of_tools(tmp_path):
-    mutated_exports(20 * len(LAYOUTS), tmp_path)
 
 
 def mutated_images(count: int, workspace: Workspace) -> None:
