@@ -14,7 +14,8 @@ from retinanet.files import new_folder, write_json
 from retinanet.images.preprocess import InputSize
 from retinanet.prepare.checks import Checked, check_all, refuse_many_skipped
 from retinanet.prepare.copies import Copies, find_copies, refuse_leaks
-from retinanet.prepare.decisions import Decisions, write_decisions
+from retinanet.prepare.decide import decide
+from retinanet.prepare.decisions import write_decisions
 from retinanet.prepare.findings import (
     MAX_NAMED,
     Findings,
@@ -24,9 +25,8 @@ from retinanet.prepare.findings import (
     write_findings,
 )
 from retinanet.prepare.near_duplicates import clusters
-from retinanet.prepare.placement import MIN_UNDIVIDED, Part, assign_splits, complete_official_splits
+from retinanet.prepare.placement import Part, assign_splits, bands_remark, complete_official_splits
 from retinanet.prepare.store import numbered_categories, split_datasets, split_statistics, store_tiles
-from retinanet.prepare.tile_size import choose_tile_size
 from retinanet.prepare.warnings import crowded_images, cut_objects, dark_images
 from stages import paths
 
@@ -37,7 +37,8 @@ def main() -> None:
     check_choice(paths.PARAMS, "prepare.format", params.prepare.format, [AUTO, *FORMATS])
     print(f"prepare: checking {paths.RAW} and splitting it into train, val and test", flush=True)
     source, checked, renamed = _read_and_check(params)
-    decisions, reason = _decide(params, checked)
+    input_size = InputSize(params.model.short_side, params.model.long_side)
+    decisions, reason = decide(params.prepare, params.download.chosen_package(), input_size, checked.images)
     copies, parts, remarks = _split(params.prepare, decisions.tile_size, checked)
     with new_folder(paths.PREPARE_REPORT) as report, new_folder(paths.PREPARED) as folder:
         stored = store_tiles(parts, folder / "tiles", paths.PREPARED / "tiles")
@@ -67,22 +68,6 @@ def _read_and_check(params: Params) -> tuple[SourceDataset, Checked, dict[str, s
     return source, checked, renamed
 
 
-def _decide(params: Params, checked: Checked) -> tuple[Decisions, list[str]]:
-    """The decisions about all data, and the reason for the tile size if it is `auto`."""
-    package = params.download.chosen_package()
-    if params.prepare.tile_size != "auto":
-        tile_size, reasons = params.prepare.tile_size, []
-    else:
-        if package:
-            tile_size, reason = package.tile_size, f"tiles of {package.tile_size} px, by download.package.tile_size"
-        else:
-            input_size = InputSize(params.model.short_side, params.model.long_side)
-            tile_size, reason = choose_tile_size(checked.images, input_size)
-        reasons = [f"prepare.tile_size is auto: {reason}"]
-    orientation = package.orientation if package else "upright"
-    return Decisions(tile_size, params.prepare.tile_overlap, orientation), reasons
-
-
 def _split(params: Prepare, tile_size: int, checked: Checked) -> tuple[Copies, list[Part], list[str]]:
     """The duplicates, the images or tiles with their splits, and remarks on the splits."""
     copies = find_copies(checked.images)
@@ -100,7 +85,7 @@ def _split(params: Prepare, tile_size: int, checked: Checked) -> tuple[Copies, l
         params.min_visible,
     )
     _refuse_empty_splits(parts, tile_size)
-    return copies, parts, remarks + _copies_remark(copies, params.near_duplicates) + _bands_remark(parts)
+    return copies, parts, remarks + _copies_remark(copies, params.near_duplicates) + bands_remark(parts)
 
 
 def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
@@ -111,19 +96,6 @@ def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
     return [
         f"{len(copies.same)} images have several files and {alike} groups of images look the same; each of them shares "
         "a split, unless its splits are official"
-    ]
-
-
-def _bands_remark(parts: list[Part]) -> list[str]:
-    splits: dict[str, set[str]] = {}
-    for part in parts:
-        splits.setdefault(part.image.name, set()).add(part.split)
-    divided = [name for name, image_splits in splits.items() if len(image_splits) > 1]
-    if not divided:
-        return []
-    return [
-        f"{len(divided)} large images are divided in bands among train, val and test, as there are fewer than "
-        f"{MIN_UNDIVIDED} groups of images to draw from: {first_of(divided, MAX_NAMED)}"
     ]
 
 

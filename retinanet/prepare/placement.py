@@ -106,6 +106,20 @@ def assign_splits(
     return parts
 
 
+def bands_remark(parts: Sequence[Part]) -> list[str]:
+    """A remark that names the images which are divided among the splits, if there are any."""
+    splits: dict[str, set[str]] = {}
+    for part in parts:
+        splits.setdefault(part.image.name, set()).add(part.split)
+    divided = [name for name, image_splits in splits.items() if len(image_splits) > 1]
+    if not divided:
+        return []
+    return [
+        f"{len(divided)} large images are divided in bands among train, val and test, as there are fewer than "
+        f"{MIN_UNDIVIDED} groups of images to draw from: {first_of(divided, 8)}"
+    ]
+
+
 def _related(images: list[CheckedImage], linked: Linked) -> set[str]:
     """Names of the images that must share a split with another one."""
     groups = Counter(_group(image) for image in images)

@@ -3,7 +3,7 @@ from pathlib import Path
 from retinanet.annotations.records import Box, SourceImage
 from retinanet.images.reading import ImageFacts
 from retinanet.prepare.checks import CheckedImage
-from retinanet.prepare.placement import assign_splits, complete_official_splits
+from retinanet.prepare.placement import assign_splits, bands_remark, complete_official_splits
 from retinanet.prepare.splits import hash_position
 
 BOX = Box("cat", (1.0, 2.0, 30.0, 40.0))
@@ -113,9 +113,18 @@ def test_large_images_that_look_alike_share_a_split():
     assert {part.split for part in parts if part.image is images[8]} == {"train", "val", "test"}
 
 
+def test_divided_images_are_named():
+    parts = assign([image("scene", size=(1000, 100)), image("small")], tile_size=400)
+    (remark,) = bands_remark(parts)
+    assert remark.startswith("1 large images are divided in bands") and remark.endswith(
+        "groups of images to draw from: scene"
+    )
+
+
 def test_with_ten_images_none_is_divided():
     images = [image(f"{n}", size=(800, 800)) for n in range(10)]
     parts = assign(images, tile_size=400)
+    assert bands_remark(parts) == []
     assert all(len({part.split for part in parts if part.image is one}) == 1 for one in images)
     assert {part.split for part in parts} == {"train", "val", "test"}
     assert len(parts) > len(images)
