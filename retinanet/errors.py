@@ -54,8 +54,8 @@ def suggestion(name: str, names: Iterable[str], count: int = 1) -> str:
     return f"did you mean {', '.join(nearest)}?" if nearest else ""
 
 
-def first_of(items: Sequence[str], count: int, separator: str = ", ") -> str:
-    """Up to `count` of the items for a message, with an ellipsis if there are more."""
+def first_of(items: Sequence[str], count: int = 8, separator: str = ", ") -> str:
+    """Up to `count` of the items (classes, files) for a message, with an ellipsis if there are more."""
     return separator.join(items[:count]) + (" …" if len(items) > count else "")
 
 

@@ -17,7 +17,6 @@ from retinanet.prepare.copies import Copies, find_copies, refuse_leaks
 from retinanet.prepare.decide import decide
 from retinanet.prepare.decisions import write_decisions
 from retinanet.prepare.findings import (
-    MAX_NAMED,
     Findings,
     collect_findings,
     look_alikes_across_splits,
@@ -125,7 +124,7 @@ def _print_summary(findings: Findings, datasets: Mapping[str, CocoDataset], warn
         print(f"prepare: warning: {warning}")
     for split, values in statistics.items():
         largest_first = sorted(values["boxes"].items(), key=lambda row: -row[1])
-        boxes = first_of([f"{count} {name}" for name, count in largest_first], MAX_NAMED)
+        boxes = first_of([f"{count} {name}" for name, count in largest_first])
         crowds = f"; {values['crowds']} ignored regions" if values["crowds"] else ""
         print(f"prepare: {split:5} {values['images']} images ({values['negatives']} without objects): {boxes}{crowds}")
     print(

@@ -34,7 +34,7 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
     source = SourceDataset("coco")
     grouping = _grouping_categories(contents.values())
     if grouping:
-        names = first_of(sorted({name for _, name in grouping}), 5)
+        names = first_of(sorted({name for _, name in grouping}))
         source.remarks.append(f"categories that only group others and have no objects are left out: {names}")
     listed_in: dict[Path, str] = {}
     splits = {path: files.split_named_by(path) if len(contents) > 1 else None for path in contents}

@@ -60,7 +60,7 @@ def _box_around(segmentation: object) -> list[float] | None:
                 mask = coco_mask.frPyObjects(mask, *mask["size"])
             x, y, width, height = (float(side) for side in coco_mask.toBbox(mask))
             return [x, y, width, height] if x + width <= size[1] and y + height <= size[0] else None
-        # pycocotools raises whatever its C code meets.
+        # For masks that it cannot read, pycocotools raises plain Exception, or whatever its C code meets.
         except Exception:
             return None
     return None

@@ -19,7 +19,7 @@ from retinanet.data_report.distributions import distributions
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import first_of
 from retinanet.images.preprocess import InputSize
-from retinanet.prepare.findings import FINDING_LISTS, MAX_NAMED, Findings, look_alikes_across_splits, missing_classes
+from retinanet.prepare.findings import FINDING_LISTS, Findings, look_alikes_across_splits, missing_classes
 from retinanet.prepare.near_duplicates import clusters
 from retinanet.prepare.store import split_statistics
 
@@ -73,7 +73,7 @@ def _coverage(
         f"{row[reached]:.0%} of {row['boxes']} {name} ({_median_size(boxes, class_names.index(name))})"
         for name, row in poor.items()
     ]
-    text = f"anchors reach few objects with {reached} at the training size: {first_of(named, MAX_NAMED)}; "
+    text = f"anchors reach few objects with {reached} at the training size: {first_of(named)}; "
     if fitted == anchors:
         text += "no other sizes and ratios reach clearly more; increase model.short_side and model.long_side"
     else:

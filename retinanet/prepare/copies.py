@@ -43,5 +43,6 @@ def refuse_leaks(same: Iterable[Sequence[CheckedImage]]) -> None:
     if leaks:
         files = [" = ".join(f"{image.source.file} ({image.source.split})" for image in group) for group in leaks]
         raise AnnotationError(
-            f"{len(leaks)} images are in two official splits: {first_of(files, 5, '; ')}; remove each from one split"
+            f"{len(leaks)} images are in two official splits: {first_of(files, separator='; ')}; "
+            "remove each from one split"
         )

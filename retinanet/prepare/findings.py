@@ -15,7 +15,6 @@ from retinanet.prepare.copies import Copies
 from retinanet.prepare.store import Stored
 from retinanet.prepare.suspicious import contradicting_boxes, unexpectedly_empty
 
-MAX_NAMED = 8  # classes or files in one message
 FINDING_LISTS = (
     "skipped_images",
     "skipped_boxes",
@@ -107,7 +106,7 @@ def missing_classes(splits: Mapping[str, Mapping[str, int]]) -> list[str]:
         missing = [name for name, count in counts.items() if not count]
         if missing:
             effect = "they cannot be learned" if split == TRAIN else "they get no metric"
-            warnings.append(f"{split} has no object of these classes: {first_of(missing, MAX_NAMED)}; {effect}")
+            warnings.append(f"{split} has no object of these classes: {first_of(missing)}; {effect}")
     return warnings
 
 
@@ -121,7 +120,7 @@ def look_alikes_across_splits(findings: Findings) -> list[str]:
     if not pairs:
         return []
     count = "1 pair of images looks the same but is" if len(pairs) == 1 else f"{len(pairs)} pairs look the same but are"
-    return [f"{count} in different splits: {first_of(pairs, MAX_NAMED, '; ')}"]
+    return [f"{count} in different splits: {first_of(pairs, separator='; ')}"]
 
 
 def _as_row(finding: Finding) -> dict:

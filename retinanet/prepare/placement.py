@@ -116,7 +116,7 @@ def bands_remark(parts: Sequence[Part]) -> list[str]:
         return []
     return [
         f"{len(divided)} large images are divided in bands among train, val and test, as there are fewer than "
-        f"{MIN_UNDIVIDED} groups of images to draw from: {first_of(divided, 8)}"
+        f"{MIN_UNDIVIDED} groups of images to draw from: {first_of(divided)}"
     ]
 
 
@@ -152,7 +152,7 @@ def _divided_groups(images: list[CheckedImage]) -> list[str]:
     divided = sorted(group for group, group_splits in splits.items() if len(group_splits) > 1)
     if not divided:
         return []
-    names = first_of(divided, 5)
+    names = first_of(divided)
     return [f"the official splits divide {len(divided)} groups, so test metrics are too optimistic: {names}"]
 
 
