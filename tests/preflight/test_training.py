@@ -44,7 +44,8 @@ def test_overfit_batch_without_objects_raises(trial):
         overfit_batch(network(), trial._replace(dataset=without_objects))
 
 
-def test_lr_range_test_stops_when_the_loss_diverges(trial):
+def test_lr_range_test_stops_when_the_loss_diverges(trial, monkeypatch):
+    monkeypatch.setattr(training, "MAX_RATE", 100.0)
     settings = short_training(optimizer="sgd", max_grad_norm=0.0, backbone_lr_multiplier=1.0)
     result = lr_range_test(network(frozen_norm=True), trial._replace(settings=settings, steps=30))
     assert result.rates == sorted(result.rates) and result.rates[0] == pytest.approx(1e-6)
