@@ -37,7 +37,7 @@ def test_prepare_and_data_report_write_their_files(coco):
     coco.report()
     reported = {path for path in coco.tree() if path.startswith("reports/data/")}
     assert {"reports/data/statistics.json", "reports/data/index.html", "reports/data/images/train_1.jpg"} <= reported
-    assert "data/prepared made from coco: 0 images and 0 boxes skipped" in out
+    assert "format coco: 0 images and 0 boxes skipped" in out
     index = coco.read("data/prepared/index.json")
     assert len(index) == 13
     assert index["data/raw/images/p000.png"] == coco.tree()["data/raw/images/p000.png"]
