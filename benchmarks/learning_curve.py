@@ -32,7 +32,7 @@ def main() -> None:
     for seed in arguments.seeds:
         for share in arguments.shares:
             subset = _draw(train_set, share, seed)
-            epochs = round(params.train.epochs * len(train_set.images) / len(subset.images))
+            epochs = round(params.train.epochs_for(len(train_set.images)) * len(train_set.images) / len(subset.images))
             settings = params.train.model_copy(update={"epochs": epochs, "validate_every": epochs, "seed": seed})
             metrics = train(params.model_copy(update={"train": settings}), subset)
             objects = sum(subset.objects[image.id].count for image in subset.images)

@@ -56,7 +56,7 @@ def train(params: Params, train_set: CocoDataset) -> dict[str, float]:
     packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
     model, _ = starting_model(params.model, params.train.seed, train_set.class_names, params.model.weights, packaged)
     sets, size = TrainingSets(train_set, val_set), InputSize(params.model.short_side, params.model.long_side)
-    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation)
+    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation, len(train_set.images))
     with tempfile.TemporaryDirectory() as folder:
         epochs = list(fit(model, sets, settings, params.runtime, size, best_device(), Path(folder)))
     steps = len(epochs) * -(-len(train_set.images) // params.train.batch_size)

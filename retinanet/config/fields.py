@@ -1,7 +1,7 @@
 """Types of the keys of params.yaml."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import (
@@ -23,12 +23,15 @@ def _number_from_text(value: object) -> object:
     return value
 
 
-def _auto_or_count(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    """One error instead of one for each choice."""
-    try:
-        return handler(value)
-    except ValidationError as error:
-        raise ValueError(f"is {value!r}; it must be auto, or an integer of at least 0") from error
+def _auto_or_at_least(least: int) -> Callable[[object, ValidatorFunctionWrapHandler], object]:
+    def check(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        """One error instead of one for each choice."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise ValueError(f"is {value!r}; it must be auto, or an integer of at least {least}") from error
+
+    return check
 
 
 Real = Annotated[float, BeforeValidator(_number_from_text)]
@@ -37,7 +40,8 @@ NotNegative = Annotated[Real, Field(ge=0)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
-AutoOrCount = Annotated[Literal["auto"] | CountOrZero, WrapValidator(_auto_or_count)]
+AutoOrCount = Annotated[Literal["auto"] | Count, WrapValidator(_auto_or_at_least(1))]
+AutoOrCountOrZero = Annotated[Literal["auto"] | CountOrZero, WrapValidator(_auto_or_at_least(0))]
 Orientation = Literal["upright", "any"]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 

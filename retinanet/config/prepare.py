@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from retinanet.config.fields import AutoOrCount, Count, Real, Section, Share
+from retinanet.config.fields import AutoOrCountOrZero, Count, Real, Section, Share
 
 
 class Prepare(Section):
@@ -27,7 +27,7 @@ class Prepare(Section):
     """Instead of `group_column`: regular expression for paths in data/raw whose first (group) is the image's group."""
     near_duplicates: Literal["together", "apart"]
     """Whether near-duplicates, images that look the same, stay in one split."""
-    tile_size: AutoOrCount
+    tile_size: AutoOrCountOrZero
     """Side of a tile in px; larger images are cut into tiles; 0: never; `auto`: if objects would be too small."""
     tile_overlap: Annotated[Real, Field(ge=0, lt=1)]
     """Overlap of neighboring tiles, as a share of `tile_size`; tiles of val and test do not overlap."""

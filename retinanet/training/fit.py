@@ -100,16 +100,17 @@ def fit(
     Raises TrainingError if a loss is not finite.
     """
     loader, batches = training_loader(model, sets.train, sets.root, settings, runtime, input_size, device, cache)
-    learner = Learner(model, settings, settings.epochs * batches.steps, device, sets.train.class_names)
+    epochs = settings.epochs_for(len(sets.train.images))
+    learner = Learner(model, settings, epochs * batches.steps, device, sets.train.class_names)
     loop = _Loop(learner, loader, batches, sets, settings, runtime, folder, stop or StopSignal(()), cpu_turns(device))
     state = _resume(folder, learner)
-    while state.epoch < settings.epochs and not _is_out_of_patience(state, settings):
+    while state.epoch < epochs and not _is_out_of_patience(state, settings):
         number = state.epoch + 1
         state = _train_epoch(loop, state)
         training_ended = time.monotonic()
         metrics = _training_metrics(loop, state)
         is_best, best, since_best = False, state.best, state.validations_since_best
-        if number % settings.validate_every == 0 or number == settings.epochs:
+        if number % settings.validate_every == 0 or number == epochs:
             with loop.stop.at_once(partial(_save, loop, state)):
                 metrics |= _validation_metrics(loop, input_size)
             ap = metrics["val/AP"]
@@ -129,7 +130,7 @@ def _train_epoch(loop: _Loop, state: TrainState) -> TrainState:
     loop.batches.epoch, loop.batches.first = number, state.step
     ended = saved = time.monotonic()
     learner.model.train()
-    name = f"epoch {number}/{loop.settings.epochs}"
+    name = f"epoch {number}/{loop.settings.epochs_for(len(loop.sets.train.images))}"
     bar = tqdm(desc=name, initial=state.step, total=steps, unit="step", disable=True if rank else None, leave=False)
     micro_batches = batches_of(loop.loader)
     while state.step < steps:

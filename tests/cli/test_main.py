@@ -27,7 +27,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
     for block in capsys.readouterr().out.split("\n\n"):
         title, *rows = block.strip().splitlines()
         groups[title.rstrip(":")] = [row.split()[0] for row in rows]
-    assert groups["data"] == ["datasets", "fit-anchors"]
+    assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
     assert groups["deciding"] == ["status", "promote", "rollback"]
     assert groups["using"] == ["predict"]
@@ -36,6 +36,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "command",
     [
+        "init",
         "datasets",
         "fit-anchors",
         "preset",

@@ -48,7 +48,8 @@ def test_every_section_has_a_description(section):
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("train.epochs", "integer >= 1"),
+        ("train.epochs", "`auto`, integer >= 1"),
+        ("train.batch_size", "integer >= 1"),
         ("train.learning_rate", "number > 0"),
         ("prepare.tile_overlap", "number >= 0 and < 1"),
         ("train.optimizer", "`adamw`, `sgd`"),

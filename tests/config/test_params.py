@@ -27,7 +27,7 @@ def load_with(tmp_path, key: str, value: object):
 
 
 def test_load_params_reads_the_repositorys_file():
-    assert load_params().train.epochs >= 1
+    assert load_params().train.batch_size >= 1
 
 
 def test_load_params_reads_an_exponent_without_a_dot_as_a_number(tmp_path):
@@ -44,9 +44,9 @@ def test_load_params_reads_an_exponent_without_a_dot_as_a_number(tmp_path):
         ("train.box_loss", {"kind": "smooth_l1", "bet": 1}, r"smooth_l1\.bet is not a known key; did you mean beta\?"),
         ("train.box_loss", "l2", r"train\.box_loss is 'l2'; it must be one of l1, smooth_l1, giou"),
         ("train.epochs", None, r"train\.epochs is missing"),
-        ("train.epochs", "ten", r"train\.epochs is 'ten'; it must be an integer"),
-        ("train.epochs", True, r"train\.epochs is True; it must be an integer"),
-        ("train.epochs", 0, r"train\.epochs is 0; it must be at least 1"),
+        ("train.epochs", "ten", r"train\.epochs: is 'ten'; it must be auto, or an integer of at least 1"),
+        ("train.epochs", True, r"train\.epochs: is True; it must be auto, or an integer of at least 1"),
+        ("train.epochs", 0, r"train\.epochs: is 0; it must be auto, or an integer of at least 1"),
         ("train.learning_rate", float("nan"), r"train\.learning_rate is nan; it must be a finite number"),
         ("train.optimizer", "adam", r"train\.optimizer is 'adam'; it must be adamw or sgd"),
         ("download.source", "archive", r"download: source is archive, so archive\.url must be set"),
@@ -113,7 +113,7 @@ def test_dvc_exp_run_changes_only_the_named_line(tmp_path):
     apply_overrides(str(path), ["train.epochs=3"])  # what `dvc exp run -S` does
     before = Path("params.yaml").read_text(encoding="utf-8").splitlines()
     changes = [line for line in ndiff(before, path.read_text(encoding="utf-8").splitlines()) if line[0] in "+-"]
-    assert changes == ["-   epochs: 20", "+   epochs: 3"]
+    assert [change.split("#")[0].rstrip() for change in changes] == ["-   epochs: auto", "+   epochs: 3"]
 
 
 def test_with_values_keeps_comments_and_layout():
@@ -143,5 +143,13 @@ def test_write_params_leaves_the_file_unchanged_if_the_result_is_invalid(tmp_pat
 def test_the_orientation_of_the_data_replaces_auto_only():
     train = load_params(Path("params.yaml")).train
     assert train.augment.orientation == "auto"
-    assert train.for_data("any").augment.orientation == "any"
-    assert train.for_data("any").for_data("upright").augment.orientation == "any"
+    assert train.for_data("any", 1).augment.orientation == "any"
+    assert train.for_data("any", 1).for_data("upright", 1).augment.orientation == "any"
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(1, 600), (39, 30), (62, 20), (5000, 20)])
+def test_automatic_epochs_are_twenty_or_more_for_600_steps(images, epochs):
+    train = load_params(Path("params.yaml")).train
+    assert (train.epochs, train.batch_size) == ("auto", 2)
+    assert train.epochs_for(images) == train.for_data("any", images).epochs == epochs
+    assert train.model_copy(update={"epochs": 7}).for_data("any", images).epochs == 7

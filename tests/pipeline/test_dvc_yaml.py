@@ -99,6 +99,7 @@ def test_imports_point_one_way():
         "export",
         "training",
         "preflight",
+        "recipe",
         "tracking",
         "cli",
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from support.prepare_workspace import sample_objects, write_voc
 from support.workspace import Workspace
 
 from retinanet.cli.commands import EXIT_REFUSED
@@ -120,6 +121,8 @@ def with_images(workspace) -> Workspace:
     (workspace.folder / "folder_of_images").mkdir()
     for name in ("photo.jpg", "folder_of_images/other.png"):
         (workspace.folder / name).write_bytes(tile.read_bytes())
+    (workspace.folder / "path/to/my_images").mkdir(parents=True)
+    write_voc(workspace.folder / "path/to/my_images", sample_objects(30))
     workspace.run("retinanet", "promote", code=(0, EXIT_REFUSED))
     return workspace
 
@@ -135,6 +138,8 @@ def test_every_retinanet_command_runs(with_images):
             codes = (0, 1, EXIT_REFUSED)
         if words(command)[1] == "check-training":
             codes, options = (0, 1), " --steps 2"  # too few to overfit the batch
+        if words(command)[1] == "init":
+            options = " --dry-run"  # other tests need this workspace's params
         output = with_images.run("bash", "-c", command.removeprefix("uv run ") + options, code=codes)
         assert "Traceback" not in output
     for block in blocks("python"):

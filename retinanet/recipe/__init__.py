@@ -1,0 +1,1 @@
+"""Settings that fit a dataset and a machine, for `retinanet init`."""

@@ -1,0 +1,155 @@
+"""Choices that follow from the images and boxes alone."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from retinanet.annotations.records import Box
+from retinanet.config.fields import Orientation
+from retinanet.config.settings import Params
+from retinanet.data_report.anchor_fit import fit_anchors
+from retinanet.data_report.coverage import AnchorSettings, best_ious, training_boxes
+from retinanet.dataset.coco import CocoDataset
+from retinanet.images.preprocess import InputSize
+from retinanet.prepare.checks import CheckedImage
+from retinanet.prepare.placement import Part
+from retinanet.recipe.choices import Choice
+
+# Pixels of the network's input.
+MIN_SIDE, MAX_SIDE = 384, 800
+MULTIPLE = 32
+# Small objects, those at this quantile of the sides, get the side of the smallest default anchor.
+SMALL_QUANTILE, SMALL_SIDE = 0.1, 32
+MAX_UPSCALING = 2.0
+MAX_ASPECT = 2.0
+# Images of more pixels than this are read faster from the cache of downscaled images.
+MANY_PIXELS = 4_000_000
+# Classes with fewer objects say nothing about orientation.
+MIN_OBJECTS = 20
+# Limits of an orientation-free class: the median of |log(height / width)|, and where the boxes' centers lie.
+MAX_LOG_RATIO = 0.1
+MAX_OFF_CENTER, MIN_SPREAD = 0.05, 0.2
+DETECTION_MULTIPLE = 100
+
+
+def input_sizes(images: Sequence[CheckedImage], tile_size: int) -> tuple[list[InputSize], str]:
+    """Sizes to choose from, the largest first, and why no others; tile_size is 0 for whole images.
+
+    The smallest size makes small objects as large as the smallest default anchor, and the largest one keeps the
+    resolution of the images, both within MIN_SIDE and MAX_SIDE.
+    """
+    widths_heights = [
+        (min(tile_size, image.facts.width), min(tile_size, image.facts.height))
+        if tile_size
+        else (image.facts.width, image.facts.height)
+        for image in images
+    ]
+    short = float(np.median([min(sides) for sides in widths_heights]))
+    aspect = min(MAX_ASPECT, float(np.quantile([max(sides) / min(sides) for sides in widths_heights], 0.9)))
+    objects = [math.sqrt(_width(box) * _height(box)) for box in _objects(images)]
+    small = float(np.quantile(objects, SMALL_QUANTILE)) if objects else float(SMALL_SIDE)
+    needed = min(short * SMALL_SIDE / small, short * MAX_UPSCALING)
+    smallest, largest = (_within_limits(side) for side in (needed, max(short, needed)))
+    sides = sorted({*range(largest, smallest - 1, -3 * MULTIPLE), smallest}, reverse=True)
+    what = "tiles" if tile_size else "images"
+    reason = f"{what} have a shorter side of {short:.0f} px, small objects {small:.0f} px"
+    return [InputSize(side, math.ceil(side * aspect / MULTIPLE) * MULTIPLE) for side in sides], reason
+
+
+def guess_orientation(images: Sequence[CheckedImage]) -> tuple[Orientation, str]:
+    """`any` if no class is typically tall or wide and the objects lie evenly from top to bottom, and the reason.
+
+    Boxes at the image border are left out: they are cut.
+    """
+    log_ratios: dict[str, list[float]] = {}
+    heights = []
+    for image in images:
+        for box in image.boxes:
+            left, top, right, bottom = box.xyxy
+            if box.iscrowd or left < 1 or top < 1 or right > image.facts.width - 1 or bottom > image.facts.height - 1:
+                continue
+            log_ratios.setdefault(box.class_name, []).append(math.log((bottom - top) / (right - left)))
+            heights.append((top + bottom) / 2 / image.facts.height)
+    medians = {name: float(np.median(values)) for name, values in log_ratios.items() if len(values) >= MIN_OBJECTS}
+    if not medians:
+        return "upright", "too few objects to tell"
+    name = max(medians, key=lambda name: abs(medians[name]))
+    if abs(medians[name]) > MAX_LOG_RATIO:
+        shape = "tall" if medians[name] > 0 else "wide"
+        ratio = math.exp(abs(medians[name]))
+        return "upright", f"a typical {name} is {ratio:.1f} times as {shape} as it is {_across(shape)}"
+    if abs(np.mean(heights) - 0.5) > MAX_OFF_CENTER or np.std(heights) < MIN_SPREAD:
+        return "upright", "objects do not lie evenly from top to bottom"
+    return "any", "no class is typically tall or wide, and objects lie evenly from top to bottom"
+
+
+def orientation_choice(images: Sequence[CheckedImage], wished: Orientation | None) -> Choice:
+    key = "train.augment.orientation"
+    if wished:
+        return Choice(key, wished, "as asked for")
+    orientation, reason = guess_orientation(images)
+    other = "upright" if orientation == "any" else "any"
+    return Choice(key, orientation, f"a guess: {reason}; --orientation {other} decides otherwise")
+
+
+def anchor_choices(params: Params, train: CocoDataset, input_size: InputSize) -> list[Choice]:
+    """Fitted anchors if those of the params reach too few objects of the training split."""
+    current = params.model.anchors
+    anchors = AnchorSettings(tuple(current.sizes), current.scales_per_octave, tuple(current.ratios), current.convention)
+    boxes = training_boxes(train, input_size)
+    reached = _worst_reached(best_ious(boxes, anchors), boxes.labels)
+    limit = params.data_report.min_coverage
+    if reached >= limit:
+        return [Choice("model.anchors.sizes", current.sizes, f"anchors reach at least {reached:.0%} of each class")]
+    fitted = fit_anchors(boxes, anchors)
+    if fitted == anchors:
+        return [Choice("model.anchors.sizes", current.sizes, f"anchors reach {reached:.0%}; no others reach more")]
+    gained = _worst_reached(best_ious(boxes, fitted), boxes.labels)
+    reason = f"anchors reach {reached:.0%} of the objects of a class, these {gained:.0%}"
+    return [
+        Choice("model.anchors.sizes", [float(size) for size in fitted.sizes], reason),
+        Choice("model.anchors.ratios", list(fitted.ratios), reason),
+    ]
+
+
+def crowded_choice(params: Params, parts: Sequence[Part]) -> list[Choice]:
+    """More detections if images have more objects than detections are allowed."""
+    most = max((sum(not box.iscrowd for box in part.boxes) for part in parts), default=0)
+    if most <= params.evaluate.detections_per_image:
+        return []
+    needed = math.ceil(2 * most / DETECTION_MULTIPLE) * DETECTION_MULTIPLE
+    return [Choice("evaluate.detections_per_image", needed, f"an image has {most} objects")]
+
+
+def cache_choice(params: Params, images: Sequence[CheckedImage], tile_size: int) -> list[Choice]:
+    """The cache of downscaled images for images of many megapixels that are not cut."""
+    pixels = float(np.median([image.facts.width * image.facts.height for image in images]))
+    if tile_size or pixels <= MANY_PIXELS or params.runtime.cache_images:
+        return []
+    return [Choice("runtime.cache_images", True, f"images of {pixels / 1e6:.0f} megapixels are slow to read")]
+
+
+def _worst_reached(ious: np.ndarray, labels: np.ndarray) -> float:
+    """The smallest share, over the classes, of objects that an anchor reaches with IoU 0.5."""
+    return min((float((ious[labels == label] >= 0.5).mean()) for label in np.unique(labels)), default=1.0)
+
+
+def _within_limits(side: float) -> int:
+    return int(min(MAX_SIDE, max(MIN_SIDE, math.ceil(side / MULTIPLE) * MULTIPLE)))
+
+
+def _objects(images: Sequence[CheckedImage]) -> list[Box]:
+    return [box for image in images for box in image.boxes if not box.iscrowd]
+
+
+def _width(box: Box) -> float:
+    return box.xyxy[2] - box.xyxy[0]
+
+
+def _height(box: Box) -> float:
+    return box.xyxy[3] - box.xyxy[1]
+
+
+def _across(shape: str) -> str:
+    return "wide" if shape == "tall" else "tall"

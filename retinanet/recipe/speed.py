@@ -1,0 +1,78 @@
+"""The time of a training step and of inference on this machine."""
+
+import os
+import statistics
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from retinanet.config.settings import Params
+from retinanet.dataset.coco import CocoDataset
+from retinanet.dataset.loading import batches_of
+from retinanet.evaluation.validate import validate
+from retinanet.images.preprocess import InputSize
+from retinanet.images.sampling import evenly_spaced
+from retinanet.inference.detections import STANDARD_DECODING
+from retinanet.model.retinanet import RetinaNet
+from retinanet.training.loader import training_loader
+from retinanet.training.step import Learner, train_step
+
+WARM_UP_STEPS, TIMED_STEPS = 3, 8
+TIMED_IMAGES = 6
+
+
+# Average number of running processes, as a share of the cores, above which others slow down the measurement.
+BUSY_SHARE = 0.5
+
+
+class Speed(NamedTuple):
+    """Seconds of a training step, and of inference for an image."""
+
+    step_s: float
+    image_s: float
+
+
+def busy_machine() -> str:
+    """A warning if other work was running on this machine's cores in the last minute; empty if not."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not on Windows
+    cores = os.cpu_count() or 1
+    if load <= BUSY_SHARE * cores:
+        return ""
+    return (
+        f"other work runs on this machine (load {load:.1f} on {cores} cores), so the measured steps are slower than "
+        "steps alone; run init again when it has ended"
+    )
+
+
+def measure_speed(
+    model: RetinaNet, params: Params, train: CocoDataset, input_size: InputSize, device: torch.device
+) -> Speed:
+    """Train some steps on batches of the split, then run the model on some of its images.
+
+    The median is taken over steps with their loading. Image paths in the dataset are absolute or relative to the
+    current folder. Changes the model.
+    """
+    runtime = params.runtime.model_copy(update={"processes": 1, "accumulation_steps": 1})
+    loader, order = training_loader(model, train, Path(), params.train, runtime, input_size, device, None)
+    learner = Learner(model, params.train, WARM_UP_STEPS + TIMED_STEPS, device, train.class_names)
+    model.train()
+    seconds: list[float] = []
+    while len(seconds) < WARM_UP_STEPS + TIMED_STEPS:
+        batches = batches_of(loader)
+        for batch in islice(batches, WARM_UP_STEPS + TIMED_STEPS - len(seconds)):
+            start = time.perf_counter()
+            # item() waits for the device.
+            train_step(learner, [batch])[0].item()
+            seconds.append(time.perf_counter() - start)
+        order.epoch += 1
+    images = replace(train, images=tuple(evenly_spaced(train.images, TIMED_IMAGES)))
+    timed = []
+    for _ in range(2):
+        start = time.perf_counter()
+        validate(model, images, Path(), input_size, STANDARD_DECODING, workers=0)
+        timed.append((time.perf_counter() - start) / len(images.images))
+    return Speed(statistics.median(seconds[WARM_UP_STEPS:]), min(timed))
