@@ -33,15 +33,19 @@ def image_folders(files: SourceFiles, annotations: Iterable[Path], images: Itera
 def same_named_images(
     folders: Mapping[Path, Sequence[Path]], annotations: Iterable[Path], images: Iterable[Path]
 ) -> dict[Path, list[Path]]:
-    """{annotation file: the images of its base name in the best folder that has one}; folders are image_folders'."""
+    """{annotation file: the images of its base name in the best folder that has one}; folders are image_folders'.
+
+    A name in another case is the same if no image of the folder has the equal name.
+    """
     by_name: dict[tuple[Path, str], list[Path]] = {}
     for image in images:
-        by_name.setdefault((image.parent, image.stem), []).append(image)
+        by_name.setdefault((image.parent, image.stem.lower()), []).append(image)
     found = {}
     for path in annotations:
-        candidates = (by_name.get((folder, path.stem)) for folder in folders[path.parent])
+        candidates = (by_name.get((folder, path.stem.lower())) for folder in folders[path.parent])
         if same_named := next(filter(None, candidates), None):
-            found[path] = same_named
+            equal = [image for image in same_named if image.stem == path.stem]
+            found[path] = equal or same_named
     return found
 
 
@@ -77,5 +81,5 @@ def _ranked(files: SourceFiles, folder: Path, names: set[str], image_stems: dict
 def _stems_by_folder(paths: Iterable[Path]) -> dict[Path, set[str]]:
     stems: dict[Path, set[str]] = {}
     for path in paths:
-        stems.setdefault(path.parent, set()).add(path.stem)
+        stems.setdefault(path.parent, set()).add(path.stem.lower())
     return stems

@@ -16,16 +16,17 @@ def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[di
     none, like a class and a split (VoTT's cat_train.txt). Lists of other names (CVAT's default.txt) are not read.
     Raises AnnotationError if a name is in two splits.
     """
+    lists = {folder.parent: folder for folder in files.folders if folder.name.lower() == "imagesets"}
     by_base: dict[Path, dict[str, Path]] = {}
     for xml in annotations:
         for base in xml.parents:
-            if base / "ImageSets" in files.folders:
+            if base in lists:
                 by_base.setdefault(base, {})[_name(xml, base)] = xml
     splits: dict[Path, str] = {}
     missing: dict[Path, str] = {}
     for base, xmls in by_base.items():
-        folder = base / "ImageSets/Main"
-        for split, path in _lists(files, folder if folder in files.folders else folder.parent):
+        main = [folder for folder in files.folders if folder.parent == lists[base] and folder.name.lower() == "main"]
+        for split, path in _lists(files, *main or [lists[base]]):
             for line in filter(str.strip, read_lines(path)):
                 # Lists of a class have a 1 or -1 after the name; VoTT writes the name with its extension.
                 first = line.split()[0]
@@ -42,9 +43,9 @@ def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[di
     return splits, [Finding(str(xml), reason) for xml, reason in reasons.items()]
 
 
-def _lists(files: SourceFiles, folder: Path) -> list[tuple[str, Path]]:
-    """(split, list file) in a folder. trainval counts as train, from which prepare holds out val."""
-    lists = [path for path in files.with_suffix(".txt") if path.parent == folder]
+def _lists(files: SourceFiles, *folders: Path) -> list[tuple[str, Path]]:
+    """(split, list file) in the folders. trainval counts as train, from which prepare holds out val."""
+    lists = [path for path in files.with_suffix(".txt") if path.parent in folders]
     found = [(SPLIT_NAMES[path.stem.lower()], path) for path in lists if path.stem.lower() in SPLIT_NAMES]
     if TRAIN not in {split for split, _ in found}:
         found += [(TRAIN, path) for path in lists if path.stem.lower() == "trainval"]

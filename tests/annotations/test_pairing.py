@@ -1,7 +1,7 @@
 import pytest
 
 from retinanet.annotations.files import SourceFiles
-from retinanet.annotations.pairing import image_folders
+from retinanet.annotations.pairing import image_folders, same_named_images
 from retinanet.errors import AnnotationError
 
 
@@ -26,6 +26,17 @@ def test_folders_with_common_names_belong_together(tmp_path):
         "xml/cam1": ["img/cam1"],
         "xml/cam2": ["img/cam2"],
     }
+
+
+def test_an_image_of_the_equal_name_is_preferred_to_one_in_another_case(tmp_path):
+    for name in ("xml/A.xml", "xml/b.xml", "img/a.png", "img/A.png", "img/B.PNG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    files = SourceFiles(tmp_path)
+    annotations = files.with_suffix(".xml")
+    found = same_named_images(image_folders(files, annotations, files.images()), annotations, files.images())
+    named = {path.name: [image.name for image in images] for path, images in found.items()}
+    assert named == {"A.xml": ["A.png"], "b.xml": ["B.PNG"]}
 
 
 def test_masks_of_the_same_names_are_not_the_images(tmp_path):

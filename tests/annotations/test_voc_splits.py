@@ -25,6 +25,14 @@ def test_official_splits_are_read(tmp_path):
     assert [image.split for image in found.images] == ["train", "val", "test"]
 
 
+def test_folders_of_lists_may_have_names_in_any_case(tmp_path):
+    devkit(tmp_path, {"train.txt": "a\n", "val.txt": "b\n", "test.txt": "c\n"})
+    (tmp_path / "ImageSets/Main").rename(tmp_path / "ImageSets/main")
+    (tmp_path / "ImageSets").rename(tmp_path / "imagesets")
+    found = read_voc(SourceFiles(tmp_path))
+    assert [image.split for image in found.images] == ["train", "val", "test"]
+
+
 def test_trainval_is_read_as_train_beside_a_test_list(tmp_path):
     found = devkit(tmp_path, {"trainval.txt": "a\nb\n", "test.txt": "c\n"})
     assert [image.split for image in found.images] == ["train", "train", "test"]
