@@ -37,7 +37,7 @@ def input_sizes(images: Sequence[CheckedImage], tile_size: int) -> tuple[list[In
     """Sizes to choose from, the largest first, and why no others; tile_size is 0 for whole images.
 
     The smallest size makes small objects as large as the smallest default anchor, and the largest one keeps the
-    resolution of the images, both within MIN_SIDE and MAX_SIDE.
+    resolution of the images, both within MIN_SIDE and MAX_SIDE. No image is enlarged by more than MAX_UPSCALING.
     """
     widths_heights = [
         (min(tile_size, image.facts.width), min(tile_size, image.facts.height))
@@ -49,12 +49,13 @@ def input_sizes(images: Sequence[CheckedImage], tile_size: int) -> tuple[list[In
     aspect = min(MAX_ASPECT, float(np.quantile([max(sides) / min(sides) for sides in widths_heights], 0.9)))
     objects = [math.sqrt(_width(box) * _height(box)) for box in _objects(images)]
     small = float(np.quantile(objects, SMALL_QUANTILE)) if objects else float(SMALL_SIDE)
-    needed = min(short * SMALL_SIDE / small, short * MAX_UPSCALING)
-    smallest, largest = (_within_limits(side) for side in (needed, max(short, needed)))
+    enlarged = short * MAX_UPSCALING
+    needed = min(enlarged, max(short * SMALL_SIDE / small, MIN_SIDE))
+    smallest, largest = (_rounded(min(MAX_SIDE, side)) for side in (needed, max(short, needed)))
     sides = sorted({*range(largest, smallest - 1, -3 * MULTIPLE), smallest}, reverse=True)
     what = "tiles" if tile_size else "images"
     reason = f"{what} have a shorter side of {short:.0f} px, small objects {small:.0f} px"
-    return [InputSize(side, math.ceil(side * aspect / MULTIPLE) * MULTIPLE) for side in sides], reason
+    return [InputSize(side, _rounded(side * aspect)) for side in sides], reason
 
 
 def guess_orientation(images: Sequence[CheckedImage]) -> tuple[Orientation, str]:
@@ -135,8 +136,8 @@ def _worst_reached(ious: np.ndarray, labels: np.ndarray) -> float:
     return min((float((ious[labels == label] >= 0.5).mean()) for label in np.unique(labels)), default=1.0)
 
 
-def _within_limits(side: float) -> int:
-    return int(min(MAX_SIDE, max(MIN_SIDE, math.ceil(side / MULTIPLE) * MULTIPLE)))
+def _rounded(side: float) -> int:
+    return math.ceil(side / MULTIPLE) * MULTIPLE
 
 
 def _objects(images: Sequence[CheckedImage]) -> list[Box]:

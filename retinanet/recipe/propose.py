@@ -121,12 +121,14 @@ def _raw(params: Params, data: Path | None, folders: Folders) -> Path:
 
 def _sizes(params: Params, images: Sequence[CheckedImage]) -> tuple[list[InputSize], str]:
     """The input sizes to choose from, the largest first, and the reason. All have the same tiles."""
+    current = InputSize(params.model.short_side, params.model.long_side)
+    if not images:
+        return [current], "no image can be used"  # which the division into splits refuses
 
     def tile_size(size: InputSize) -> int:
         return decide(params.prepare, package, size, images)[0].tile_size
 
     package = params.download.chosen_package()
-    current = InputSize(params.model.short_side, params.model.long_side)
     is_set = package is not None or params.prepare.tile_size != "auto"
     sizes, reason = input_sizes(images, tile_size(current) if is_set else 0)
     tiles = tile_size(sizes[0])

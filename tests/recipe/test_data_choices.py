@@ -45,6 +45,7 @@ def test_small_objects_need_a_larger_input_than_the_images():
 
 def test_images_are_not_enlarged_by_more_than_two_nor_above_the_largest_size():
     assert input_sizes([image(300, 300, square(9, 9, 2))], 0)[0] == [InputSize(608, 608)]
+    assert input_sizes([image(64, 48, square(9, 9, 30))], 0)[0] == [InputSize(96, 128)]
     assert input_sizes([image(900, 900, square(9, 9, 2))], 0)[0] == [InputSize(800, 800)]
 
 

@@ -45,7 +45,7 @@ def test_a_folder_becomes_the_source_and_its_images_set_the_size(tmp_path, param
     proposal = propose(params, Wishes(tmp_path, 10, None), "none", tmp_path, tmp_path / "cache")
     values = chosen(proposal)
     assert (values["download.source"], values["download.folder.path"]) == ("folder", tmp_path.as_posix())
-    assert measured == [values["model.short_side"]] == [384]  # the smallest size, for images of 64 x 48 px
+    assert measured == [values["model.short_side"]] == [96]  # twice the size of the images
     assert any(line.startswith("train ") for line in proposal.summary)
     assert all(choice.reason for choice in proposal.choices)
     assert with_choices(params, proposal.choices).train.epochs == values["train.epochs"]
@@ -92,5 +92,14 @@ def test_large_scenes_with_small_objects_keep_the_size_that_their_tiles_are_made
 def test_what_is_neither_folder_nor_archive_and_a_folder_without_annotations_raise(tmp_path, params, measured):
     with pytest.raises(DownloadError, match=r"nowhere: neither a folder nor a tar or zip archive; check the path"):
         propose(params, Wishes(tmp_path / "nowhere", 10, None), "none", tmp_path, tmp_path / "cache")
-    with pytest.raises(AnnotationError):
+    with pytest.raises(AnnotationError, match="no annotations found"):
+        propose(params, Wishes(tmp_path, 10, None), "none", tmp_path, tmp_path / "cache")
+
+
+def test_data_without_a_usable_image_raises(tmp_path, params, measured):
+    write_voc(tmp_path, sample_objects(5))
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"")
+    params = with_choices(params, [Choice("prepare.max_skipped", 1.0, "")])
+    with pytest.raises(AnnotationError, match="train has 0 images and no objects"):
         propose(params, Wishes(tmp_path, 10, None), "none", tmp_path, tmp_path / "cache")
