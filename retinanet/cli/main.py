@@ -61,9 +61,13 @@ def _data(command: Callable[..., Parser]) -> list[Parser]:
         "data/my_images --minutes 45",
     )
     init.add_argument(
-        "data", nargs="?", type=Path, metavar="FOLDER", help="or an archive (default: the source of params.yaml)"
+        "data",
+        nargs="?",
+        type=Path,
+        metavar="FOLDER",
+        help="folder or archive of labeled images (default: the source of params.yaml)",
     )
-    init.add_argument("--minutes", type=_positive, default=45, help="for `dvc repro` on this machine (default: 45)")
+    init.add_argument("--minutes", type=_positive, default=45, help="that the whole `dvc repro` may take (default: 45)")
     init.add_argument(
         "--orientation",
         choices=["upright", "any"],
@@ -71,7 +75,7 @@ def _data(command: Callable[..., Parser]) -> list[Parser]:
     )
     init.add_argument("--dry-run", action="store_true", help="print the settings and write nothing")
     datasets = command(commands.datasets, "list the public datasets that download.source knows by name", "")
-    fit = command(commands.fit_anchors, "propose anchor sizes and ratios for the prepared data", "--write")
+    fit = command(commands.fit_anchors, "after prepare: propose anchor sizes and ratios for the data", "--write")
     _add_params_options(fit)
     return [init, datasets, fit]
 
@@ -82,8 +86,17 @@ def _training(command: Callable[..., Parser]) -> list[Parser]:
     )
     preset.add_argument("name", metavar="NAME", help="torchvision_v1, torchvision_v2 or detectron2")
     _add_params_options(preset)
-    check = command(commands.check_training, "overfit a batch and try learning rates, in about a minute", "--steps 60")
-    check.add_argument("--steps", type=_positive, default=40, help="of each of the two trials (default: 40)")
+    check = command(
+        commands.check_training,
+        "after prepare: overfit a batch, try learning rates",
+        "--steps 60",
+    )
+    check.add_argument(
+        "--steps",
+        type=_positive,
+        default=40,
+        help="training steps of each check (default: 40)",
+    )
     replay = command(
         commands.replay_step,
         "repeat a training step whose loss was NaN or infinite",
@@ -132,7 +145,7 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
 
 
 def _add_params_options(parser: Parser) -> None:
-    parser.add_argument("--write", action="store_true", help="write it into the params file, keeping its comments")
+    parser.add_argument("--write", action="store_true", help="write these settings and keep the file's comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
 
 

@@ -28,7 +28,7 @@ class Evaluate(Section):
     candidates_per_level: Count
     """Best scores of each pyramid level that reach non-maximum suppression."""
     detections_per_image: Count
-    """Maximum number of detections; per tile, if an image is cut."""
+    """Maximum number of detections; per tile, if an image is cut. COCO metrics use the 100 best of each class."""
     drawn_images: CountOrZero
     """Test images drawn with ground truth and detections."""
 

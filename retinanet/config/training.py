@@ -31,7 +31,7 @@ class Augment(Section):
     flip_horizontal: Share
     """Probability of a horizontal flip."""
     orientation: Literal["auto", "upright", "any"]
-    """`any` adds vertical flips and rotations by 90 degrees (aerial, microscope); `auto`: the source's orientation."""
+    """`any` adds vertical flips and quarter turns (aerial, microscope); `auto`: `any` if the source says so."""
     scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     """Range of the random scale factor, smallest and largest; an image is scaled before its crop."""
     multi_scale: Annotated[list[Positive], Field(min_length=1)]
@@ -102,9 +102,9 @@ class Train(Section):
     optimizer: Literal["adamw", "sgd"]
     """AdamW, or SGD with momentum 0.9."""
     learning_rate: Positive
-    """Peak learning rate; see `reference_batch_size`."""
+    """Peak learning rate, for `reference_batch_size` if that is set."""
     reference_batch_size: CountOrZero
-    """Batch size that `learning_rate` is scaled from, linearly, to `batch_size`; 0: not scaled."""
+    """If not 0, the rate is `learning_rate` times `batch_size` / `reference_batch_size`."""
     backbone_lr_multiplier: NotNegative
     """Learning-rate multiplier for the backbone."""
     weight_decay: NotNegative
