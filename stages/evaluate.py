@@ -11,6 +11,8 @@ from retinanet.evaluation.coco_metrics import evaluate, summarize
 from retinanet.evaluation.comparisons import draw_comparisons
 from retinanet.evaluation.curves import class_table, draw_precision_recall, precision_recall
 from retinanet.evaluation.errors import confusion, count_errors, detections_above
+from retinanet.evaluation.intervals import deciding_edges, interval_report, intervals
+from retinanet.evaluation.matches import matches_of
 from retinanet.evaluation.validate import validate
 from retinanet.files import new_folder, write_json
 from retinanet.inference.detections import DecodeSettings
@@ -32,12 +34,16 @@ def main() -> None:
     model = trained.model.to(best_device())
     validation = validate(model, test_set, Path(), trained.input_size, decoding, workers=params.runtime.workers)
     evaluation = evaluate(test_set, validation.results)
-    metrics = summarize(evaluation, test_set)
+    matches = matches_of(evaluation, test_set)
+    found = intervals(matches)
+    metrics = summarize(evaluation, test_set) | deciding_edges(found)
     table = class_table(evaluation, test_set)
     detections = detections_above(test_set, validation.results, [row["best_threshold"] for row in table])
     digest = evaluation_digest(params.evaluate.decoding(), paths.TEST_JSON, paths.IMAGE_INDEX)
     with new_folder(paths.EVALUATION) as folder:
         write_json(folder / paths.METRICS.name, metrics)
+        write_json(folder / "intervals.json", interval_report(matches, found))
+        matches.save(folder / paths.MATCHES.name)
         write_json(folder / "detections.json", validation.results)
         write_json(folder / "errors.json", count_errors(test_set, detections))
         write_json(folder / paths.EVALUATION_DIGEST.name, {"digest": digest})
@@ -52,7 +58,7 @@ def main() -> None:
     with evaluation_run(paths.RUN, digest) as run:
         run.log_metrics({f"test/{name}": value for name, value in metrics.items()})
         run.log_artifacts(paths.EVALUATION, "evaluate")
-    print(f"evaluate: test AP50 {metrics['AP50']:.3f}, AP {metrics['AP']:.3f}; see {paths.EVALUATION}")
+    print(f"evaluate: test AP50 {found['AP50']}, AP {found['AP']}; see {paths.EVALUATION}")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ TRAIN_REPORT = Path("reports/train")
 # evaluate
 EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
+MATCHES = EVALUATION / "matches.npz"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
 # export

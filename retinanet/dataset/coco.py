@@ -14,12 +14,21 @@ from retinanet.images.reading import MAX_PIXELS
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """An image of an annotation file; width and height in pixels."""
+    """An image of an annotation file; width and height in pixels.
+
+    group is the scene, patient, video or large image that this image is a part of; None if it is alone.
+    """
 
     id: int
     file_name: str
     width: int
     height: int
+    group: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """Images of one unit are not independent of each other: the name of the group or, without one, of the file."""
+        return f"group {self.group}" if self.group is not None else f"file {self.file_name}"
 
     @property
     def max_pixels(self) -> int:
@@ -102,7 +111,8 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
     images: list[dict] = []
     annotations: list[dict] = []
     for image in dataset.images:
-        images.append({"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height})
+        row = {"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height}
+        images.append(row | ({} if image.group is None else {"group": image.group}))
         objects = dataset.objects[image.id]
         for box, label, iscrowd, area in zip(
             objects.boxes_xyxy, objects.labels, objects.iscrowd, objects.areas, strict=True
@@ -140,7 +150,10 @@ def _image(image: dict, path: Path | str) -> ImageInfo:
     width, height = image.get("width"), image.get("height")
     if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
         raise AnnotationError(f"{path}: image {image['id']} has size {width!r} x {height!r}; both must be at least 1")
-    return ImageInfo(image["id"], image["file_name"], width, height)
+    group = image.get("group")
+    if group is not None and not isinstance(group, str):
+        raise AnnotationError(f"{path}: image {image['id']} has group {group!r}; it must be a name")
+    return ImageInfo(image["id"], image["file_name"], width, height, group)
 
 
 def _box_inside(annotation: dict, size: tuple[int, int], path: Path | str) -> tuple[float, float, float, float]:

@@ -81,7 +81,8 @@ def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[s
     for image_id, tile in zip(image_ids, stored, strict=True):
         facts, region, split = tile.part.image.facts, tile.part.region, tile.part.split
         width, height = (region.width, region.height) if region else (facts.width, facts.height)
-        images[split].append(ImageInfo(image_id, tile.file_name, width, height))
+        group = tile.part.image.source.group or (tile.part.image.name if region else None)
+        images[split].append(ImageInfo(image_id, tile.file_name, width, height, group))
         objects[split][image_id] = _objects(tile.part.boxes, label_of)
     ids = tuple(category_ids[name] for name in names)
     return {split: CocoDataset(tuple(images[split]), tuple(names), ids, objects[split]) for split in SPLITS}

@@ -92,3 +92,10 @@ def test_backbones_writes_a_row(workspace):
 @pytest.mark.slow
 def test_prepare_scale_prints_a_row(workspace):
     assert run_module("prepare_scale", "40", "80").split()[:2] == ["40", "80"]
+
+
+@pytest.mark.slow
+def test_evaluation_prints_its_speed_and_difference_from_pycocotools(workspace):
+    rows = run_module("evaluation", "speed", "--images", "60", "--detections", "20", "--classes", "2").splitlines()
+    assert rows[0].startswith("pycocotools: match, accumulate, summarize:")
+    assert float(rows[-1].split(", ")[1].split()[0]) < 1e-12

@@ -115,3 +115,19 @@ def test_an_image_that_prepare_accepted_may_be_read():
     """prepare.max_pixels may be above the default limit of 100 million."""
     assert ImageInfo(1, "a.png", 20_000, 10_000).max_pixels == 200_000_000
     assert ImageInfo(1, "a.png", 10, 10).max_pixels == 100_000_000
+
+
+def test_group_of_an_image_is_written_and_read_again(tmp_path):
+    images = (ImageInfo(1, "a.png", 10, 10, "scene 1"), ImageInfo(2, "b.png", 10, 10))
+    empty = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    write_coco(CocoDataset(images, ("cat",), (1,), {1: empty, 2: empty}), tmp_path / "a.json")
+    again = read_coco(tmp_path / "a.json").images
+    assert again == images
+    assert [image.unit for image in again] == ["group scene 1", "file b.png"]
+
+
+def test_group_that_is_not_a_name_raises(tmp_path):
+    image = {"id": 1, "file_name": "a.png", "width": 10, "height": 10, "group": 7}
+    (tmp_path / "a.json").write_text(json.dumps({"images": [image], "annotations": [], "categories": []}))
+    with pytest.raises(AnnotationError, match="image 1 has group 7; it must be a name"):
+        read_coco(tmp_path / "a.json")

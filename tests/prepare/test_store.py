@@ -102,3 +102,16 @@ def test_split_statistics_counts_images_negatives_boxes_and_crowds(tmp_path):
     ]
     dataset = split_datasets(stored(tmp_path, *parts), {"cat": 1, "dog": 2})["train"]
     assert split_statistics(dataset) == {"images": 2, "negatives": 1, "boxes": {"cat": 2, "dog": 0}, "crowds": 1}
+
+
+def test_tiles_are_of_the_group_of_their_image_or_of_the_image(tmp_path):
+    region, image, in_scene = Region(0, 0, 10, 10), checked(tmp_path / "a.png"), checked(tmp_path / "b.png")
+    in_scene = replace(in_scene, source=replace(in_scene.source, group="scene 1"))
+    parts = [
+        Part(image, "test", (), region),
+        Part(in_scene, "test", (), region),
+        Part(checked(tmp_path / "c.png"), "test", ()),
+    ]
+    datasets = split_datasets(stored(tmp_path, *parts), {"cat": 1})
+    groups = {Path(image.file_name).name[0]: image.group for image in datasets["test"].images}
+    assert groups == {"a": image.name, "b": "scene 1", "c": None}

@@ -1,0 +1,147 @@
+"""What COCO's evaluation decided about each detection, by independent unit, to compute AP again with other weights.
+
+A unit is an image or, if several images are not independent (tiles of one image, images of one scene), all of them.
+"""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+
+from retinanet.dataset.coco import CocoDataset
+from retinanet.errors import EvaluationError
+
+# pycocotools' defaults; precision[0] and precision[5] are those of AP50 and AP75.
+IOUS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """D detections matched to the objects of U units and K classes, at T = 10 IoU thresholds.
+
+    images (U,) and objects (U, K) int64 are numbers of images and of single objects. scores (D,) float64, labels (D,)
+    and units (D,) int64, is_true (T, D) and is_ignored (T, D) bool are in pycocotools' order: class by class, best
+    score first, equal scores in the order of the images.
+    """
+
+    class_names: tuple[str, ...]
+    images: np.ndarray
+    objects: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    units: np.ndarray
+    is_true: np.ndarray
+    is_ignored: np.ndarray
+
+    def of_class(self, label: int) -> slice:
+        """The columns of the detections of a class."""
+        first, end = np.searchsorted(self.labels, [label, label + 1]).tolist()
+        return slice(first, end)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file; the same matches give the same bytes."""
+        content: dict[str, Any] = {
+            "class_names": np.array(self.class_names),
+            "images": self.images,
+            "objects": self.objects,
+        }
+        content |= {"scores": self.scores, "labels": self.labels, "units": self.units}
+        content |= {name: np.packbits(getattr(self, name), axis=1) for name in ("is_true", "is_ignored")}
+        np.savez_compressed(path, allow_pickle=False, **content)
+
+
+def read_matches(path: Path) -> Matches:
+    """Read a file that Matches.save wrote. Raises EvaluationError."""
+    try:
+        with np.load(path) as content:
+            bits = [np.unpackbits(content[name], axis=1) for name in ("is_true", "is_ignored")]
+            arrays = [content[name] for name in ("images", "objects", "scores", "labels", "units")]
+            names = tuple(content["class_names"].tolist())
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error}); `dvc repro -f evaluate` writes it again") from error
+    flags = [array[:, : len(arrays[2])].astype(bool) for array in bits]
+    return Matches(names, *arrays, *flags)
+
+
+def matches_of(evaluation: COCOeval, ground_truth: CocoDataset) -> Matches:
+    """The matches of an evaluation that retinanet.evaluation.coco_metrics.evaluate ran."""
+    row_of = unit_rows(ground_truth)
+    units, classes = max(row_of.values()) + 1, len(ground_truth.class_names)
+    objects = np.zeros((units, classes), np.int64)
+    parts: list[tuple[np.ndarray, ...]] = []
+    for label in range(classes):
+        evaluated = [(row_of[image["image_id"]], image) for image in _evaluated(evaluation, label)]
+        for row, image in evaluated:
+            objects[row, label] += int((np.asarray(image["gtIgnore"]) == 0).sum())
+        scores = np.concatenate([np.zeros(0), *(image["dtScores"] for _, image in evaluated)])
+        counts = [len(image["dtScores"]) for _, image in evaluated]
+        # Stable, as in pycocotools: equal scores stay in the order of the images.
+        order = np.argsort(-scores, kind="mergesort")
+        empty = np.zeros((len(IOUS), 0))
+        matched = np.concatenate([empty, *(image["dtMatches"] for _, image in evaluated)], axis=1)[:, order] != 0
+        ignored = np.concatenate([empty, *(image["dtIgnore"] for _, image in evaluated)], axis=1)[:, order] != 0
+        unit = np.repeat([row for row, _ in evaluated], counts).astype(np.int64)[order]
+        parts.append((scores[order], np.full(len(order), label), unit, matched & ~ignored, ignored))
+    images = np.bincount(list(row_of.values()), minlength=units)
+    joined = [np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)]
+    return Matches(ground_truth.class_names, images, objects, *joined)
+
+
+def unit_rows(ground_truth: CocoDataset) -> dict[int, int]:
+    """The row of each image's unit, by image id; units are numbered in the order of their first images."""
+    rows: dict[str, int] = {}
+    return {image.id: rows.setdefault(image.unit, len(rows)) for image in ground_truth.images}
+
+
+def class_precisions(matches: Matches, label: int) -> np.ndarray:
+    """(T, R) precision of a class at R = 101 recalls: pycocotools' eval["precision"]; NaN without objects."""
+    objects = matches.objects[:, label].sum()
+    precisions = np.full((len(IOUS), len(RECALLS)), 0.0 if objects else np.nan)
+    curves = _curves(matches, label, np.ones((1, len(matches.images))))
+    for t, (true_positives, precision) in enumerate(curves if objects else ()):
+        reached = np.searchsorted(true_positives[0] / objects, RECALLS)
+        found = reached < precision.shape[1]
+        precisions[t, found] = precision[0, reached[found]]
+    return precisions
+
+
+def class_areas(matches: Matches, label: int, weights: np.ndarray) -> np.ndarray:
+    """(N, T) area under the precision-recall curve of a class for N sets of weights (N, U) of the units.
+
+    It is AP without the rounding of recall to 101 values, which jumps when a unit of weight 0 is left out. NaN without
+    objects.
+    """
+    objects = weights @ matches.objects[:, label]
+    areas = np.zeros((len(weights), len(IOUS)))
+    for t, (true_positives, precision) in enumerate(_curves(matches, label, weights)):
+        areas[:, t] = (np.diff(true_positives, axis=1, prepend=0) * precision).sum(axis=1)
+    return np.divide(areas, objects[:, None], out=np.full_like(areas, np.nan), where=objects[:, None] > 0)
+
+
+def _curves(matches: Matches, label: int, weights: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each IoU threshold, the weight of the true positives up to each (N, P), and the highest precision from it on.
+
+    Precision rises only at true positives, so that the other detections have no entry.
+    """
+    columns = matches.of_class(label)
+    by_detection = weights[:, matches.units[columns]]
+    counted, ignored_before = by_detection, None
+    for is_true, ignored in zip(matches.is_true[:, columns], matches.is_ignored[:, columns], strict=True):
+        if ignored_before is None or (ignored != ignored_before).any():
+            counted, ignored_before = np.cumsum(by_detection * ~ignored, axis=1), ignored
+        true_positives, detections = np.cumsum(by_detection[:, is_true], axis=1), counted[:, is_true]
+        precision = np.divide(true_positives, detections, out=np.zeros_like(detections), where=detections > 0)
+        yield true_positives, np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+
+
+def _evaluated(evaluation: COCOeval, label: int) -> Iterator[Mapping[str, Any]]:
+    """The entries of evalImgs of a class, without those of images that have neither objects nor detections."""
+    images, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
+    # evalImgs is ordered by class, object size (the first is "all") and image.
+    first = label * sizes * images
+    return (image for image in evaluation.evalImgs[first : first + images] if image)
