@@ -71,12 +71,12 @@ def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, scal
     scaled to 8. A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, but not smaller than `scale` times its size.
     Raises ImageError if the file is missing, damaged, not an image, or larger than max_pixels.
     """
-    return _decode(source, max_pixels, scale).pixels
+    return decode_image(source, max_pixels, scale).pixels
 
 
 def inspect_image(path: Path, max_pixels: int = MAX_PIXELS) -> ImageFacts:
     """Decode an image like read_image and return facts about it. Raises ImageError."""
-    image, traits, brightest = _decode(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
+    image, traits, brightest = decode_image(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
     # reducing_gap: a fast block average first, then the exact resize.
     thumbnail = Image.fromarray(image).resize(THUMBNAIL, Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     return ImageFacts(image.shape[1], image.shape[0], sha256_of(path), traits, thumbnail.tobytes(), brightest)
@@ -88,14 +88,20 @@ def upright_size(path: Path) -> tuple[int, int] | None:
         with _open(path) as image:
             is_rotated = image.getexif().get(ORIENTATION, 1) in range(5, 9)
             return (image.height, image.width) if is_rotated else image.size
-    # As in _decode, a damaged header raises anything. The check of images reports it.
+    # As in decode_image, a damaged header raises anything. The check of images reports it.
     except Exception:
         return None
 
 
-def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0, remedy: str = "cut it") -> Decoded:
-    name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "the image"))
+def decode_image(
+    source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, scale: float = 1.0, remedy: str = "cut it"
+) -> Decoded:
+    """Decode like read_image, and list how the file differs from plain 8-bit RGB. Raises ImageError."""
+    is_path = isinstance(source, Path | str)
+    name = str(source) if is_path else str(getattr(source, "name", "the image"))
     try:
+        if is_path:
+            _check_regular(Path(name))
         with _open(source) as image:
             width, height = image.size
             if width * height > max_pixels:
@@ -110,11 +116,23 @@ def _decode(source: Path | str | BinaryIO, max_pixels: int, scale: float = 1.0, 
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{name}: no such file") from error
+    except PermissionError as error:
+        raise ImageError(f"{name}: may not be read; check its permissions") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_describe(source)}; expected JPEG, PNG, TIFF …") from error
     # Damaged files make decoders raise anything: struct.error, IndexError, SyntaxError, MemoryError ...
     except Exception as error:
         raise ImageError(f"{name}: damaged or truncated ({error}); fetch it again") from error
+
+
+def _check_regular(path: Path) -> None:
+    """Raise ImageError for a folder, a broken link or a pipe, which nothing may ever write to."""
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder, not an image; rename it")
+    if path.is_symlink() and not path.exists():
+        raise ImageError(f"{path}: is a link to {path.readlink()}, which does not exist; restore or remove it")
+    if path.exists() and not path.is_file():
+        raise ImageError(f"{path}: is not a regular file; save the image to one")
 
 
 @contextmanager

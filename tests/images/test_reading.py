@@ -1,4 +1,5 @@
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -194,3 +195,26 @@ def test_heic_without_its_reader_is_named(tmp_path):
 def test_brightest_is_the_highest_value_of_a_16_bit_image(tmp_path):
     assert inspect_image(save(tmp_path / "a.png", "I;16", 4095)).brightest == 4095
     assert inspect_image(save(tmp_path / "b.png")).brightest is None
+
+
+def test_a_folder_a_broken_link_and_a_pipe_are_errors_of_their_own(tmp_path):
+    (tmp_path / "x.jpg").mkdir()
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name, error in {
+        "x.jpg": "is a folder, not an image",
+        "gone.jpg": r"is a link to nowhere\.jpg, which does not exist",
+        "pipe.jpg": "is not a regular file",
+    }.items():
+        with pytest.raises(ImageError, match=error):
+            read_image(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_read_is_an_error_about_permissions(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.jpg").touch()
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(ImageError, match=r"a\.jpg: may not be read; check its permissions"):
+        read_image(tmp_path / "a.jpg")
