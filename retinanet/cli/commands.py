@@ -4,12 +4,13 @@ Each imports what it needs itself: torch and MLflow take seconds to import, and 
 """
 
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retinanet.cli.workspace import in_workspace, workspace_paths
-from retinanet.errors import TrackingError
+from retinanet.errors import TrackingError, first_of
 
 if TYPE_CHECKING:
     from retinanet.inference.detections import DecodeSettings
@@ -18,20 +19,39 @@ EXIT_REFUSED = 3
 
 
 def predict(arguments: Namespace) -> int:
-    from retinanet.cli.predict import find_images, model_path, predict_images
+    from retinanet.cli.inputs import find_images, model_path, relative_names
+    from retinanet.cli.predict import predict_images
+    from retinanet.cli.result_files import ResultFiles, new_out_folder
+    from retinanet.cli.suppression import suppress_across_classes
+    from retinanet.cli.written_formats import check_names
     from retinanet.export.runtimes import load_detector
-    from retinanet.inference.detections import STANDARD_DECODING
+    from retinanet.inference.detections import STANDARD_DECODING, Detections
 
+    def select(detections: Detections) -> Detections:
+        above = detections.above(arguments.score)
+        return above if arguments.agnostic_nms is None else suppress_across_classes(above, arguments.agnostic_nms)
+
+    out = new_out_folder(arguments.out)
     images = find_images(arguments.images)
+    check_names(relative_names(images).values(), arguments.format)
     with model_path(arguments.model) as path:
         print(f"model: {arguments.model or path}", flush=True)
         # An exported model has its decoding settings inside.
         settings = _decoding() if path.suffix == ".safetensors" else STANDARD_DECODING
         detector = load_detector(path, settings)
-        failed = predict_images(detector, images, arguments.out, arguments.score, arguments.format)
-    unread = f", {failed} can't be read" if failed else ""
-    print(f"{len(images) - failed} of {len(images)} images processed{unread}: {arguments.out / 'detections.json'}")
-    return 1 if failed else 0
+        results = ResultFiles(out, detector, arguments.format, draw=arguments.draw)
+        try:
+            predict_images(detector, images, results, select)
+        except (KeyboardInterrupt, BrokenPipeError) as stop:
+            reason = "stdout was closed: " if isinstance(stop, BrokenPipeError) else ""
+            done = f"{results.done} of {len(images)} images processed"
+            print(f"{reason}{done}, their results are complete: {out}", file=sys.stderr)
+            raise
+    if results.failed:
+        failed, listed = first_of(results.failed), out / "images.json"
+        print(f"error: {len(results.failed)} can't be read (`failed` in {listed}): {failed}", file=sys.stderr)
+    print(f"{results.done} of {len(images)} images processed: {out / 'detections.json'}")
+    return 1 if results.failed else 0
 
 
 def init(arguments: Namespace) -> int:

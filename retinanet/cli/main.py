@@ -1,6 +1,8 @@
 """The command `retinanet`: its commands and their options."""
 
 import argparse
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,9 @@ Parser = argparse.ArgumentParser
 @exit_on_error
 def main() -> int | None:
     """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused."""
+    # File names may have characters that the terminal's encoding lacks.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args()
     wait_without_spinning()
     try:
@@ -132,8 +137,20 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
         "(default: models/export/model.onnx, or models/model.safetensors if that is missing)",
     )
-    predict.add_argument("--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
+    predict.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="a new or empty folder: no file is replaced (default: predictions, or predictions-2 ... if it has files)",
+    )
     predict.add_argument("--score", type=_fraction, default=0.3, help="minimum score, in 0..1 (default: 0.3)")
+    predict.add_argument(
+        "--agnostic-nms",
+        type=_fraction,
+        metavar="IOU",
+        help="of boxes that overlap more than this, keep the best one, whatever their classes (default: by class only)",
+    )
+    predict.add_argument("--no-draw", dest="draw", action="store_false", help="write no drawn copies, which is faster")
     predict.add_argument(
         "--format",
         action="append",

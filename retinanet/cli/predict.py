@@ -1,161 +1,108 @@
-"""`retinanet predict`: detect objects in images, draw them and write COCO files."""
+"""`retinanet predict`: images in, files of detections out; reading, the network and writing overlap."""
 
-import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import TextIO
 
-import numpy as np
-from PIL import Image
+from tqdm import tqdm
 
-from retinanet.annotations.files import SourceFiles
-from retinanet.annotations.records import Box
-from retinanet.cli.workspace import in_workspace, workspace_paths
-from retinanet.cli.written_formats import WRITTEN_FORMATS, PredictedImage
-from retinanet.drawing import draw_detections
-from retinanet.errors import ImageError, WeightsError
-from retinanet.export.runtimes import exported_runtime
-from retinanet.files import write_json
-from retinanet.images.reading import IMAGE_SUFFIXES, read_image
+from retinanet.cli.inputs import read_ahead, relative_names
+from retinanet.cli.result_files import ResultFiles
+from retinanet.errors import ImageError
+from retinanet.images.reading import Decoded
 from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
-from retinanet.inference.results import coco_results
 
-DRAWN_QUALITY = 92
+# Results that wait to be written; their images are in memory.
+MAX_UNWRITTEN = 2
 
 
 def predict_images(
-    detector: Detector, images: Sequence[Path], out: Path, min_score: float, formats: Sequence[str] = ()
-) -> int:
-    """Write COCO files and a drawn copy of each image into `out`; returns how many images could not be read.
+    detector: Detector, images: Sequence[Path], results: ResultFiles, select: Callable[[Detections], Detections]
+) -> None:
+    """Detect objects in each image, write the detections that `select` returns, print a line, and close the results.
 
-    detections.json is a COCO results file: rows of image_id, category_id, bbox xywh, score. images.json is a COCO
-    annotation file without annotations: the images and categories of these ids, and under `failed` the images that
-    could not be read, with the error, which is also printed on stderr. formats are keys of WRITTEN_FORMATS: the
-    detections are also written in these forms, which labeling tools import, with paths relative to the images' common
-    folder.
+    Images that cannot be read are printed on stderr; progress is shown there as well, after a second. Ctrl-C or a
+    closed stdout end it, but the results of the images that the network has seen are written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    rows, results, failed, predicted = [], [], [], []
-    names_of = _relative_names(images)
-    names: set[str] = set()
-    for number, path in enumerate(images, start=1):
-        try:
-            image = read_image(path)
-        except ImageError as error:
-            failed.append({"file_name": str(path), "error": str(error)})
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            continue
-        detections = detector([image])[0].above(min_score)
-        drawn = out / _unique_name(path, names)
-        _save(draw_detections(image, detections, detector.class_names), drawn)
-        rows.append({"id": number, "file_name": str(path), "width": image.shape[1], "height": image.shape[0]})
-        results += coco_results(number, detections, detector.category_ids)
-        predicted.append(_predicted(names_of[path], image, detections, detector.class_names))
-        print(f"{path}: {_counts_by_class(detections.labels, detector.class_names)}: {drawn}", flush=True)
-    categories = [
-        {"id": category_id, "name": name}
-        for category_id, name in zip(detector.category_ids, detector.class_names, strict=True)
-    ]
-    write_json(out / "images.json", {"images": rows, "annotations": [], "categories": categories, "failed": failed})
-    write_json(out / "detections.json", results)
-    for name in formats:
-        WRITTEN_FORMATS[name].write(predicted, detector.class_names, out / WRITTEN_FORMATS[name].file_name)
-    return len(failed)
+    names = relative_names(images)
+    with (
+        _one_interrupt(),
+        results,
+        _progress(len(images)) as progress,
+        _writer() as write,
+        closing(read_ahead(images)) as decoded,
+    ):
 
+        def add(number: int, path: Path, image: Decoded, detections: Detections) -> None:
+            line = results.add(number, path, names[path], image, detections)
+            _print(progress, line, sys.stdout)
 
-def find_images(names: Sequence[str]) -> list[Path]:
-    """The named files, and the image files in the named folders, without hidden ones.
+        def add_failed(path: Path, error: ImageError) -> None:
+            results.add_failed(path, error)
+            _print(progress, f"error: {error}", sys.stderr)
 
-    Raises ImageError for a folder without images.
-    """
-    paths = []
-    for path in map(Path, names):
-        if not path.is_dir():
-            paths.append(path)
-            continue
-        found = SourceFiles(path).images()
-        if not found:
-            raise ImageError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        paths += found
-    return paths
+        # One image at a time: on CPUs, larger batches take as long for each image, or longer.
+        for number, (path, image) in enumerate(decoded, start=1):
+            if isinstance(image, ImageError):
+                write(add_failed, path, image)
+            else:
+                write(add, number, path, image, select(detector([image.pixels])[0]))
 
 
 @contextmanager
-def model_path(name: str | None) -> Iterator[Path]:
-    """The file of a model: a path, models:/NAME@ALIAS or models:/NAME/VERSION, or None for this workspace's model.
+def _one_interrupt() -> Iterator[None]:
+    """Ignore a second Ctrl-C, which would cut off the last results; writing them takes a moment."""
 
-    Raises WeightsError or TrackingError if there is none.
-    """
-    if name is None:
-        yield _workspace_model()
-    elif name.startswith("models:/"):
-        with _registered(name) as path:
-            yield path
-    else:
-        yield Path(name)
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
 
-
-def _workspace_model() -> Path:
-    if not in_workspace():
-        raise WeightsError(f"{Path.cwd()}: not a pipeline repository, so there is no default model; use --model")
-    paths = workspace_paths()
+    # Python's own handler is not there if a parent process ignores Ctrl-C, or outside of the main thread.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
     try:
-        # The exported model is the one that is served, and it opens without torch.
-        return paths.EXPORT / exported_runtime(paths.EXPORT).file_name
-    except WeightsError:
-        if paths.MODEL.exists():
-            return paths.MODEL
-        raise
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _progress(total: int) -> tqdm:
+    # A log file gets a line in a minute instead of ten in a second.
+    interval = 0.1 if sys.stderr.isatty() else 60
+    return tqdm(total=total, unit=" images", mininterval=interval, delay=1, leave=False, file=sys.stderr)
+
+
+def _print(progress: tqdm, line: str, stream: TextIO) -> None:
+    progress.update()
+    # On a terminal, the bar stays below the lines.
+    with progress.external_write_mode(file=stream) if sys.stderr.isatty() else nullcontext():
+        print(line, file=stream, flush=True)
 
 
 @contextmanager
-def _registered(uri: str) -> Iterator[Path]:
-    from retinanet.tracking.registered_weights import named_version
-    from retinanet.tracking.registry import check_digest, model_files
-    from retinanet.tracking.store import open_client
+def _writer() -> Iterator[Callable[..., None]]:
+    """A function that runs another in a thread, in order; it waits if several do, and raises their errors.
 
-    client = open_client()
-    version = named_version(client, uri)
-    print(f"{uri} is version {version.version}", flush=True)
-    check_digest(client, version)
-    with model_files(client, version) as folder:
-        exported = folder / "artifacts" / "exported"
-        yield exported / exported_runtime(exported).file_name
+    At the end, also after an error, all of them have run.
+    """
+    unwritten: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
 
+        def write(function: Callable[..., None], *arguments: object) -> None:
+            unwritten.append(pool.submit(function, *arguments))
+            while len(unwritten) > MAX_UNWRITTEN:
+                unwritten.popleft().result()
 
-def _counts_by_class(labels: np.ndarray, class_names: Sequence[str]) -> str:
-    counts = np.bincount(labels, minlength=len(class_names)).tolist()
-    return (
-        ", ".join(f"{count} {name}" for count, name in zip(counts, class_names, strict=True) if count)
-        or "no detections"
-    )
-
-
-def _relative_names(images: Sequence[Path]) -> dict[Path, str]:
-    """The paths of images relative to their common folder, with forward slashes."""
-    absolute = {path: path.absolute() for path in images}
-    common = Path(os.path.commonpath([path.parent for path in absolute.values()])) if absolute else Path()
-    return {path: full.relative_to(common).as_posix() for path, full in absolute.items()}
-
-
-def _predicted(name: str, image: np.ndarray, detections: Detections, class_names: Sequence[str]) -> PredictedImage:
-    boxes = tuple(
-        Box(class_names[label], (float(xyxy[0]), float(xyxy[1]), float(xyxy[2]), float(xyxy[3])))
-        for label, xyxy in zip(detections.labels.tolist(), detections.boxes_xyxy, strict=True)
-    )
-    return PredictedImage(name, image.shape[1], image.shape[0], boxes, tuple(detections.scores.tolist()))
-
-
-def _unique_name(path: Path, taken: set[str]) -> str:
-    name, number = f"{path.stem}.jpg", 1
-    while name in taken:
-        number += 1
-        name = f"{path.stem}-{number}.jpg"
-    taken.add(name)
-    return name
-
-
-def _save(image: np.ndarray, path: Path) -> None:
-    Image.fromarray(image).save(path, quality=DRAWN_QUALITY)
+        yield write
+        for future in unwritten:
+            future.result()

@@ -6,7 +6,7 @@ from support.prepare_workspace import save_images
 
 from retinanet.annotations.formats import read_source
 from retinanet.annotations.records import Box
-from retinanet.cli.written_formats import WRITTEN_FORMATS, PredictedImage
+from retinanet.cli.written_formats import WRITTEN_FORMATS, PredictedImage, check_names
 from retinanet.errors import AnnotationError
 
 CLASSES = ("cat", "R&D <50%>", "Bär, rot")
@@ -17,11 +17,20 @@ IMAGES = (
 )
 
 
+FILES = {"coco": "annotations.json", "csv": "annotations.csv", "label-studio": "tasks.json", "cvat": "annotations.xml"}
+
+
+def write(name: str, images: tuple[PredictedImage, ...], out: Path) -> None:
+    writer = WRITTEN_FORMATS[name].open(out, CLASSES)
+    for image in images:
+        writer.add(image)
+    writer.close()
+
+
 @pytest.mark.parametrize("name", WRITTEN_FORMATS)
 def test_a_written_format_is_read_back_to_the_same_boxes(tmp_path, name):
     save_images(tmp_path / "images", {image.name: [] for image in IMAGES})
-    written = WRITTEN_FORMATS[name]
-    written.write(IMAGES, CLASSES, tmp_path / written.file_name)
+    write(name, IMAGES, tmp_path)
     source = read_source(tmp_path)
     assert source.format == name
     found = {image.file.relative_to(tmp_path / "images").as_posix(): image.boxes for image in source.images}
@@ -34,21 +43,32 @@ def test_a_written_format_is_read_back_to_the_same_boxes(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["coco", "csv", "label-studio"])
 def test_scores_are_written(tmp_path, name):
-    path = tmp_path / WRITTEN_FORMATS[name].file_name
-    WRITTEN_FORMATS[name].write(IMAGES, CLASSES, path)
-    assert "0.75" in path.read_text(encoding="utf-8")
+    write(name, IMAGES, tmp_path)
+    assert "0.75" in (tmp_path / FILES[name]).read_text(encoding="utf-8")
 
 
 def test_label_studio_tasks_are_predictions(tmp_path):
-    path: Path = tmp_path / "tasks.json"
-    WRITTEN_FORMATS["label-studio"].write(IMAGES[:1], CLASSES, path)
+    write("label-studio", IMAGES[:1], tmp_path)
+    path = tmp_path / "tasks.json"
     (task,) = json.loads(path.read_text(encoding="utf-8"))
     value = task["predictions"][0]["result"][1]["value"]
     assert value == {"x": 0, "y": 0, "width": 100, "height": 100, "rotation": 0, "rectanglelabels": ["R&D <50%>"]}
 
 
 @pytest.mark.parametrize("name", ["voc", "yolo"])
-def test_images_that_would_share_a_file_are_an_error(tmp_path, name):
-    images = [PredictedImage(f"a.{suffix}", 64, 48, (), ()) for suffix in ("jpg", "png")]
-    with pytest.raises(AnnotationError, match=r"a\.jpg and a\.png would both have"):
-        WRITTEN_FORMATS[name].write(images, CLASSES, tmp_path / "labels")
+def test_images_that_would_share_a_file_are_an_error(name):
+    check_names(["a.jpg", "b/a.png"], [name])
+    with pytest.raises(AnnotationError, match=r"a\.jpg and a\.png would both have the label file of a; rename one"):
+        check_names(["a.jpg", "a.png"], ["csv", name])
+    check_names(["a.jpg", "a.png"], ["csv", "coco"])
+
+
+@pytest.mark.parametrize("name", [name for name in WRITTEN_FORMATS if name != "coco"])
+def test_a_format_is_complete_after_each_image(tmp_path, name):
+    save_images(tmp_path / "images", {image.name: [] for image in IMAGES})
+    writer = WRITTEN_FORMATS[name].open(tmp_path, CLASSES)
+    for count, image in enumerate(IMAGES[:2], start=1):
+        writer.add(image)
+        found = [row for row in read_source(tmp_path).images if row.boxes]
+        assert len(found) == count
+    writer.close()

@@ -63,9 +63,10 @@ def test_promote_with_an_invalid_version_number_is_wrong_usage(workspace, monkey
 def test_predict_gives_equal_results_for_the_exported_and_the_registered_model(workspace, monkeypatch, capsys):
     run(monkeypatch, "promote")
     for model in ([], ["--model", "models:/retinanet@production"], ["--model", "models:/retinanet/1"]):
-        assert run(monkeypatch, "predict", "a.png", *model, "--out", "found") == 0
-    results = json.loads(Path("found/detections.json").read_text())
-    assert [(r["category_id"], r["bbox"]) for r in results] == [(3, [16.0, 12.0, 32.0, 24.0])]
+        out = f"found{len(''.join(model))}"
+        assert run(monkeypatch, "predict", "a.png", *model, "--out", out) == 0
+        results = json.loads(Path(out, "detections.json").read_text())
+        assert [(r["category_id"], r["bbox"]) for r in results] == [(3, [16.0, 12.0, 32.0, 24.0])]
     assert "models:/retinanet@production is version 1" in capsys.readouterr().out
 
 
@@ -73,8 +74,10 @@ def test_predict_exits_with_1_if_an_image_cannot_be_read(workspace, monkeypatch,
     Path("b.png").write_text("no image")
     assert run(monkeypatch, "predict", "a.png", "b.png", "missing.png") == 1
     output = capsys.readouterr()
-    assert "1 of 3 images processed, 2 can't be read" in output.out
-    assert [line.split(":")[1] for line in output.err.splitlines()] == [" b.png", " missing.png"]
+    assert "1 of 3 images processed" in output.out
+    *errors, last = output.err.splitlines()
+    assert [line.split(":")[1] for line in errors] == [" b.png", " missing.png"]
+    assert last == "error: 2 can't be read (`failed` in predictions/images.json): b.png, missing.png"
 
 
 def test_predict_with_an_unknown_alias_is_an_error(workspace, monkeypatch, capsys):
