@@ -16,6 +16,7 @@ from retinanet.evaluation.matches import matches_of
 from retinanet.evaluation.validate import validate
 from retinanet.files import new_folder, write_json
 from retinanet.inference.detections import DecodeSettings
+from retinanet.model.folding import for_inference
 from retinanet.model.weights import load_model
 from retinanet.runtime import best_device, keep_freed_memory
 from retinanet.tracking.provenance import evaluation_digest
@@ -31,7 +32,7 @@ def main() -> None:
     print(f"evaluate: {paths.MODEL} on {len(test_set.images)} test images", flush=True)
     trained = load_model(paths.MODEL)
     decoding = DecodeSettings(**params.evaluate.decoding())
-    model = trained.model.to(best_device())
+    model = for_inference(trained.model).to(best_device())
     validation = validate(model, test_set, Path(), trained.input_size, decoding, workers=params.runtime.workers)
     evaluation = evaluate(test_set, validation.results)
     matches = matches_of(evaluation, test_set)

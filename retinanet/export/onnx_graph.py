@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from retinanet.images.preprocess import padding_color
 from retinanet.inference.detections import DecodeSettings
 from retinanet.model import boxes as box_ops
+from retinanet.model.folding import for_inference
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel
 
@@ -32,7 +33,7 @@ def write_onnx(path: Path, trained: TrainedModel, settings: DecodeSettings) -> N
     Weights of more than ONE_FILE_BYTES are written to a second file, path with ".data" appended.
     """
     model = trained.model
-    graph = _joined(_export_network(model, settings), _selection(settings, model.num_classes))
+    graph = _joined(_export_network(for_inference(model), settings), _selection(settings, model.num_classes))
     metadata = {
         "class_names": list(trained.class_names),
         "category_ids": list(trained.category_ids),

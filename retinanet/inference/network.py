@@ -1,6 +1,5 @@
 """From a batch of images to detections in PyTorch, for validation, inference and explanation alike."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import astuple
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from retinanet.images.preprocess import padding_color
 from retinanet.inference.detections import DecodeSettings, Detections
 from retinanet.inference.detector import Detector
 from retinanet.model.decode import Decoded, decode
+from retinanet.model.folding import for_inference
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel
 
@@ -48,11 +48,11 @@ def to_detections(decoded: Decoded, size: tuple[int, int], original_size: tuple[
 
 
 def torch_detector(trained: TrainedModel, settings: DecodeSettings, device: torch.device | str = "cpu") -> Detector:
-    """A Detector that runs a copy of the trained model on a device, in eval mode and channels last.
+    """A Detector that runs a copy of the trained model on a device, with its batch norms folded, channels last.
 
     trained.model itself is not changed; changing it later does not change the Detector.
     """
-    model = copy.deepcopy(trained.model).to(device).to(memory_format=torch.channels_last).eval()
+    model = for_inference(trained.model).to(device)
 
     @torch.inference_mode()
     def run(images: np.ndarray, sizes: np.ndarray) -> list[Detections]:

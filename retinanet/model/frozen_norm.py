@@ -26,9 +26,13 @@ class FrozenBatchNorm(nn.Module):
             self.register_buffer(name, norm.state_dict().get(name, new[name]).clone())
         self.after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """(C,) factor and (C,) summand of each channel."""
         factor = self.weight * (self.running_var + self.eps).rsqrt()
-        summand = self.bias - self.running_mean * factor
+        return factor, self.bias - self.running_mean * factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor, summand = self.affine()
         factor, summand = (values.to(x.dtype)[:, None, None] for values in (factor, summand))
         return self.after(torch.addcmul(summand, x, factor))
 
