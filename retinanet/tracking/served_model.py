@@ -8,6 +8,7 @@ null for a valid image. The param score_threshold drops detections with lower sc
 import base64
 import binascii
 import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from retinanet.inference.detector import Detector
 
 MAX_BYTES = 20_000_000
 MAX_REQUEST_PIXELS = 50_000_000
-MAX_IMAGES = 64
+MAX_IMAGES = 64  # in a request to the service
+SERVER_MODULE = "mlflow.pyfunc.scoring_server.app"
 
 
 class ServedModel(PythonModel):
@@ -41,10 +43,11 @@ class ServedModel(PythonModel):
     ) -> pd.DataFrame:
         threshold = float((params or {}).get("score_threshold", 0.0))
         rows = _image_column(model_input)
-        answers = [respond(image, self.detector, threshold) for image in rows[:MAX_IMAGES]]
+        answered = MAX_IMAGES if _in_service() else len(rows)
+        answers = [respond(image, self.detector, threshold) for image in rows[:answered]]
         too_many = _error_row(f"more than {MAX_IMAGES} images in one request; send fewer")
         # dtype object: a column of strings would turn None into NaN, which is not JSON.
-        return pd.DataFrame(answers + [too_many] * len(rows[MAX_IMAGES:]), dtype=object)
+        return pd.DataFrame(answers + [too_many] * len(rows[answered:]), dtype=object)
 
 
 def respond(image: object, detector: Detector, score_threshold: float) -> dict:
@@ -69,6 +72,11 @@ def decode_image(image: object) -> np.ndarray:
     if not content:
         raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
     return read_image(io.BytesIO(content), MAX_REQUEST_PIXELS)
+
+
+def _in_service() -> bool:
+    """Whether this process is MLflow's server; a job that loads the model itself may pass any number of rows."""
+    return SERVER_MODULE in sys.modules
 
 
 def _image_column(model_input: pd.DataFrame) -> list[object]:

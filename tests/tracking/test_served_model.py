@@ -1,4 +1,5 @@
 import base64
+import importlib.util
 import io
 import subprocess
 import sys
@@ -82,11 +83,21 @@ def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
     monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 100)
     monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
+    monkeypatch.setitem(sys.modules, served_model.SERVER_MODULE, None)
     rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())
     assert [row["error"] is None for row in rows] == [False, False, True, False]
     assert "bytes" in rows[0]["error"]
     assert "pixels" in rows[1]["error"]
     assert "more than 3 images" in rows[3]["error"]
+
+
+def test_a_job_that_loads_the_model_gets_an_answer_for_each_row(model, monkeypatch):
+    monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
+    assert [row["error"] for row in ask(model, *[encoded()] * 5)] == [None] * 5
+
+
+def test_server_module_is_the_one_that_mlflow_serves():
+    assert importlib.util.find_spec(served_model.SERVER_MODULE) is not None
 
 
 def test_predict_with_invalid_base64_returns_an_error(model):
