@@ -49,6 +49,14 @@ def run(monkeypatch, *arguments: str) -> int:
     return end.value.code or 0
 
 
+@pytest.fixture(autouse=True)
+def not_in_background():
+    """A shell lets the programs that it starts in the background ignore Ctrl-C, and they those that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(*arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen:
     command = [sys.executable, "-m", "retinanet.cli.main", "predict", "--model", "toy.onnx", *arguments]
     root = Path(__file__).parents[2]
