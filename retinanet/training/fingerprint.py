@@ -16,6 +16,7 @@ NOT_IN_A_STEP = (
     "dataset/loading.py",
     "images/tiles.py",
     "model/decode.py",
+    "model/folding.py",
     "model/tracing.py",
     "model/weights.py",
     "training/checkpoint.py",
