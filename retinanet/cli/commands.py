@@ -15,7 +15,7 @@ from retinanet.errors import TrackingError, first_of
 if TYPE_CHECKING:
     from retinanet.inference.detections import DecodeSettings
 
-EXIT_REFUSED = 3
+EXIT_REFUSED, EXIT_UNDECIDED = 3, 4
 
 
 def predict(arguments: Namespace) -> int:
@@ -89,6 +89,7 @@ def init(arguments: Namespace) -> int:
 def promote(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.tracking import promotion
+    from retinanet.tracking.comparison import Gate
     from retinanet.tracking.remeasure import measure_version
     from retinanet.tracking.store import open_client
 
@@ -105,13 +106,15 @@ def promote(arguments: Namespace) -> int:
     decision = promotion.promote(
         params.tracking.model_name,
         version,
-        promotion.Gate(params.promote.metric, params.promote.floor, params.promote.min_gain),
+        Gate(**params.promote.gate()),
         json.loads(paths.EVALUATION_DIGEST.read_text(encoding="utf-8"))["digest"] if can_measure else None,
         (lambda v: measure_version(open_client(), v, paths.TEST_JSON, params.promote.metric)) if can_measure else None,
         dry_run=arguments.dry_run,
         allow_dirty=arguments.allow_dirty,
     )
     print(f"{'accepted' if decision.accepted else 'refused'}: {decision.reason}")
+    if decision.undecided:
+        return EXIT_UNDECIDED
     return 0 if decision.accepted else EXIT_REFUSED
 
 

@@ -17,7 +17,7 @@ Parser = argparse.ArgumentParser
 
 @exit_on_error
 def main() -> int | None:
-    """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused."""
+    """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused, 4 undecided."""
     # File names may have characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,6 +1,6 @@
 """All sections of params.yaml, typed and checked."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -69,7 +69,15 @@ class Promote(Section):
     floor: NotNegative
     """Minimum value of the metric."""
     min_gain: NotNegative
-    """Minimum gain over production; a version must be better even at 0."""
+    """Minimum gain over production; the 95% interval of the gain must lie above 0 in any case."""
+    max_class_loss: NotNegative
+    """Refuse if the metric of a class falls by more than this with 95% confidence."""
+    when_undecided: Literal["refuse", "accept"]
+    """Whether a version with a gain that may be chance is promoted."""
+
+    def gate(self) -> dict[str, Any]:
+        """The arguments of retinanet.tracking.comparison.Gate."""
+        return self.model_dump(exclude={"when_undecided"}) | {"accepts_undecided": self.when_undecided == "accept"}
 
 
 class Tracking(Section):

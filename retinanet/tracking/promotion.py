@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 
 from retinanet.errors import RetinanetError, TrackingError
+from retinanet.tracking.comparison import BETTER, UNDECIDED, Evaluated, Gate, compare
 from retinanet.tracking.entries import EVALUATION_TAG
+from retinanet.tracking.evaluations import stored_matches
 from retinanet.tracking.provenance import code_digest, uncommitted
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, metric_of
 from retinanet.tracking.store import lock_path, open_client, unreachable
@@ -18,27 +20,24 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PREDECESSOR = "previous_production"
-Measure = Callable[["ModelVersion"], float]
-
-
-class Gate(NamedTuple):
-    """What a version must reach. With min_gain 0 it must still be better than production; equal is not enough."""
-
-    metric: str
-    floor: float
-    min_gain: float
+Measure = Callable[["ModelVersion"], Evaluated]
 
 
 class Decision(NamedTuple):
-    """The outcome of a promotion or rollback; `reason` is one line."""
+    """The outcome of a promotion or rollback; `reason` is one line. undecided: the test set is too small to tell."""
 
     accepted: bool
     version: int
     reason: str
+    undecided: bool = False
 
 
 class _Refused(Exception):
-    pass
+    undecided = False
+
+
+class _Undecided(_Refused):
+    undecided = True
 
 
 def promote(
@@ -63,14 +62,14 @@ def promote(
             if production and production.version == candidate.version:
                 return Decision(True, version, f"version {version} is in production already")
             _require_finished(client, candidate, allow_dirty)
-            comparison = _require_better(candidate, production, gate, evaluation_digest, measure)
+            comparison = _require_better(client, candidate, production, gate, evaluation_digest, measure)
             check_digest(client, candidate)
             if dry_run:
                 return Decision(True, version, f"{comparison}; dry run, nothing changed")
             _move(client, candidate, production)
             return Decision(True, version, comparison)
     except _Refused as refusal:
-        return Decision(False, version, str(refusal))
+        return Decision(False, version, str(refusal), refusal.undecided)
 
 
 def rollback(model_name: str) -> Decision:
@@ -128,6 +127,7 @@ def _require_committed(candidate: "ModelVersion") -> None:
 
 
 def _require_better(
+    client: "MlflowClient",
     candidate: "ModelVersion",
     production: "ModelVersion | None",
     gate: Gate,
@@ -138,28 +138,38 @@ def _require_better(
     # Metrics with one digest can be compared, whatever changed since.
     if not evaluation_digest or (production and production.tags.get(EVALUATION_TAG) == candidate_digest):
         evaluation_digest = candidate_digest
-    value = _metric(candidate, gate.metric, evaluation_digest, measure)
-    summary = f"version {candidate.version} has {gate.metric} {value:.4f}"
-    if value < gate.floor:
+    new = _evaluated(client, candidate, gate.metric, evaluation_digest, measure)
+    summary = f"version {candidate.version} has {gate.metric} {new.value:.4f}"
+    if new.value < gate.floor:
         raise _Refused(f"{summary}, below the floor of {gate.floor:g}")
     if production is None:
         return f"{summary}, the floor is {gate.floor:g}; no version was in production"
-    production_value = _metric(production, gate.metric, evaluation_digest, measure)
-    summary += f", version {production.version} in production {production_value:.4f}"
+    old = _evaluated(client, production, gate.metric, evaluation_digest, measure)
+    summary += f", version {production.version} in production {old.value:.4f}"
     if production.tags.get(EVALUATION_TAG) != evaluation_digest:
         summary += " (evaluated again on the current test set)"
-    gain = value - production_value
-    if gain <= 0:
-        raise _Refused(f"{summary}; it is not better")
-    if gain < gate.min_gain - 1e-9:
-        raise _Refused(f"{summary}; promote.min_gain is {gate.min_gain:g}")
-    return summary
+    verdict = compare(new, old, gate)
+    summary = f"{verdict.answer}: {summary}; {verdict.reason}"
+    if verdict.answer == BETTER:
+        return summary
+    if verdict.answer == UNDECIDED and gate.accepts_undecided:
+        return f"{summary}; promote.when_undecided is accept"
+    raise (_Undecided if verdict.answer == UNDECIDED else _Refused)(summary)
 
 
-def _metric(version: "ModelVersion", name: str, evaluation_digest: str | None, measure: Measure | None) -> float:
-    """The metric with this evaluation digest: registered with the version, or measured now."""
+def _evaluated(
+    client: "MlflowClient",
+    version: "ModelVersion",
+    metric: str,
+    evaluation_digest: str | None,
+    measure: Measure | None,
+) -> Evaluated:
+    """The metric with this evaluation digest, and its matches: of the version's run, or measured now."""
     if version.tags.get(EVALUATION_TAG) == evaluation_digest:
-        value = metric_of(version, name)
+        value = metric_of(version, metric)
+        if value is None:
+            raise _Refused(f"version {version.version} was registered without {metric}")
+        evaluated = Evaluated(value, stored_matches(client, version, evaluation_digest, metric, value))
     elif measure is None:
         raise _Refused(
             f"version {version.version} was evaluated with another test set or settings, and this workspace has no "
@@ -167,14 +177,12 @@ def _metric(version: "ModelVersion", name: str, evaluation_digest: str | None, m
         )
     else:
         try:
-            value = measure(version)
+            evaluated = measure(version)
         except RetinanetError as error:
             raise _Refused(f"version {version.version} cannot be evaluated on the current test set: {error}") from error
-    if value is None:
-        raise _Refused(f"version {version.version} was registered without {name}")
-    if not math.isfinite(value):
-        raise _Refused(f"version {version.version} has {name} {value}, which is not a finite number")
-    return value
+    if not math.isfinite(evaluated.value):
+        raise _Refused(f"version {version.version} has {metric} {evaluated.value}, which is not a finite number")
+    return evaluated
 
 
 def _move(client: "MlflowClient", candidate: "ModelVersion", production: "ModelVersion | None") -> None:

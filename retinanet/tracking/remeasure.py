@@ -11,9 +11,11 @@ import numpy as np
 
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.errors import EvaluationError
-from retinanet.evaluation.coco_metrics import coco_metrics
+from retinanet.evaluation.coco_metrics import evaluate, summarize
+from retinanet.evaluation.matches import matches_of
 from retinanet.inference.detections import Detections
 from retinanet.inference.results import coco_results
+from retinanet.tracking.comparison import Evaluated
 from retinanet.tracking.registry import model_files
 
 if TYPE_CHECKING:
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 PROGRAM = Path(__file__).with_name("answer_images.py")
 
 
-def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str) -> float:
-    """A metric of a version on the test set, with the detections that it serves. Raises EvaluationError."""
+def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str) -> Evaluated:
+    """A metric of a version and its matches on the test set, with the detections that it serves.
+
+    Raises EvaluationError.
+    """
     test_set = read_coco(test_json)
     with model_files(client, version) as folder:
         answers = _ask(folder, [Path(image.file_name).absolute() for image in test_set.images], version)
@@ -33,10 +38,11 @@ def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: 
         if answer["error"]:
             raise EvaluationError(f"version {version.version} on {image.file_name}: {answer['error']}; check the image")
         results += coco_results(image.id, _detections(answer, test_set, version), test_set.category_ids)
-    metrics = coco_metrics(test_set, results)
+    evaluation = evaluate(test_set, results)
+    metrics = summarize(evaluation, test_set)
     if metric not in metrics:
         raise EvaluationError(f"{test_json}: no metric {metric}; there are {', '.join(metrics)}")
-    return metrics[metric]
+    return Evaluated(metrics[metric], matches_of(evaluation, test_set))
 
 
 def _ask(folder: Path, images: list[Path], version: "ModelVersion") -> list[dict]:

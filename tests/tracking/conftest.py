@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.toy_onnx import write_toy_onnx
 
+from retinanet.evaluation.matches import Matches
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client
@@ -31,7 +32,7 @@ def root(tmp_path, monkeypatch, empty_database) -> Path:
     """The working directory: a repository with an empty store and one commit."""
     _use_folder(tmp_path, monkeypatch)
     shutil.copy(empty_database, tmp_path / "mlflow.db")
-    Path(".gitignore").write_text("mlflow.db\nmlartifacts/\n.cache/\n")
+    Path(".gitignore").write_text("mlflow.db\nmlartifacts/\n.cache/\n*.npz\n")
     Path("dvc.yaml").write_text("stages: {}\n")
     commit()
     return tmp_path
@@ -41,9 +42,13 @@ def root(tmp_path, monkeypatch, empty_database) -> Path:
 def make_version(root, toy_onnx) -> Callable[..., int]:
     """Register a version with this AP50 and this evaluation digest."""
 
-    def make(ap50: float = 0.5, digest: str = "today", **changed) -> int:
+    def make(ap50: float = 0.5, digest: str = "today", matches: Matches | None = None, **changed) -> int:
         with start_run("experiment") as run:
+            run.begin_evaluation(digest)
             run.log_metrics({"AP50": ap50})
+            if matches:
+                matches.save(root / "matches.npz")
+                run.log_artifact(root / "matches.npz", "evaluate")
         settings = {"model_sha256": str(ap50) + digest, "metrics": {"AP50": ap50}, "exported": toy_onnx()} | changed
         return register(MODEL, run_id=run.id, evaluation_digest=digest, class_names=["cat", "dog"], **settings)
 

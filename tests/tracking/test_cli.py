@@ -38,9 +38,12 @@ def test_promote_status_and_rollback_work_on_the_registry(workspace, monkeypatch
     assert run(monkeypatch, "promote") == 0
     workspace(0.8)
     assert run(monkeypatch, "promote", "--version", "2") == 3
-    assert "refused: version 2 has AP50 0.8000, version 1 in production 0.9000; it is not better" in (
+    assert "refused: not better: version 2 has AP50 0.8000, version 1 in production 0.9000; it gains -0.1000\n" in (
         capsys.readouterr().out
     )
+    workspace(0.95)
+    assert run(monkeypatch, "promote", "--version", "3") == 4
+    assert "refused: undecided: version 3 has AP50 0.9500" in capsys.readouterr().out
     assert at_alias(open_client(), "retinanet", "production").version in ("1", 1)
     assert run(monkeypatch, "status") == 0
     assert "production: version 1" in capsys.readouterr().out

@@ -2,14 +2,18 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from support.found_images import found_images
 
 from retinanet.errors import EvaluationError, TrackingError
-from retinanet.tracking.promotion import Gate, promote, rollback
+from retinanet.evaluation.intervals import intervals
+from retinanet.tracking.comparison import Evaluated, Gate
+from retinanet.tracking.promotion import Decision, promote, rollback
 from retinanet.tracking.registry import at_alias, find_version, model_files
 from retinanet.tracking.store import lock_path, open_client
 
 MODEL = "retinanet"
-GATE = Gate("AP50", floor=0.3, min_gain=0.0)
+# The versions of most tests have no detections, so that their gains have no interval.
+GATE = Gate("AP50", floor=0.3, accepts_undecided=True)
 
 
 def in_production():
@@ -46,9 +50,47 @@ def test_promote_refuses_worse_and_equal_versions_and_accepts_a_better_one(make_
 
 def test_promote_refuses_a_gain_below_min_gain(make_version):
     promote(MODEL, make_version(0.5), GATE)
-    gate = Gate("AP50", 0.3, min_gain=0.1)
+    gate = GATE._replace(min_gain=0.1)
     assert "promote.min_gain is 0.1" in promote(MODEL, make_version(0.59), gate).reason
     assert promote(MODEL, make_version(0.6), gate).accepted
+
+
+def test_promote_answers_undecided_if_a_gain_has_no_interval(make_version):
+    promote(MODEL, make_version(0.5), GATE)
+    gate = GATE._replace(accepts_undecided=False)
+    decision = promote(MODEL, make_version(0.6), gate)
+    assert (decision.accepted, decision.undecided, in_production()) == (False, True, 1)
+    assert decision.reason == (
+        "undecided: version 2 has AP50 0.6000, version 1 in production 0.5000; it gains +0.1000, for which there is no "
+        "interval on this test set"
+    )
+    accepted = promote(MODEL, 2, GATE)
+    assert (accepted.accepted, accepted.undecided) == (True, False)
+    assert accepted.reason.endswith("; promote.when_undecided is accept")
+
+
+def test_promote_compares_the_detections_that_the_runs_have_stored(make_version):
+    """100 images of one object: production finds 50, one candidate 52 and another 70 of them."""
+    gate = GATE._replace(accepts_undecided=False)
+    values = {}
+    for found in (50, 52, 70):
+        matches = found_images(found)
+        values[found] = intervals(matches)["AP50"].value
+        make_version(values[found], model_sha256=str(found), matches=matches)
+    assert promote(MODEL, 1, gate).accepted
+    decision = promote(MODEL, 2, gate)
+    assert (decision.accepted, decision.undecided, in_production()) == (False, True, 1)
+    assert "(95% interval -" in decision.reason and "more test images would tell (power 80%)" in decision.reason
+    better = promote(MODEL, 3, gate)
+    assert (better.accepted, in_production()) == (True, 3)
+    assert better.reason.startswith("better: version 3") and "(95% interval +" in better.reason
+
+
+def test_promote_does_not_believe_detections_that_do_not_give_the_registered_metric(make_version):
+    make_version(0.5, matches=found_images(50))
+    make_version(0.9, matches=found_images(52))
+    promote(MODEL, 1, GATE)
+    assert "there is no interval" in promote(MODEL, 2, GATE._replace(accepts_undecided=False)).reason
 
 
 def test_promote_dry_run_changes_nothing(make_version):
@@ -61,7 +103,7 @@ def test_promote_dry_run_changes_nothing(make_version):
 def test_promote_of_the_version_in_production_is_accepted(make_version):
     version = make_version()
     promote(MODEL, version, GATE)
-    assert promote(MODEL, version, GATE) == (True, version, "version 1 is in production already")
+    assert promote(MODEL, version, GATE) == Decision(True, version, "version 1 is in production already")
 
 
 @pytest.mark.parametrize(("value", "reason"), [(None, "without AP50"), (float("nan"), "not a finite number")])
@@ -115,7 +157,7 @@ def test_promote_evaluates_production_again_if_its_metric_has_another_digest(mak
 
     def measure(version):
         measured.append(int(version.version))
-        return 0.45
+        return Evaluated(0.45)
 
     decision = promote(MODEL, candidate, GATE, "today", measure)
     assert (decision.accepted, measured) == (True, [standing])
@@ -126,7 +168,7 @@ def test_promote_evaluates_production_again_if_its_metric_has_another_digest(mak
 def test_promote_evaluates_a_candidate_again_if_its_metric_has_another_digest(make_version):
     promote(MODEL, make_version(0.5, "today"), GATE)
     candidate = make_version(0.9, "last year")
-    assert "0.4000" in promote(MODEL, candidate, GATE, "today", lambda version: 0.4).reason
+    assert "0.4000" in promote(MODEL, candidate, GATE, "today", lambda version: Evaluated(0.4)).reason
     assert in_production() == 1
 
 
@@ -155,7 +197,7 @@ def test_promote_refuses_if_another_machine_promoted_meanwhile(make_version):
 
     def measure(version):  # meanwhile, another machine promotes
         open_client().set_registered_model_alias(MODEL, "production", second)
-        return 0.1
+        return Evaluated(0.1)
 
     decision = promote(MODEL, make_version(0.8, "tomorrow"), GATE, "tomorrow", measure)
     assert (decision.accepted, in_production()) == (False, second)

@@ -21,6 +21,8 @@ def test_measure_version_runs_the_code_of_the_version(make_version):
         objects[number] = Objects(np.array([cat], np.float32), np.array([0]), np.array([False]))
     write_coco(CocoDataset(tuple(images), ("cat", "dog"), (3, 7), objects), "test.json")
     # It detects a cat in the middle half of each: right in the first, wrong in the second, with equal scores.
-    assert measure_version(client, version, Path("test.json"), "AR1") == pytest.approx(0.5)
+    measured = measure_version(client, version, Path("test.json"), "AR1")
+    assert measured.value == pytest.approx(0.5)
+    assert measured.matches and measured.matches.is_true[0].tolist() == [True, False]
     with pytest.raises(EvaluationError, match="no metric nonsense; there are AP"):
         measure_version(client, version, Path("test.json"), "nonsense")
