@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from retinanet.errors import TrackingError
 from retinanet.files import sha256_of
 
 CODE = ("retinanet", "stages", "dvc.yaml", "params.yaml")
@@ -26,7 +28,7 @@ def provenance_tags(root: Path = Path()) -> dict[str, str]:
     """Tags that record how a model was made.
 
     dirty is "true" if code, dvc.yaml or params.yaml differ from the commit, or there is no commit. code.digest shows
-    whether a later commit has the same code.
+    whether a later commit has the same code. Raises TrackingError if git distrusts the repository.
     """
     commit, changed = _git(root, "rev-parse", "HEAD"), uncommitted(root)
     tags = {
@@ -94,9 +96,18 @@ def _settings(path: Path) -> bytes:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """The output of a git command, or None if it fails: no repository, no commit, no git."""
+    """The output of a git command, or None if it fails: no repository, no commit, no git.
+
+    Raises TrackingError if git refuses to read the repository because another user owns it.
+    """
+    environment = os.environ | {"LC_ALL": "C"}
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, env=environment)
     except FileNotFoundError:
         return None
+    if found := re.search(r"dubious ownership in repository at '(.*)'", done.stderr):
+        raise TrackingError(
+            f"{found[1]}: git does not tell its commit because another user owns the folder; run `git config --global "
+            f"--add safe.directory {found[1]}`"
+        )
     return done.stdout.rstrip("\n") if done.returncode == 0 else None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from retinanet.errors import TrackingError
 from retinanet.files import sha256_of
+from retinanet.tracking.locations import present_location, tracking_uri
 from retinanet.tracking.registry import at_alias, find_version
-from retinanet.tracking.store import long_timeouts, open_client, tracking_uri
+from retinanet.tracking.store import long_timeouts, open_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,10 +29,11 @@ def resolve_weights(weights: str) -> Iterator[str]:
     if not weights.startswith("models:/"):
         yield weights
         return
-    version = named_version(open_client(), weights)
+    client = open_client()
+    version = named_version(client, weights)
     print(f"{weights} is version {version.version}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        yield str(_fetch(version, folder))
+        yield str(_fetch(client, version, folder))
 
 
 def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
@@ -46,15 +48,15 @@ def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
     return version
 
 
-def _fetch(version: "ModelVersion", folder: str) -> Path:
+def _fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     name = f"{version.name} version {version.version}"
     try:
         with long_timeouts():
-            uri = {"run_id": version.run_id, "artifact_path": ARTIFACT}
-            path = Path(download_artifacts(**uri, dst_path=folder, tracking_uri=tracking_uri()))
+            location = present_location(client.get_run(str(version.run_id)).info.artifact_uri)
+            path = Path(download_artifacts(f"{location}/{ARTIFACT}", dst_path=folder, tracking_uri=tracking_uri()))
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"{name}: its run {version.run_id} has no {ARTIFACT} ({error}); set model.weights to a file"

@@ -17,8 +17,9 @@ from retinanet.errors import TrackingError
 from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
 from retinanet.tracking.entries import EVALUATION_TAG, metric_name
+from retinanet.tracking.locations import present_location, tracking_uri
 from retinanet.tracking.provenance import provenance_tags
-from retinanet.tracking.store import lock_path, long_timeouts, open_client, tracking_uri, unreachable
+from retinanet.tracking.store import lock_path, long_timeouts, open_client, unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,7 +133,7 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
 
     with tempfile.TemporaryDirectory() as folder, long_timeouts():
         try:
-            location = client.get_logged_model(version.tags["model_id"]).artifact_location
+            location = present_location(client.get_logged_model(version.tags["model_id"]).artifact_location)
             copy_to = None if location.startswith("file:") else folder
             path = Path(download_artifacts(location, dst_path=copy_to, tracking_uri=tracking_uri()))
         except (MlflowException, OSError, KeyError) as error:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Self
 from retinanet.errors import TrackingError
 from retinanet.files import repo_root, write_text
 from retinanet.tracking.entries import send_entry
+from retinanet.tracking.failures import unreachable
+from retinanet.tracking.locations import tracking_uri
 from retinanet.tracking.provenance import provenance_tags
-from retinanet.tracking.store import is_writable, open_client, quiet, tracking_uri, unreachable
+from retinanet.tracking.store import open_client, quiet, write_obstacle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -172,8 +174,8 @@ class Run:
         """Send an entry; returns why the store is unreachable, or None. Raises TrackingError if it is rejected."""
         from mlflow.exceptions import MlflowException
 
-        if not is_writable():
-            return "the database is locked"
+        if obstacle := write_obstacle():
+            return obstacle
         try:
             self._client = self._client or open_client()
             self.id = send_entry(self._client, self.id, entry)

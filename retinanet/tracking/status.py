@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from retinanet.tracking.locations import tracking_uri
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, metric_of, versions
-from retinanet.tracking.store import open_client, tracking_uri
+from retinanet.tracking.store import open_client
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

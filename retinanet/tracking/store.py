@@ -1,5 +1,6 @@
 """The store of runs and versions, and access to it without long waits."""
 
+import errno
 import logging
 import os
 import sqlite3
@@ -12,6 +13,15 @@ from filelock import FileLock
 
 from retinanet.errors import TrackingError
 from retinanet.files import repo_root
+from retinanet.tracking.failures import unreachable
+from retinanet.tracking.locations import (
+    LOCK_TIMEOUT_S,
+    artifacts_folder,
+    database_path,
+    registry_uri,
+    tracking_uri,
+    update_locations,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,14 +30,8 @@ if TYPE_CHECKING:
 SHORT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 # Artifacts are large, and a server may upload them to an object store before it answers.
 LONG_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
-LOCK_TIMEOUT_S = 2.0
 # Otherwise MLflow's UI guesses whether an experiment trains models or evaluates language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or else mlflow.db at the repository's root, also from DVC's temporary copies."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{repo_root().resolve() / 'mlflow.db'}"
 
 
 def open_experiment(name: str) -> str:
@@ -60,38 +64,36 @@ def open_client() -> "MlflowClient":
     from mlflow.exceptions import MlflowException
 
     uri = tracking_uri()
+    database = database_path(uri)
     try:
         with _lock("store"):
-            client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
-            if is_local(uri):
+            client = MlflowClient(uri, registry_uri=registry_uri())
+            if database:
                 client.search_experiments(max_results=1)  # creates the tables
+                update_locations(database)
     except (MlflowException, OSError, ImportError) as error:
         raise unreachable(error) from error
     return client
 
 
-def is_local(uri: str) -> bool:
-    return uri.startswith("sqlite:")
-
-
-def is_writable() -> bool:
-    """Whether the store accepts writes, checked within seconds. True for a server, whose calls fail quickly."""
-    uri = tracking_uri()
-    if not is_local(uri):
-        return True
+def write_obstacle() -> str | None:
+    """Why a SQLite store accepts no writes, found within seconds; None for a server, whose calls fail quickly."""
+    database = database_path(tracking_uri())
+    if database is None:
+        return None
     # MLflow itself waits 20 s for a locked SQLite file.
     try:
-        connection = sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=LOCK_TIMEOUT_S, isolation_level=None)
-    except sqlite3.Error:
-        return False
+        connection = sqlite3.connect(database, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+    except sqlite3.Error as error:
+        return str(error)
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
-    except sqlite3.Error:
-        return False
+    except sqlite3.Error as error:
+        return str(error)
     finally:
         connection.close()
-    return True
+    return None
 
 
 def quiet() -> None:
@@ -122,27 +124,35 @@ def long_timeouts() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def unreachable(error: Exception) -> TrackingError:
-    """An error of the store as a TrackingError, with a fix."""
-    reason = " ".join(str(error).split())
-    if "out-of-date database schema" in reason:
-        fix = f"copy the file, then `mlflow db upgrade {tracking_uri()}`"
-    else:
-        fix = "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"
-    return TrackingError(f"{tracking_uri()}: {reason[:300]}; {fix}")
-
-
 def lock_path(name: str) -> Path:
-    """A file to lock during changes of the store that take more than one call."""
-    path = repo_root() / ".cache" / "tracking" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    """A file to lock during changes of the store that take more than one call. Raises TrackingError if read-only."""
+    folder = _lock_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unreachable(error) from error
+    if not os.access(folder, os.W_OK):
+        raise unreachable(PermissionError(errno.EACCES, "cannot be written", str(folder)))
+    return folder / f"{name}.lock"
 
 
-def _lock(name: str) -> FileLock:
-    return FileLock(lock_path(name), timeout=60)
+def _lock_folder() -> Path:
+    database = database_path(tracking_uri())
+    return (database.parent if database else repo_root()) / ".cache" / "tracking"
+
+
+@contextmanager
+def _lock(name: str) -> Iterator[None]:
+    """Hold a lock; in a read-only store there is nothing to lock."""
+    database = database_path(tracking_uri())
+    if database and database.exists() and not os.access(database.parent, os.W_OK):
+        yield
+        return
+    with FileLock(lock_path(name), timeout=60):
+        yield
 
 
 def _artifact_location() -> str | None:
     # A server has its own location for artifacts.
-    return (repo_root().resolve() / "mlartifacts").as_uri() if is_local(tracking_uri()) else None
+    database = database_path(tracking_uri())
+    return artifacts_folder(database).as_uri() if database else None

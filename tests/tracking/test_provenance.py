@@ -1,6 +1,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from retinanet.errors import TrackingError
 from retinanet.tracking import provenance
 from retinanet.tracking.provenance import code_digest, evaluation_digest, provenance_tags, uncommitted
 
@@ -27,6 +30,15 @@ def test_provenance_tags_outside_of_git_are_dirty(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert provenance_tags(tmp_path)["git.commit"] == "none"
     assert provenance_tags(tmp_path)["dirty"] == "true"
+
+
+@pytest.mark.parametrize("language", ["C", "de_DE.UTF-8"])
+def test_provenance_of_a_repository_that_git_distrusts_is_an_error_with_the_fix(root, monkeypatch, language):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its tests
+    monkeypatch.setenv("LC_ALL", language)
+    for read in (provenance_tags, uncommitted):
+        with pytest.raises(TrackingError, match=rf"^{root}: .* `git config --global --add safe\.directory {root}`$"):
+            read()
 
 
 def test_provenance_tags_name_the_dvc_experiment(root, monkeypatch):

@@ -4,15 +4,7 @@ import pytest
 
 from retinanet.errors import TrackingError
 from retinanet.tracking import store
-from retinanet.tracking.store import is_writable, open_client, open_experiment, tracking_uri
-
-
-def test_tracking_uri_is_at_the_repository_root_or_that_of_the_environment(tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org")
-    assert tracking_uri() == "http://example.org"
+from retinanet.tracking.store import open_client, open_experiment, write_obstacle
 
 
 def test_open_experiment_creates_an_experiment_once(root):
@@ -35,13 +27,13 @@ def test_open_experiment_with_an_unreachable_server_is_an_error_within_seconds(r
         open_experiment("birds")
 
 
-def test_is_writable_is_false_while_the_database_is_locked(root, monkeypatch):
+def test_write_obstacle_is_the_lock_of_the_database(root, monkeypatch):
     monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.01)
     open_client()
-    assert is_writable()
+    assert write_obstacle() is None
     other = sqlite3.connect("mlflow.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    assert not is_writable()
+    assert write_obstacle() == "database is locked"
     other.close()
 
 
