@@ -17,6 +17,7 @@ from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.model.weights import load_model
 from retinanet.tracking.runs import resume_run
+from retinanet.tracking.status import pages_hint
 from stages import paths
 
 
@@ -62,8 +63,8 @@ def main() -> None:
     page = paths.GRADCAM_REPORT / "index.html"
     print(f"gradcam-report: {explained} detections on {len(examples)} images explained: {page}")
     print(
-        f"next: open {page}; compare runs with `uv run mlflow ui --backend-store-uri "
-        f"{run_facts['tracking_uri']}`; put this model into production with `uv run retinanet promote`"
+        f"next: open {page}; compare runs with `{pages_hint()}`; put this model into production with "
+        "`uv run retinanet promote`"
     )
 
 

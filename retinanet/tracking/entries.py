@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retinanet.errors import TrackingError
+from retinanet.tracking.failures import reason_of
 from retinanet.tracking.store import long_timeouts, open_experiment
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ RESTORED_FROM = "restored_from"
 EVALUATION_TAG = "evaluation.digest"
 MAX_LENGTHS = {"params": 6000, "tags": 5000}
 ROWS_PER_CALL = 100
+
+
+class ArtifactStoreError(Exception):
+    """The store of artifacts failed while the server answered; the cause says how."""
 
 
 def send_entry(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
@@ -65,10 +71,10 @@ def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     found = find_run(client, run_id, experiment_id)
     if found:
         return found.info.run_id
-    renamed = {**entry, "name": f"restored {run_id[:8]}"}
+    renamed = {**entry, "name": entry.get("name") or f"restored {run_id[:8]}"}
     new_id = _new_run(client, experiment_id, renamed, restored_from=run_id)
     client.set_terminated(new_id, "FINISHED")
-    print(f"tracking: run {run_id} is not in the store; {new_id} replaces it", flush=True)
+    print(f"tracking: run {run_id} is deleted or not in the store; {new_id} replaces it", flush=True)
     return new_id
 
 
@@ -107,15 +113,20 @@ def _metrics(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     return run_id
 
 
-def _artifacts(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+def _artifact(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    """Send one file, so that the store can refuse it without the other files of its folder."""
     path = Path(entry["path"])
     if not path.exists():
         print(f"tracking: {path} was removed before it could be sent to the run", flush=True)
         return run_id
-    client.get_run(run_id)  # fails quickly if the server is unreachable
-    with long_timeouts():
-        send = client.log_artifacts if path.is_dir() else client.log_artifact
-        send(run_id, str(path), entry["folder"])
+    run = client.get_run(run_id)  # fails quickly if the server is unreachable
+    if run.info.lifecycle_stage != "active":  # the artifact store would accept it
+        raise TrackingError(f"run {run_id} is deleted")
+    try:
+        with long_timeouts(path.stat().st_size):
+            client.log_artifact(run_id, str(path), entry["folder"])
+    except Exception as error:  # stores of artifacts raise errors of their own libraries
+        raise ArtifactStoreError(reason_of(error)) from error
     return run_id
 
 
@@ -165,7 +176,7 @@ _ACTIONS = {
     "reopen": _reopen,
     "params": _params,
     "metrics": _metrics,
-    "artifacts": _artifacts,
+    "artifact": _artifact,
     "dataset": _dataset,
     "evaluation": _evaluation,
     "status": _status,

@@ -31,7 +31,7 @@ PROXY_LIMIT = "raise the request size limit of the proxy in front of the server 
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether the store will never accept this entry, so that the entries after it must not wait for it."""
+    """Whether the store will never accept an entry, so that the entries after it must not wait for it."""
     status = _http_status(error)
     if status:
         return 400 <= status < 500 and status not in RETRIED_STATUSES
@@ -40,7 +40,9 @@ def is_refusal(error: Exception) -> bool:
             return True
         if code := getattr(cause, "error_code", None):
             return code not in RETRIED_CODES
-    return isinstance(error, OSError) and error.errno in FILE_ERRORS
+        if isinstance(cause, OSError):
+            return cause.errno in FILE_ERRORS
+    return isinstance(error, TrackingError)  # a deleted run or experiment
 
 
 def unreachable(error: Exception) -> TrackingError:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from retinanet.errors import TrackingError
 from retinanet.files import sha256_of
+from retinanet.tracking.failures import reason_of, unreachable
 from retinanet.tracking.locations import present_location, tracking_uri
 from retinanet.tracking.registry import at_alias, find_version
-from retinanet.tracking.store import long_timeouts, open_client
+from retinanet.tracking.store import long_timeouts, open_client, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +43,8 @@ def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
     name, _, number = name.partition("/")
     if not name or bool(alias) == bool(number):
         raise TrackingError(f"{uri}: not a model version; write models:/NAME@production or models:/NAME/3")
-    version = find_version(client, name, number) if number else at_alias(client, name, alias)
+    with store_errors():
+        version = find_version(client, name, number) if number else at_alias(client, name, alias)
     if version is None:
         raise TrackingError(f"{name} has no version with the alias {alias}; `retinanet status` lists the versions")
     return version
@@ -57,9 +59,11 @@ def _fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path
         with long_timeouts():
             location = present_location(client.get_run(str(version.run_id)).info.artifact_uri)
             path = Path(download_artifacts(f"{location}/{ARTIFACT}", dst_path=folder, tracking_uri=tracking_uri()))
+    except ImportError as error:
+        raise unreachable(error) from error
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{name}: its run {version.run_id} has no {ARTIFACT} ({error}); set model.weights to a file"
+            f"{name}: its run {version.run_id} has no {ARTIFACT} ({reason_of(error)}); set model.weights to a file"
         ) from error
     if (digest := sha256_of(path)) != version.tags.get("model_sha256"):
         recorded = version.tags.get("model_sha256", "none")

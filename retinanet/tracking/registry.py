@@ -17,9 +17,10 @@ from retinanet.errors import TrackingError
 from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
 from retinanet.tracking.entries import EVALUATION_TAG, metric_name
+from retinanet.tracking.failures import reason_of
 from retinanet.tracking.locations import present_location, tracking_uri
 from retinanet.tracking.provenance import provenance_tags
-from retinanet.tracking.store import lock_path, long_timeouts, open_client, unreachable
+from retinanet.tracking.store import lock_path, long_timeouts, open_client, require_active, unreachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,7 +32,6 @@ PACKAGE = Path(retinanet.__file__).parent
 SERVED_WITH = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow")
 # MLflow adds the first to a download, Python the second to code that it runs.
 IGNORED_NAMES = ("registered_model_meta", "__pycache__")
-
 REGISTER_AGAIN = "delete the version, then register it again with `dvc repro -f -s export`"
 
 
@@ -68,7 +68,7 @@ def register(
             provenance = provenance_tags()
             tags |= {name: value for name, value in provenance.items() if not name.startswith(("version.", "mlflow."))}
             return _new_version(client, model_name, run_id, exported, tags, Path(folder))
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, ImportError) as error:
             raise unreachable(error) from error
 
 
@@ -114,20 +114,17 @@ def _metric_tag(name: str) -> str:
 
 
 def check_digest(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Raise TrackingError if a version's files were changed after registration."""
-    with model_files(client, version) as folder:
-        digest = tree_digest(folder)
-    recorded = version.tags.get("artifact.digest", "none")
-    if digest != recorded:
-        raise TrackingError(
-            f"{version.name} version {version.version}: digest mismatch of its files: expected {recorded[:12]}, got "
-            f"{digest[:12]}; they were changed or damaged: {REGISTER_AGAIN}"
-        )
+    """Raise TrackingError if a version's files are lost or were changed after registration."""
+    with model_files(client, version):
+        pass
 
 
 @contextmanager
 def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path]:
-    """The folder with a version's files: the store's own if it is local, else a temporary copy."""
+    """The folder with a version's files: the store's own if it is local, else a temporary copy.
+
+    Raises TrackingError if they are not those that were registered: nothing of a version is executed or read before.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -136,12 +133,24 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
             location = present_location(client.get_logged_model(version.tags["model_id"]).artifact_location)
             copy_to = None if location.startswith("file:") else folder
             path = Path(download_artifacts(location, dst_path=copy_to, tracking_uri=tracking_uri()))
+        except ImportError as error:
+            raise unreachable(error) from error
         except (MlflowException, OSError, KeyError) as error:
             raise TrackingError(
-                f"{version.name} version {version.version}: its files cannot be fetched ({error}); if they are lost, "
-                f"{REGISTER_AGAIN}"
+                f"{version.name} version {version.version}: its files cannot be fetched ({reason_of(error)}); if they "
+                f"are lost, {REGISTER_AGAIN}"
             ) from error
+        _require_digest(version, tree_digest(path))
         yield path
+
+
+def _require_digest(version: "ModelVersion", digest: str) -> None:
+    recorded = version.tags.get("artifact.digest", "none")
+    if digest != recorded:
+        raise TrackingError(
+            f"{version.name} version {version.version}: digest mismatch of its files: expected {recorded[:12]}, got "
+            f"{digest[:12]}; they were changed or damaged: {REGISTER_AGAIN}"
+        )
 
 
 def tree_digest(folder: Path) -> str:
@@ -171,6 +180,7 @@ def _new_version(
     from mlflow.entities import LoggedModelOutput
 
     experiment_id = client.get_run(run_id).info.experiment_id
+    require_active(client.get_experiment(experiment_id))
     logged = client.create_logged_model(
         experiment_id, model_name, run_id, tags={"export_sha256": tags["export_sha256"]}
     )

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from retinanet.tracking.failures import shown_uri
 from retinanet.tracking.locations import tracking_uri
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, metric_of, versions
-from retinanet.tracking.store import open_client
+from retinanet.tracking.store import open_client, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -18,13 +19,14 @@ def status_text(model_name: str, metric: str, workspace_version: int | None) -> 
 
     Raises TrackingError.
     """
-    client = open_client()
-    registered = versions(client, model_name)
-    roles = {
-        "production": _number(at_alias(client, model_name, PRODUCTION)),
-        "previous": _number(at_alias(client, model_name, PREVIOUS)),
-        "workspace": workspace_version,
-    }
+    with store_errors():
+        client = open_client()
+        registered = versions(client, model_name)
+        roles = {
+            "production": _number(at_alias(client, model_name, PRODUCTION)),
+            "previous": _number(at_alias(client, model_name, PREVIOUS)),
+            "workspace": workspace_version,
+        }
     lines = [f"{role + ':':12}{f'version {number}' if number else 'none'}" for role, number in roles.items()]
     shown = [v for row, v in enumerate(registered) if row < MAX_ROWS or int(v.version) in roles.values()]
     if shown:
@@ -40,7 +42,16 @@ def status_text(model_name: str, metric: str, workspace_version: int | None) -> 
         lines.append("* with uncommitted changes")
     if not shown:
         lines.append(f"{model_name} has no versions yet; `dvc repro` registers one")
-    return "\n".join([*lines, "", f"MLflow UI: uv run mlflow ui --backend-store-uri {tracking_uri()}"])
+    return "\n".join([*lines, "", f"MLflow UI: {pages_hint()}"])
+
+
+def pages_hint() -> str:
+    """The command that starts MLflow's UI on the store, or a server's address; without a password."""
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        return shown_uri()
+    shown = uri if uri == shown_uri() else '"$MLFLOW_TRACKING_URI"'
+    return f"uv run mlflow ui --backend-store-uri {shown}"
 
 
 def _number(version: "ModelVersion | None") -> int | None:

@@ -2,18 +2,21 @@
 
 import errno
 import logging
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
 from retinanet.errors import TrackingError
 from retinanet.files import repo_root
-from retinanet.tracking.failures import unreachable
+from retinanet.tracking.failures import unreachable, without_password
 from retinanet.tracking.locations import (
     LOCK_TIMEOUT_S,
     artifacts_folder,
@@ -25,11 +28,24 @@ from retinanet.tracking.locations import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 # One retry and short timeouts: training must not stall because a server is unreachable.
-SHORT_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
-# Artifacts are large, and a server may upload them to an object store before it answers.
-LONG_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "120"}
+SHORT_TIMEOUTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    TIMEOUT: "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+}
+# A server may upload a file to an object store before it answers. A model's size is rarely above 120 MB.
+SLOWEST_UPLOAD = 1e6  # bytes per second
+LARGEST_MODEL = 120_000_000
+# What MLflow imports for a scheme of artifact locations, and the package to install.
+CLOUD_PACKAGES = {
+    "s3": ("boto3", "'retinanet[s3]'"),
+    "gs": ("google.cloud.storage", "google-cloud-storage"),
+    "wasbs": ("azure.storage.blob", "azure-storage-blob"),
+}
 # Otherwise MLflow's UI guesses whether an experiment trains models or evaluates language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -46,15 +62,39 @@ def open_experiment(name: str) -> str:
         with _lock("store"):
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
-                return client.create_experiment(name, _artifact_location(), EXPERIMENT_TAGS)
+                experiment_id = client.create_experiment(name, _artifact_location(), EXPERIMENT_TAGS)
+                experiment = client.get_experiment(experiment_id)
     except (MlflowException, OSError) as error:
         raise unreachable(error) from error
+    require_active(experiment)
+    require_package(experiment.artifact_location)
+    return experiment.experiment_id
+
+
+def require_active(experiment: "Experiment") -> None:
+    """Raise TrackingError if an experiment is deleted: MLflow refuses everything that belongs to it."""
     if experiment.lifecycle_stage != "active":
         raise TrackingError(
-            f"experiment {name} is deleted; `mlflow experiments restore -x {experiment.experiment_id}` "
+            f"experiment {experiment.name} is deleted; `mlflow experiments restore -x {experiment.experiment_id}` "
             "restores it, or set another tracking.experiment in params.yaml"
         )
-    return experiment.experiment_id
+
+
+def require_package(artifact_location: str) -> None:
+    """Raise TrackingError if MLflow lacks the package that artifacts at this location need."""
+    module, package = CLOUD_PACKAGES.get(urlsplit(artifact_location).scheme, ("", ""))
+    if module and not _is_installed(module):
+        raise TrackingError(
+            f"{without_password(artifact_location)}: storing artifacts there needs {module}, which is not installed; "
+            f"run pip install {package}"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a parent of the module
+        return False
 
 
 def open_client() -> "MlflowClient":
@@ -76,10 +116,21 @@ def open_client() -> "MlflowClient":
     return client
 
 
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn MLflow's errors, which may contain the password of the tracking URI, into TrackingError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise unreachable(error) from error
+
+
 def write_obstacle() -> str | None:
     """Why a SQLite store accepts no writes, found within seconds; None for a server, whose calls fail quickly."""
     database = database_path(tracking_uri())
-    if database is None:
+    if database is None or not database.exists():
         return None
     # MLflow itself waits 20 s for a locked SQLite file.
     try:
@@ -108,20 +159,18 @@ def quiet() -> None:
 
 
 @contextmanager
-def long_timeouts() -> Iterator[None]:
-    """Inside, requests to a server have the timeouts of LONG_TIMEOUTS, unless the user chose others."""
-    before = {name: os.environ.get(name) for name in LONG_TIMEOUTS}
-    os.environ.update(
-        {name: value for name, value in LONG_TIMEOUTS.items() if before[name] in (None, SHORT_TIMEOUTS[name])}
-    )
+def long_timeouts(size: int = LARGEST_MODEL) -> Iterator[None]:
+    """Inside, a request to a server may take as long as a file of `size` bytes needs, unless the user set a timeout."""
+    before = os.environ.get(TIMEOUT)
+    if before in (None, SHORT_TIMEOUTS[TIMEOUT]):
+        os.environ[TIMEOUT] = str(int(SHORT_TIMEOUTS[TIMEOUT]) + math.ceil(size / SLOWEST_UPLOAD))
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if before is None:
+            os.environ.pop(TIMEOUT, None)
+        else:
+            os.environ[TIMEOUT] = before
 
 
 def lock_path(name: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retinanet.errors import TrackingError
-from retinanet.tracking import runs, store
+from retinanet.tracking import delivery, runs, store
 from retinanet.tracking.runs import evaluation_run, resume_run, start_run, write_run_file
 from retinanet.tracking.store import open_client, open_experiment
 
@@ -133,7 +133,7 @@ def test_run_that_an_empty_store_lacks_is_replaced_once(root, capsys):
     assert stored(run.id).data.tags["restored_from"] == "0" * 32
     assert stored(run.id).info.status == "FINISHED"
     assert len(all_runs()) == 1
-    assert capsys.readouterr().out.count("is not in the store") == 1
+    assert capsys.readouterr().out.count("is deleted or not in the store") == 1
 
 
 def test_deleted_run_is_replaced(trained):
@@ -167,7 +167,7 @@ def test_entries_of_a_run_without_a_server_are_sent_by_the_next_stage(root, monk
 
 def test_metrics_logged_while_the_database_is_locked_keep_their_order(root, monkeypatch):
     monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(runs, "RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr(delivery, "RETRY_AFTER_S", 0.0)
     with start_run("birds") as run:
         with locked():
             run.log_metrics({"loss": 3.0}, step=1)

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 
 import pytest
@@ -37,10 +38,36 @@ def test_write_obstacle_is_the_lock_of_the_database(root, monkeypatch):
     other.close()
 
 
-def test_long_timeouts_are_restored_and_keep_what_the_user_set(monkeypatch):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", store.SHORT_TIMEOUTS["MLFLOW_HTTP_REQUEST_TIMEOUT"])
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
-    with store.long_timeouts():
-        assert store.os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "120"
-        assert store.os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"  # the user set it
-    assert store.os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "3"
+@pytest.mark.parametrize(("size", "seconds"), [(0, "2"), (1, "3"), (100_000_000, "102")])
+def test_long_timeouts_depend_on_the_size_and_are_restored(monkeypatch, size, seconds):
+    monkeypatch.setenv(store.TIMEOUT, store.SHORT_TIMEOUTS[store.TIMEOUT])
+    with store.long_timeouts(size):
+        assert os.environ[store.TIMEOUT] == seconds
+    assert os.environ[store.TIMEOUT] == "2"
+
+
+def test_long_timeouts_keep_what_the_user_set(monkeypatch):
+    monkeypatch.setenv(store.TIMEOUT, "7")
+    with store.long_timeouts(100_000_000):
+        assert os.environ[store.TIMEOUT] == "7"
+
+
+@pytest.mark.parametrize(
+    ("location", "package"), [("s3://bucket/a", "boto3"), ("gs://bucket/a", "google.cloud.storage")]
+)
+def test_artifact_store_without_its_package_is_an_error_that_says_what_to_install(monkeypatch, location, package):
+    monkeypatch.setattr(store, "find_spec", lambda name: None)
+    with pytest.raises(TrackingError, match=f"{location}: .* needs {package}, which is not installed; run pip install"):
+        store.require_package(location)
+
+
+def test_local_and_proxied_artifacts_need_no_package():
+    for location in ("file:///a", "/a", "mlflow-artifacts:/1", "http://127.0.0.1:5000/a"):
+        store.require_package(location)
+
+
+def test_store_in_a_missing_folder_is_created(root, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///new/runs.db")
+    assert write_obstacle() is None
+    open_client()
+    assert (root / "new" / "runs.db").exists()
