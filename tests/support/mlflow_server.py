@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,8 +31,8 @@ def mlflow_server(folder: Path, *options: str) -> Iterator[int]:
         _wait_for(f"http://127.0.0.1:{port}/health", process)
         yield port
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGKILL)  # the server waits for open connections otherwise
+        process.wait()
 
 
 class Proxy:
