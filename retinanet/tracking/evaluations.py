@@ -33,7 +33,7 @@ def stored_matches(
         with tempfile.TemporaryDirectory() as folder:
             paths = [client.download_artifacts(found.info.run_id, ARTIFACT, folder) for found in runs]
             matches = read_matches(Path(paths[0])) if paths else None
-    except (MlflowException, EvaluationError, OSError):
+    except (MlflowException, EvaluationError, ImportError, OSError):
         return None
     found = intervals(matches).get(metric) if matches else None
     return matches if found and abs(found.value - value) < 1e-6 else None
