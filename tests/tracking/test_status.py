@@ -1,4 +1,5 @@
-from retinanet.tracking.promotion import Gate, promote
+from retinanet.tracking.comparison import Gate
+from retinanet.tracking.promotion import promote
 from retinanet.tracking.status import status_text
 
 
@@ -6,7 +7,7 @@ def test_status_text_lists_roles_metrics_and_how_to_open_the_ui(make_version):
     for value in (0.5, 0.6, 0.55):
         make_version(value)
     for version in (1, 2):
-        promote("retinanet", version, Gate("AP50", 0.3, 0.0))
+        promote("retinanet", version, Gate("AP50", 0.3, accepts_undecided=True))
     text = status_text("retinanet", "AP50", 3)
     lines = text.splitlines()
     assert [line.split()[:3] for line in lines[:3]] == [
