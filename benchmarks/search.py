@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from retinanet.config.params import load_params, write_params
+from retinanet.config.params import changed_params, load_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
@@ -69,11 +69,7 @@ def _read_table(table: Path) -> str:
 
 def _params(values: dict[str, object]) -> Params:
     """params.yaml with other values, validated once at the end of training."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "params.yaml"
-        path.write_text(Path("params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-        write_params(path, values | {"train.validate_every": values["train.epochs"]})
-        return load_params(path)
+    return changed_params(load_params(), values | {"train.validate_every": values["train.epochs"]})
 
 
 if __name__ == "__main__":

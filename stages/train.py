@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retinanet import distributed
-from retinanet.config.params import load_params
+from retinanet.config.params import flat, load_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
@@ -118,7 +118,7 @@ def _train(
 
 def _describe(run: Run, params: Params, sets: TrainingSets) -> None:
     run.log_system_metrics()
-    run.log_params(_flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
+    run.log_params(flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
     source = params.download.source_name()
     _log_data_report(run)
     for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
@@ -133,14 +133,6 @@ def _log_data_report(run: Run) -> None:
         digests = json.loads(paths.DATA_STATISTICS.read_text(encoding="utf-8")).get("prepared", {})
         if all(digests.get(split) == sha256_of(path) for split, path in paths.SPLITS.items()):
             run.log_artifacts(paths.DATA_REPORT, "data")
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 if __name__ == "__main__":

@@ -27,6 +27,26 @@ def write_params(path: Path, values: Mapping[str, object]) -> None:
     write_text(path, text)
 
 
+def changed_params(params: Params, values: Mapping[str, object]) -> Params:
+    """The params with other values of dotted keys. Raises ParamsError."""
+    content = params.model_dump()
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = content
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
+    return _validated(content, "params")
+
+
+def flat(tree: Mapping, prefix: str = "") -> dict[str, object]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    values: dict[str, object] = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return values
+
+
 def with_values(text: str, values: Mapping[str, object], path: Path) -> str:
     """The text of a YAML file with new values. Raises ParamsError, which names the path."""
     try:
@@ -57,10 +77,14 @@ def _checked(text: str, path: Path) -> Params:
     # Invalid dates, integers with too many digits, brackets nested too deeply.
     except (ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: not YAML: {error}") from error
+    return _validated(content, str(path))
+
+
+def _validated(content: object, location: str) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise ParamsError(f"{path}: " + "; ".join(describe_error(e) for e in error.errors())) from error
+        raise ParamsError(f"{location}: " + "; ".join(describe_error(e) for e in error.errors())) from error
 
 
 def _written_as(node: yaml.Node, value: object) -> str:

@@ -1,8 +1,9 @@
-"""A chosen setting and its reason, and the values that a set of choices changes in params.yaml."""
+"""A chosen setting with its reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from retinanet.config.params import changed_params
 from retinanet.config.settings import Params
 
 
@@ -14,22 +15,6 @@ class Choice(NamedTuple):
     reason: str
 
 
-def with_choices(params: Params, choices: Sequence[Choice]) -> Params:
-    """The params with the values of the choices. Raises pydantic's ValidationError."""
-    content = params.model_dump()
-    for choice in choices:
-        *sections, name = choice.key.split(".")
-        section = content
-        for key in sections:
-            section = section[key]
-        section[name] = choice.value
-    return Params.model_validate(content)
-
-
-def value_of(params: Params, key: str) -> object:
-    """The value of a dotted key, as plain data."""
-    value: object = params.model_dump()
-    for name in key.split("."):
-        assert isinstance(value, dict)
-        value = value[name]
-    return value
+def with_choices(params: Params, choices: Iterable[Choice]) -> Params:
+    """The params with the values of the choices. Raises ParamsError."""
+    return changed_params(params, {choice.key: choice.value for choice in choices})

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from retinanet.config.params import load_params, with_values, write_params
+from retinanet.config.params import changed_params, flat, load_params, with_values, write_params
 from retinanet.errors import ParamsError
 
 GOOD = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -138,6 +138,32 @@ def test_write_params_leaves_the_file_unchanged_if_the_result_is_invalid(tmp_pat
         write_params(path, values)
     assert path.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_changed_params_have_other_values_of_the_keys_alone():
+    params = load_params()
+    values = {"train.epochs": 7, "model.anchors.ratios": [1.0]}
+    changed = changed_params(params, values)
+    assert (changed.train.epochs, changed.model.anchors.ratios) == (7, [1.0])
+    before = flat(params.model_dump())
+    assert changed_params(changed, {key: before[key] for key in values}) == params
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train.epochs": 0}, r"params: train\.epochs: is 0; it must be auto, or an integer of at least 1"),
+        ({"train.epoch": 3}, r"params: train\.epoch is not a known key; did you mean epochs\?"),
+        ({"training.epochs": 3}, r"params: training is not a known key; did you mean train\?"),
+    ],
+)
+def test_changed_params_that_are_invalid_raise(values, message):
+    with pytest.raises(ParamsError, match=message):
+        changed_params(load_params(), values)
+
+
+def test_flat_names_values_by_dotted_keys():
+    assert flat({"a": {"b": 1, "c": {"d": [2]}}, "e": "f"}) == {"a.b": 1, "a.c.d": [2], "e": "f"}
 
 
 def test_the_orientation_of_the_data_replaces_auto_only():
