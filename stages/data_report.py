@@ -17,13 +17,10 @@ def main() -> None:
     params = load_params(paths.PARAMS)
     findings = read_findings(paths.FINDINGS)
     datasets = {split: read_coco(path) for split, path in paths.SPLITS.items()}
-    anchors = params.model.anchors
-    settings = AnchorSettings(
-        tuple(anchors.sizes), anchors.scales_per_octave, tuple(anchors.ratios), anchors.convention
-    )
+    anchors = AnchorSettings(**params.model.anchors.grid())
     input_size = InputSize(params.model.short_side, params.model.long_side)
     min_coverage = params.data_report.min_coverage
-    statistics = data_statistics(findings, datasets, settings, input_size, min_coverage)
+    statistics = data_statistics(findings, datasets, anchors, input_size, min_coverage)
     # Identifies the data that the report is about.
     statistics |= {"prepared": {split: sha256_of(path) for split, path in paths.SPLITS.items()}}
     with new_folder(paths.DATA_REPORT) as folder:

@@ -1,5 +1,6 @@
 """Annotations in memory, the same for every format: images with boxes, not yet checked against the image files."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,19 @@ class Box(NamedTuple):
     xyxy: Xyxy
     iscrowd: bool = False
     area: float | None = None
+
+    @property
+    def width(self) -> float:
+        return self.xyxy[2] - self.xyxy[0]
+
+    @property
+    def height(self) -> float:
+        return self.xyxy[3] - self.xyxy[1]
+
+    @property
+    def side(self) -> float:
+        """The side of a square of the same area."""
+        return math.sqrt(self.width * self.height)
 
 
 class Finding(NamedTuple):

@@ -55,9 +55,8 @@ def predict(arguments: Namespace) -> int:
 
 
 def init(arguments: Namespace) -> int:
-    from retinanet.config.params import load_params, write_params
+    from retinanet.config.params import flat, load_params, write_params
     from retinanet.files import repo_root
-    from retinanet.recipe.choices import value_of
     from retinanet.recipe.propose import Wishes, propose
     from retinanet.runtime import keep_freed_memory
     from retinanet.tracking.registered_weights import resolve_weights
@@ -70,9 +69,9 @@ def init(arguments: Namespace) -> int:
     with resolve_weights(params.model.weights) as weights:
         proposal = propose(params, wishes, weights, root, root / paths.DOWNLOAD_CACHE)
     print("\n".join([*proposal.summary, ""]))
-    changed = {}
+    before, changed = flat(params.model_dump()), {}
     for choice in proposal.choices:
-        old = value_of(params, choice.key)
+        old = before[choice.key]
         if old != choice.value:
             changed[choice.key] = choice.value
         print(f"{choice.key}: {choice.value}{f' (was {old})' if old != choice.value else ''}: {choice.reason}")
@@ -200,13 +199,13 @@ def preset(arguments: Namespace) -> int:
 def fit_anchors(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.data_report.coverage import AnchorSettings
+    from retinanet.dataset.coco import read_coco
     from retinanet.images.preprocess import InputSize
     from retinanet.preflight.anchors import proposal_text, propose_anchors, write_proposal
 
     model = load_params(arguments.params).model
-    sizes, ratios = tuple(model.anchors.sizes), tuple(model.anchors.ratios)
-    current = AnchorSettings(sizes, model.anchors.scales_per_octave, ratios, model.anchors.convention)
-    proposal = propose_anchors(workspace_paths().TRAIN_JSON, current, InputSize(model.short_side, model.long_side))
+    current, train = AnchorSettings(**model.anchors.grid()), read_coco(workspace_paths().TRAIN_JSON)
+    proposal = propose_anchors(train, current, InputSize(model.short_side, model.long_side))
     print(proposal_text(proposal))
     if proposal.fitted != current:
         if arguments.write:

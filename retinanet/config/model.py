@@ -17,6 +17,10 @@ class Anchors(Section):
     convention: Literal["exact", "torchvision"]
     """`torchvision` rounds anchors, as its published weights expect."""
 
+    def grid(self) -> dict[str, Any]:
+        """The arguments of retinanet.data_report.coverage.AnchorSettings."""
+        return self.model_dump() | {"sizes": tuple(self.sizes), "ratios": tuple(self.ratios)}
+
 
 class Model(Section):
     """The network, its initial weights and its input size."""

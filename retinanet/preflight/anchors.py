@@ -6,7 +6,7 @@ from typing import NamedTuple
 from retinanet.config.params import write_params
 from retinanet.data_report.anchor_fit import fit_anchors
 from retinanet.data_report.coverage import THRESHOLDS, AnchorSettings, best_ious, coverage_by_class, training_boxes
-from retinanet.dataset.coco import read_coco
+from retinanet.dataset.coco import CocoDataset
 from retinanet.images.preprocess import InputSize
 
 
@@ -19,9 +19,8 @@ class Proposal(NamedTuple):
     fitted_coverage: dict[str, dict]
 
 
-def propose_anchors(train: Path, anchors: AnchorSettings, input_size: InputSize) -> Proposal:
-    """Fit anchors to the boxes of the split file `train`. Raises AnnotationError."""
-    dataset = read_coco(train)
+def propose_anchors(dataset: CocoDataset, anchors: AnchorSettings, input_size: InputSize) -> Proposal:
+    """Fit anchors to the boxes of a dataset."""
     boxes = training_boxes(dataset, input_size)
     fitted = fit_anchors(boxes, anchors)
     coverage = [
@@ -41,19 +40,20 @@ def proposal_text(proposal: Proposal) -> str:
         lines.append(f"  {name:{width}}  {current[key]:7.1%}  {fitted:7.1%}  of {current['boxes']}")
     if proposal.fitted == proposal.current:
         return "\n".join([*lines, "no other sizes and ratios are clearly better; nothing to change"])
-    for name, values in _changed(proposal).items():
+    for name, values in proposed_settings(proposal).items():
         lines.append(f"{name}: {values}")
     return "\n".join(lines)
 
 
-def write_proposal(proposal: Proposal, params: Path) -> None:
-    """Write the fitted sizes and ratios into the params file. Raises ParamsError."""
-    write_params(params, _changed(proposal))
-
-
-def _changed(proposal: Proposal) -> dict[str, list[float]]:
+def proposed_settings(proposal: Proposal) -> dict[str, list[float]]:
+    """The fitted sizes and ratios by their keys in params.yaml."""
     fitted = {"sizes": proposal.fitted.sizes, "ratios": proposal.fitted.ratios}
     return {
         f"model.anchors.{name}": [int(value) if value == int(value) and name == "sizes" else value for value in values]
         for name, values in fitted.items()
     }
+
+
+def write_proposal(proposal: Proposal, params: Path) -> None:
+    """Write the fitted sizes and ratios into the params file. Raises ParamsError."""
+    write_params(params, proposed_settings(proposal))

@@ -26,11 +26,11 @@ def choose_tile_size(images: Sequence[CheckedImage], input_size: InputSize) -> t
     scaled, sides, largest = [], [], []
     for image in images:
         scale = fit_scale(image.facts.height, image.facts.width, *input_size)
-        for left, top, right, bottom in (box.xyxy for box in image.boxes if not box.iscrowd):
-            side = math.sqrt((right - left) * (bottom - top))
-            scaled.append(side * scale)
-            sides.append(side)
-            largest.append(max(right - left, bottom - top))
+        for box in image.boxes:
+            if not box.iscrowd:
+                scaled.append(box.side * scale)
+                sides.append(box.side)
+                largest.append(max(box.width, box.height))
     if not scaled:
         return 0, "images are kept whole: they have no objects"
     median = float(np.median(scaled))

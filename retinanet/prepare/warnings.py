@@ -28,10 +28,7 @@ def cut_objects(parts: Sequence[Part], tile_size: int) -> list[str]:
     images = {part.image.name: part.image for part in parts}
     cut = {part.image.name for part in parts if part.region is not None}
     objects = [(name, box) for name, image in images.items() for box in image.boxes if not box.iscrowd]
-    large = sum(
-        name in cut and max(box.xyxy[2] - box.xyxy[0], box.xyxy[3] - box.xyxy[1]) > tile_size / 2
-        for name, box in objects
-    )
+    large = sum(name in cut and max(box.width, box.height) > tile_size / 2 for name, box in objects)
     if not large or large <= MAX_CUT_SHARE * len(objects):
         return []
     return [

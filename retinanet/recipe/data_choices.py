@@ -1,17 +1,16 @@
 """Choices that follow from the images and boxes alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from retinanet.annotations.records import Box
 from retinanet.config.fields import Orientation
 from retinanet.config.settings import Params
-from retinanet.data_report.anchor_fit import fit_anchors
-from retinanet.data_report.coverage import AnchorSettings, best_ious, training_boxes
+from retinanet.data_report.coverage import THRESHOLDS, AnchorSettings
 from retinanet.dataset.coco import CocoDataset
 from retinanet.images.preprocess import InputSize
+from retinanet.preflight.anchors import propose_anchors, proposed_settings
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.placement import Part
 from retinanet.recipe.choices import Choice
@@ -47,11 +46,11 @@ def input_sizes(images: Sequence[CheckedImage], tile_size: int) -> tuple[list[In
     ]
     short = float(np.median([min(sides) for sides in widths_heights]))
     aspect = min(MAX_ASPECT, float(np.quantile([max(sides) / min(sides) for sides in widths_heights], 0.9)))
-    objects = [math.sqrt(_width(box) * _height(box)) for box in _objects(images)]
+    objects = [box.side for image in images for box in image.boxes if not box.iscrowd]
     small = float(np.quantile(objects, SMALL_QUANTILE)) if objects else float(SMALL_SIDE)
-    enlarged = short * MAX_UPSCALING
-    needed = min(enlarged, max(short * SMALL_SIDE / small, MIN_SIDE))
-    smallest, largest = (_rounded(min(MAX_SIDE, side)) for side in (needed, max(short, needed)))
+    limit = min(MAX_SIDE, math.floor(short * MAX_UPSCALING / MULTIPLE) * MULTIPLE)
+    needed = max(short * SMALL_SIDE / small, MIN_SIDE)
+    smallest, largest = (min(limit, _rounded(side)) for side in (needed, max(short, needed)))
     sides = sorted({*range(largest, smallest - 1, -3 * MULTIPLE), smallest}, reverse=True)
     what = "tiles" if tile_size else "images"
     reason = f"{what} have a shorter side of {short:.0f} px, small objects {small:.0f} px"
@@ -70,16 +69,16 @@ def guess_orientation(images: Sequence[CheckedImage]) -> tuple[Orientation, str]
             left, top, right, bottom = box.xyxy
             if box.iscrowd or left < 1 or top < 1 or right > image.facts.width - 1 or bottom > image.facts.height - 1:
                 continue
-            log_ratios.setdefault(box.class_name, []).append(math.log((bottom - top) / (right - left)))
+            log_ratios.setdefault(box.class_name, []).append(math.log(box.height / box.width))
             heights.append((top + bottom) / 2 / image.facts.height)
     medians = {name: float(np.median(values)) for name, values in log_ratios.items() if len(values) >= MIN_OBJECTS}
     if not medians:
         return "upright", "too few objects to tell"
     name = max(medians, key=lambda name: abs(medians[name]))
     if abs(medians[name]) > MAX_LOG_RATIO:
-        shape = "tall" if medians[name] > 0 else "wide"
+        long, across = ("tall", "wide") if medians[name] > 0 else ("wide", "tall")
         ratio = math.exp(abs(medians[name]))
-        return "upright", f"a typical {name} is {ratio:.1f} times as {shape} as it is {_across(shape)}"
+        return "upright", f"a typical {name} is {ratio:.1f} times as {long} as it is {across}"
     if abs(np.mean(heights) - 0.5) > MAX_OFF_CENTER or np.std(heights) < MIN_SPREAD:
         return "upright", "objects do not lie evenly from top to bottom"
     return "any", "no class is typically tall or wide, and objects lie evenly from top to bottom"
@@ -95,23 +94,16 @@ def orientation_choice(images: Sequence[CheckedImage], wished: Orientation | Non
 
 
 def anchor_choices(params: Params, train: CocoDataset, input_size: InputSize) -> list[Choice]:
-    """Fitted anchors if those of the params reach too few objects of the training split."""
-    current = params.model.anchors
-    anchors = AnchorSettings(tuple(current.sizes), current.scales_per_octave, tuple(current.ratios), current.convention)
-    boxes = training_boxes(train, input_size)
-    reached = _worst_reached(best_ious(boxes, anchors), boxes.labels)
-    limit = params.data_report.min_coverage
-    if reached >= limit:
-        return [Choice("model.anchors.sizes", current.sizes, f"anchors reach at least {reached:.0%} of each class")]
-    fitted = fit_anchors(boxes, anchors)
-    if fitted == anchors:
-        return [Choice("model.anchors.sizes", current.sizes, f"anchors reach {reached:.0%}; no others reach more")]
-    gained = _worst_reached(best_ious(boxes, fitted), boxes.labels)
-    reason = f"anchors reach {reached:.0%} of the objects of a class, these {gained:.0%}"
-    return [
-        Choice("model.anchors.sizes", [float(size) for size in fitted.sizes], reason),
-        Choice("model.anchors.ratios", list(fitted.ratios), reason),
-    ]
+    """Fitted anchors if those of the params cover too few objects of a class of the training split."""
+    proposal = propose_anchors(train, AnchorSettings(**params.model.anchors.grid()), input_size)
+    covered, gained = (_least_covered(of) for of in (proposal.current_coverage, proposal.fitted_coverage))
+    current = params.model.anchors.sizes
+    if covered >= params.data_report.min_coverage:
+        return [Choice("model.anchors.sizes", current, f"anchors cover at least {covered:.0%} of each class")]
+    if proposal.fitted == proposal.current:
+        return [Choice("model.anchors.sizes", current, f"anchors cover {covered:.0%} of a class; no others cover more")]
+    reason = f"anchors cover {covered:.0%} of the objects of a class, these {gained:.0%}"
+    return [Choice(key, value, reason) for key, value in proposed_settings(proposal).items()]
 
 
 def crowded_choice(params: Params, parts: Sequence[Part]) -> list[Choice]:
@@ -131,26 +123,10 @@ def cache_choice(params: Params, images: Sequence[CheckedImage], tile_size: int)
     return [Choice("runtime.cache_images", True, f"images of {pixels / 1e6:.0f} megapixels are slow to read")]
 
 
-def _worst_reached(ious: np.ndarray, labels: np.ndarray) -> float:
-    """The smallest share, over the classes, of objects that an anchor reaches with IoU 0.5."""
-    return min((float((ious[labels == label] >= 0.5).mean()) for label in np.unique(labels)), default=1.0)
+def _least_covered(coverage: Mapping[str, Mapping[str, float]]) -> float:
+    """The smallest share, over the classes, of objects that an anchor covers."""
+    return min((row[f"IoU {THRESHOLDS[0]}"] for row in coverage.values()), default=1.0)
 
 
 def _rounded(side: float) -> int:
     return math.ceil(side / MULTIPLE) * MULTIPLE
-
-
-def _objects(images: Sequence[CheckedImage]) -> list[Box]:
-    return [box for image in images for box in image.boxes if not box.iscrowd]
-
-
-def _width(box: Box) -> float:
-    return box.xyxy[2] - box.xyxy[0]
-
-
-def _height(box: Box) -> float:
-    return box.xyxy[3] - box.xyxy[1]
-
-
-def _across(shape: str) -> str:
-    return "wide" if shape == "tall" else "tall"

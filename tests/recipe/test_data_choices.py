@@ -44,7 +44,7 @@ def test_small_objects_need_a_larger_input_than_the_images():
 
 
 def test_images_are_not_enlarged_by_more_than_two_nor_above_the_largest_size():
-    assert input_sizes([image(300, 300, square(9, 9, 2))], 0)[0] == [InputSize(608, 608)]
+    assert input_sizes([image(300, 300, square(9, 9, 2))], 0)[0] == [InputSize(576, 576)]
     assert input_sizes([image(64, 48, square(9, 9, 30))], 0)[0] == [InputSize(96, 128)]
     assert input_sizes([image(900, 900, square(9, 9, 2))], 0)[0] == [InputSize(800, 800)]
 
@@ -109,14 +109,14 @@ def dataset(side: float) -> CocoDataset:
 def test_anchors_that_reach_the_objects_are_kept():
     (choice,) = anchor_choices(load_params(), dataset(64), InputSize(640, 640))
     assert (choice.key, choice.value) == ("model.anchors.sizes", [32, 64, 128, 256, 512])
-    assert choice.reason == "anchors reach at least 100% of each class"
+    assert choice.reason == "anchors cover at least 100% of each class"
 
 
 def test_anchors_that_miss_small_objects_are_replaced():
     sizes, ratios = anchor_choices(load_params(), dataset(8), InputSize(640, 640))
     assert (sizes.key, ratios.key) == ("model.anchors.sizes", "model.anchors.ratios")
     assert isinstance(sizes.value, list) and sizes.value[0] < 12
-    assert sizes.reason == "anchors reach 0% of the objects of a class, these 100%"
+    assert sizes.reason == "anchors cover 0% of the objects of a class, these 100%"
 
 
 def test_more_objects_than_detections_raise_the_detections():
