@@ -38,7 +38,7 @@ def main() -> None:
     matches = matches_of(evaluation, test_set)
     found = intervals(matches)
     metrics = summarize(evaluation, test_set) | deciding_edges(found)
-    table = class_table(evaluation, test_set)
+    table = class_table(matches)
     detections = detections_above(test_set, validation.results, [row["best_threshold"] for row in table])
     digest = evaluation_digest(params.evaluate.decoding(), paths.TEST_JSON, paths.IMAGE_INDEX)
     with new_folder(paths.EVALUATION) as folder:
@@ -59,7 +59,8 @@ def main() -> None:
     with evaluation_run(paths.RUN, digest) as run:
         run.log_metrics({f"test/{name}": value for name, value in metrics.items()})
         run.log_artifacts(paths.EVALUATION, "evaluate")
-    print(f"evaluate: test AP50 {found['AP50']}, AP {found['AP']}; see {paths.EVALUATION}")
+    reason = f", no 95% interval: {found['AP50'].reason}" if found["AP50"].reason else ""
+    print(f"evaluate: test AP50 {found['AP50']}, AP {found['AP']}{reason}; see {paths.EVALUATION}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from pycocotools.cocoeval import COCOeval
 
 from retinanet.dataset.coco import CocoDataset
+from retinanet.evaluation.intervals import metric_values
+from retinanet.evaluation.matches import Matches
 
 # More curves than this are drawn in gray, behind their mean.
 MAX_COLORED_CLASSES = 10
@@ -35,21 +37,21 @@ def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[di
     ]
 
 
-def class_table(evaluation: COCOeval, ground_truth: CocoDataset) -> list[dict]:
+def class_table(matches: Matches) -> list[dict]:
     """A row for each class: class, objects, AP, AP50, best_threshold, and precision, recall and f1 at that threshold.
 
     best_threshold maximizes F1 at IoU 0.5 on the evaluated images themselves, so precision, recall and f1 are slightly
     optimistic. It is 1 for a class without true positives. AP and AP50 are None for a class without objects.
     """
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    metrics = metric_values(matches)
     rows = []
-    for label, name in enumerate(ground_truth.class_names):
-        scores, is_true, objects = _decisions(evaluation, label)
-        threshold, metrics = best_threshold(scores, is_true, objects)
-        row = {"class": name, "objects": objects, "AP": None, "AP50": None}
-        if objects:
-            row |= {"AP": precision[:, :, label].mean(), "AP50": precision[0, :, label].mean()}
-        row |= {"best_threshold": threshold, **metrics}
+    for label, name in enumerate(matches.class_names):
+        columns, objects = matches.of_class(label), int(matches.objects[:, label].sum())
+        counted = ~matches.is_ignored[0, columns]
+        scores, is_true = matches.scores[columns][counted], matches.is_true[0, columns][counted]
+        threshold, at_threshold = best_threshold(scores, is_true, objects)
+        row = {"class": name, "objects": objects} | {kind: metrics.get(f"{kind}/{name}") for kind in ("AP", "AP50")}
+        row |= {"best_threshold": threshold, **at_threshold}
         rows.append({key: round(float(x), 4) if isinstance(x, float) else x for key, x in row.items()})
     return rows
 
@@ -101,19 +103,3 @@ def draw_precision_recall(rows: list[dict], path: Path) -> None:
 
 def _area(curve: list[dict]) -> float:
     return sum(row["precision"] for row in curve) / 101
-
-
-def _decisions(evaluation: COCOeval, label: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """One class at IoU 0.5: scores (D,) and is_true (D,) bool of detections not ignored, and the number of objects."""
-    images, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # evalImgs is ordered by class, object size (the first is "all") and image; it has None for an image without
-    # objects and detections.
-    first = label * sizes * images
-    evaluated = [of_image for of_image in evaluation.evalImgs[first : first + images] if of_image]
-    scores, is_true = [np.zeros(0)], [np.zeros(0, bool)]
-    for of_image in evaluated:
-        counts = ~of_image["dtIgnore"][0].astype(bool)
-        scores.append(np.asarray(of_image["dtScores"])[counts])
-        is_true.append(of_image["dtMatches"][0][counts] > 0)
-    objects = sum(int((np.asarray(of_image["gtIgnore"]) == 0).sum()) for of_image in evaluated)
-    return np.concatenate(scores), np.concatenate(is_true), objects

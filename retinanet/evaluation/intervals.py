@@ -21,6 +21,7 @@ MIN_CLASS_UNITS = MIN_PAIRED_UNITS = 20
 MAX_BLOCKS = 200
 # Intervals are computed for these, and for AP and AP50 of each class. Each selects the first and last IoU threshold.
 THRESHOLDS = {"AP": slice(0, 10), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+CLASS_KINDS = ("AP", "AP50")
 MAX_BATCH = 20_000_000  # numbers in memory: sets of weights times detections
 
 
@@ -33,8 +34,8 @@ class Interval(NamedTuple):
     reason: str = ""
 
     def __str__(self) -> str:
-        reason = self.reason or f"95% interval {self.low:.3f} to {self.high:.3f}"
-        return f"{self.value:.3f} ({reason})"
+        edges = "" if self.reason else f" (95% interval {self.low:.3f} to {self.high:.3f})"
+        return f"{self.value:.3f}{edges}"
 
 
 class Difference(NamedTuple):
@@ -67,6 +68,17 @@ class _Jackknifed(NamedTuple):
 def intervals(matches: Matches) -> dict[str, Interval]:
     """The interval of each metric; none for a class without objects."""
     return {name: _logit_interval(metric, len(matches.images)) for name, metric in _jackknife(matches).items()}
+
+
+def metric_values(matches: Matches) -> dict[str, float]:
+    """The metrics that have intervals, without them: as pycocotools has them."""
+    by_class = {}
+    for label, name in enumerate(matches.class_names):
+        if matches.objects[:, label].any():
+            precisions = class_precisions(matches, label)
+            by_class[name] = {kind: float(precisions[chosen].mean()) for kind, chosen in THRESHOLDS.items()}
+    of_classes = {f"{kind}/{name}": by_class[name][kind] for name in by_class for kind in CLASS_KINDS}
+    return {kind: float(np.mean([of[kind] for of in by_class.values()])) for kind in THRESHOLDS} | of_classes
 
 
 def interval_report(matches: Matches, found: Mapping[str, Interval]) -> dict:
@@ -119,7 +131,7 @@ def _jackknife(matches: Matches, minus: Matches | None = None) -> dict[str, _Jac
         freedom = min(len(blocks) - 1, _joint_freedom([_variance(row[1:]) for row in values], freedoms))
         metrics[kind] = _Jackknifed(mean[0], mean[1:], freedom)
     for label, freedom in zip(present, freedoms, strict=True):
-        for kind in ("AP", "AP50"):
+        for kind in CLASS_KINDS:
             values = by_class[kind][label]
             metrics[f"{kind}/{matches.class_names[label]}"] = _Jackknifed(values[0], values[1:], freedom)
     return metrics

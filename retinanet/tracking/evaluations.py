@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retinanet.errors import EvaluationError
-from retinanet.evaluation.intervals import intervals
+from retinanet.evaluation.intervals import metric_values
 from retinanet.evaluation.matches import Matches, read_matches
 from retinanet.tracking.entries import EVALUATION_TAG, PARENT
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ARTIFACT = "evaluate/matches.npz"
+MAX_DIFFERENCE = 1e-6  # from the registered value, which is text
 
 
 def stored_matches(
@@ -35,5 +36,5 @@ def stored_matches(
             matches = read_matches(Path(paths[0])) if paths else None
     except (MlflowException, EvaluationError, ImportError, OSError):
         return None
-    found = intervals(matches).get(metric) if matches else None
-    return matches if found and abs(found.value - value) < 1e-6 else None
+    found = metric_values(matches).get(metric) if matches else None
+    return matches if found is not None and abs(found - value) < MAX_DIFFERENCE else None

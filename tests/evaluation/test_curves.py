@@ -5,6 +5,7 @@ from PIL import Image
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.evaluation.coco_metrics import evaluate, summarize
 from retinanet.evaluation.curves import best_threshold, class_table, draw_precision_recall, precision_recall
+from retinanet.evaluation.matches import matches_of
 
 
 def dataset(objects_by_image, class_names=("cat", "dog")):
@@ -64,7 +65,7 @@ def test_best_threshold_is_1_without_true_positives(scores):
 
 
 def test_class_table_has_a_row_for_each_class():
-    cats, dogs = class_table(evaluate(TWO_CATS, TRUE_FALSE_TRUE), TWO_CATS)
+    cats, dogs = class_table(matches_of(evaluate(TWO_CATS, TRUE_FALSE_TRUE), TWO_CATS))
     assert cats == {
         "class": "cat",
         "objects": 2,
@@ -79,7 +80,7 @@ def test_class_table_has_a_row_for_each_class():
 
 
 def test_class_table_without_detections():
-    cats, _ = class_table(evaluate(TWO_CATS, []), TWO_CATS)
+    cats, _ = class_table(matches_of(evaluate(TWO_CATS, []), TWO_CATS))
     assert (cats["objects"], cats["AP"], cats["f1"]) == (2, 0.0, 0.0)
 
 

@@ -13,6 +13,7 @@ from retinanet.evaluation.intervals import (
     differences,
     interval_report,
     intervals,
+    metric_values,
     units_to_decide,
 )
 from retinanet.evaluation.matches import Matches, matches_of
@@ -35,6 +36,7 @@ def test_values_are_those_of_pycocotools():
     expected = summarize(evaluation, truth)
     found = intervals(matches_of(evaluation, truth))
     assert list(found) == NAMES
+    assert metric_values(matches_of(evaluation, truth)) == pytest.approx({name: expected[name] for name in NAMES})
     assert {name: found[name].value for name in NAMES} == pytest.approx(
         {name: expected[name] for name in NAMES}, abs=1e-12
     )
@@ -54,7 +56,10 @@ def test_interval_of_a_share_is_the_binomial_one_on_the_logit_scale():
 def test_few_units_have_a_reason_instead_of_an_interval(units):
     interval = intervals(of_images([True, False] * (units // 2) or [True]))["AP50"]
     assert math.isnan(interval.low) and math.isnan(interval.high)
-    assert f"it rests on {units} independent images or groups; an interval needs" in str(interval)
+    assert (
+        f"it rests on {units} independent images or groups; an interval needs" in interval.reason
+        and str(interval) == f"{interval.value:.3f}"
+    )
 
 
 def test_a_value_of_1_on_every_image_has_no_interval():
