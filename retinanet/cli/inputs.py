@@ -114,13 +114,12 @@ def _workspace_model() -> Path:
 @contextmanager
 def _registered(uri: str) -> Iterator[Path]:
     from retinanet.tracking.registered_weights import named_version
-    from retinanet.tracking.registry import check_digest, model_files
+    from retinanet.tracking.registry import model_files
     from retinanet.tracking.store import open_client
 
     client = open_client()
     version = named_version(client, uri)
     print(f"{uri} is version {version.version}", flush=True)
-    check_digest(client, version)
     with model_files(client, version) as folder:
         exported = folder / "artifacts" / "exported"
         yield exported / exported_runtime(exported).file_name

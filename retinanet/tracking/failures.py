@@ -23,6 +23,8 @@ RETRIED_CODES = (
 )
 # Errors of the file that is sent, or of a local store's folder.
 FILE_ERRORS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+# What to install for a module that an artifact store needs, if the package has another name.
+PACKAGES = {"boto3": "'retinanet[s3]'", "google": "google-cloud-storage", "azure": "azure-storage-blob"}
 PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/]*@")
 MAX_REASON = 200
 
@@ -62,7 +64,7 @@ def fix_of(error: Exception) -> str:
     """What the user can do about an error of the store."""
     status, reason = _http_status(error), str(error)
     if missing := missing_package(error):
-        return "run pip install " + ("'retinanet[s3]'" if missing == "boto3" else missing)
+        return f"run pip install {PACKAGES.get(missing, missing)}"
     if status in (401, 403, 407):
         return CREDENTIALS
     if status == 413:

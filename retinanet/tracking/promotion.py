@@ -13,7 +13,7 @@ from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.evaluations import stored_matches
 from retinanet.tracking.provenance import code_digest, uncommitted
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, metric_of
-from retinanet.tracking.store import lock_path, open_client, unreachable
+from retinanet.tracking.store import lock_path, open_client, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -209,12 +209,8 @@ def _set_previous(client: "MlflowClient", model_name: str, number: str) -> None:
 @contextmanager
 def _exclusive() -> Iterator[None]:
     """Allow one promotion or rollback at a time and refuse others. MLflow's errors become a TrackingError."""
-    from mlflow.exceptions import MlflowException
-
     try:
-        with FileLock(lock_path("promotion"), timeout=0):
+        with FileLock(lock_path("promotion"), timeout=0), store_errors():
             yield
     except Timeout as error:
         raise _Refused("another promotion or rollback is running; try again when it has ended") from error
-    except MlflowException as error:
-        raise unreachable(error) from error

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from retinanet.errors import TrackingError
 from retinanet.files import repo_root
-from retinanet.tracking.failures import unreachable, without_password
+from retinanet.tracking.failures import PACKAGES, unreachable, without_password
 from retinanet.tracking.locations import (
     LOCK_TIMEOUT_S,
     artifacts_folder,
@@ -40,12 +40,8 @@ SHORT_TIMEOUTS = {
 # A server may upload a file to an object store before it answers. A model's size is rarely above 120 MB.
 SLOWEST_UPLOAD = 1e6  # bytes per second
 LARGEST_MODEL = 120_000_000
-# What MLflow imports for a scheme of artifact locations, and the package to install.
-CLOUD_PACKAGES = {
-    "s3": ("boto3", "'retinanet[s3]'"),
-    "gs": ("google.cloud.storage", "google-cloud-storage"),
-    "wasbs": ("azure.storage.blob", "azure-storage-blob"),
-}
+# What MLflow imports for a scheme of artifact locations.
+CLOUD_MODULES = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.blob"}
 # Otherwise MLflow's UI guesses whether an experiment trains models or evaluates language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -82,11 +78,11 @@ def require_active(experiment: "Experiment") -> None:
 
 def require_package(artifact_location: str) -> None:
     """Raise TrackingError if MLflow lacks the package that artifacts at this location need."""
-    module, package = CLOUD_PACKAGES.get(urlsplit(artifact_location).scheme, ("", ""))
+    module = CLOUD_MODULES.get(urlsplit(artifact_location).scheme)
     if module and not _is_installed(module):
         raise TrackingError(
             f"{without_password(artifact_location)}: storing artifacts there needs {module}, which is not installed; "
-            f"run pip install {package}"
+            f"run pip install {PACKAGES[module.split('.')[0]]}"
         )
 
 
