@@ -124,17 +124,16 @@ def _sizes(params: Params, images: Sequence[CheckedImage]) -> tuple[list[InputSi
     current = InputSize(params.model.short_side, params.model.long_side)
     if not images:
         return [current], "no image can be used"  # which the division into splits refuses
+    package = params.download.chosen_package()
 
     def tile_size(size: InputSize) -> int:
         return decide(params.prepare, package, size, images)[0].tile_size
 
-    package = params.download.chosen_package()
-    is_set = package is not None or params.prepare.tile_size != "auto"
-    sizes, reason = input_sizes(images, tile_size(current) if is_set else 0)
-    tiles = tile_size(sizes[0])
-    if tiles and not is_set:
-        return [current], f"images are cut into tiles of {tile_size(current)} px, which are made for this size"
-    return [size for size in sizes if tile_size(size) == tiles], reason
+    tiles = tile_size(current)
+    if tiles and package is None and params.prepare.tile_size == "auto":
+        return [current], f"images are cut into tiles of {tiles} px, which are made for this size"
+    sizes, reason = input_sizes(images, tiles)
+    return [size for size in sizes if tile_size(size) == tiles] or [current], reason
 
 
 def _packaged_weights(params: Params, cache: Path, scratch: Path) -> dict[str, Path]:

@@ -9,8 +9,9 @@ from retinanet.recipe.speed import Speed
 
 # Share of the minutes that is planned, as training beside other work takes longer.
 PLANNED_SHARE = 0.9
-# Imports, checkpoints, tracking, drawing, export and heat maps: the stages' time beside training and inference.
-OTHER_STAGES_S = 120
+# Imports, checkpoints, tracking, drawing, export and heat maps: what the stages of the default run took beside training
+# steps and inference, on two cores with AVX2.
+OTHER_STAGES_S = 200
 # A smaller input is taken if fewer steps fit into the minutes.
 WANTED_STEPS = 1500
 # More steps than this are taken only up to MAX_EPOCHS: the network has then learned what the images have to offer.

@@ -55,7 +55,7 @@ def test_a_folder_becomes_the_source_and_its_images_set_the_size(tmp_path, param
 def test_an_archive_is_pinned_and_its_files_are_named_as_in_it(tmp_path, params, measured):
     (tmp_path / "set").mkdir()
     write_coco(tmp_path / "set", sample_objects(30))
-    (tmp_path / "set/images/broken.png").write_bytes(b"no image")
+    (tmp_path / "set/boxes.csv").write_text("images/p000.png,1,2,30,40,cat\n")
     archive = tmp_path / "set.zip"
     files = [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
     archive.write_bytes(zip_bytes({str(path.relative_to(tmp_path)): path.read_bytes() for path in files}))
@@ -64,7 +64,7 @@ def test_an_archive_is_pinned_and_its_files_are_named_as_in_it(tmp_path, params,
     assert (values["download.source"], values["download.archive.url"]) == ("archive", archive.as_posix())
     assert values["download.archive.sha256"] == sha256_of(archive)
     assert values["train.augment.orientation"] == "any"
-    assert not any("retinanet-init-" in line for line in proposal.summary)
+    assert any("voc" not in line and "csv (set/boxes.csv)" in line for line in proposal.summary)
 
 
 def test_the_source_of_the_params_is_taken_without_a_folder(tmp_path, params, measured):
