@@ -12,13 +12,9 @@ from retinanet.errors import ImageError, TrackingError, WeightsError
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.png", "more/a.png"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (20, 10)).save(name)
+def folder(two_images):
     Path("notes.txt").write_text("no image")
-    return tmp_path
+    return two_images
 
 
 def test_find_images_lists_named_files_and_images_in_folders(folder, capsys):

@@ -32,14 +32,10 @@ class OneDog:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.png", "more/a.png"):
-        Path(name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (20, 10)).save(name)
+def folder(two_images):
     Path("broken.jpg").write_bytes(b"")
-    write_toy_onnx(tmp_path / "toy.onnx")
-    return tmp_path
+    write_toy_onnx(two_images / "toy.onnx")
+    return two_images
 
 
 def run(monkeypatch, *arguments: str) -> int:

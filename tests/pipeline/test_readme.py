@@ -6,14 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
+from support.mlflow_server import wait_for
 from support.prepare_workspace import sample_objects, write_voc
 from support.workspace import Workspace
 
@@ -193,7 +192,7 @@ def test_served_model_answers_the_request(with_images):
     serve, request = next(block for block in blocks("bash") if "models serve" in block).strip().split("\n", 1)
     server = with_images.start("bash", "-c", f"exec env {serve.replace('uv run ', '')}")
     try:
-        _wait_for("http://127.0.0.1:5001/ping", server)
+        wait_for("http://127.0.0.1:5001/ping", server)
         answer = with_images.run("bash", "-c", request)
         assert '"boxes"' in answer and '"scores"' in answer
     finally:
@@ -206,20 +205,9 @@ def test_mlflow_ui_starts(with_images):
     (command,) = [c for c in commands([README]) if " mlflow ui " in c]
     server = with_images.start("bash", "-c", f"exec {command.removeprefix('uv run ')}")
     try:
-        _wait_for("http://127.0.0.1:5000/health", server)
+        wait_for("http://127.0.0.1:5000/health", server)
     finally:
         _end(server)
-
-
-def _wait_for(url: str, process: psutil.Popen) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(1)
-    raise AssertionError(f"{url} did not answer")
 
 
 def _end(process: psutil.Popen) -> None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
+
 
 @contextmanager
 def mlflow_server(folder: Path, *options: str) -> Iterator[int]:
@@ -28,7 +30,7 @@ def mlflow_server(folder: Path, *options: str) -> Iterator[int]:
     with open(folder / "server.log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process)
+        wait_for(f"http://127.0.0.1:{port}/health", process)
         yield port
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # the server waits for open connections otherwise
@@ -84,13 +86,8 @@ class Proxy:
         self.server.server_close()
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def _wait_for(url: str, process: subprocess.Popen) -> None:
+def wait_for(url: str, process: subprocess.Popen | psutil.Popen) -> None:
+    """Wait until a server answers, 3 minutes at most."""
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -99,3 +96,9 @@ def _wait_for(url: str, process: subprocess.Popen) -> None:
         except OSError:
             time.sleep(0.5)
     raise AssertionError(f"{url} did not answer")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

@@ -8,6 +8,8 @@ import pytest
 from support.toy_onnx import write_toy_onnx
 
 from retinanet.evaluation.matches import Matches
+from retinanet.files import sha256_of
+from retinanet.tracking.registered_weights import ARTIFACT
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client
@@ -53,6 +55,18 @@ def make_version(root, toy_onnx) -> Callable[..., int]:
         return register(MODEL, run_id=run.id, evaluation_digest=digest, class_names=["cat", "dog"], **settings)
 
     return make
+
+
+@pytest.fixture
+def registered(root, toy_onnx) -> Path:
+    """The weights file that the run of version 1 has logged, in the repository `root`."""
+    weights = root / Path(ARTIFACT).name
+    weights.write_bytes(b"weights")
+    with start_run("birds") as run:
+        run.log_metrics({"AP50": 0.5})
+        run.log_artifact(weights, str(Path(ARTIFACT).parent))
+    register(MODEL, run.id, toy_onnx(), sha256_of(weights), {"AP50": 0.5}, "today", ["cat", "dog"])
+    return weights
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from support.read_only import run_read_only
 from support.workspace import Workspace, in_pipeline_repository
 
 from retinanet.errors import TrackingError
-from retinanet.files import sha256_of
 from retinanet.tracking.locations import database_path, registry_uri, tracking_uri
 from retinanet.tracking.promotion import Gate, promote
-from retinanet.tracking.registered_weights import ARTIFACT, resolve_weights
-from retinanet.tracking.registry import check_digest, find_version, model_files, register
+from retinanet.tracking.registered_weights import resolve_weights
+from retinanet.tracking.registry import check_digest, find_version, model_files
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client, open_experiment
 
@@ -24,32 +23,20 @@ MODEL = "retinanet"
 
 
 @pytest.fixture
-def registered(root, toy_onnx) -> Path:
-    """A repository with one version, whose run has its weights."""
-    weights = root / Path(ARTIFACT).name
-    weights.write_bytes(b"weights")
-    with start_run("birds") as run:
-        run.log_metrics({"AP50": 0.5})
-        run.log_artifact(weights, str(Path(ARTIFACT).parent))
-    register(MODEL, run.id, toy_onnx(), sha256_of(weights), {"AP50": 0.5}, "today", ["cat", "dog"])
-    return root
-
-
-@pytest.fixture
-def copied(registered, tmp_path_factory, monkeypatch) -> Path:
+def copied(root, registered, tmp_path_factory, monkeypatch) -> Path:
     """The working directory: a copy of the repository, at a path with a space and an umlaut."""
     copy = tmp_path_factory.mktemp("moved") / "a cöpy"
-    shutil.copytree(registered, copy)
+    shutil.copytree(root, copy)
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")  # register sets it, for its process
     return copy
 
 
 @pytest.fixture
-def moved(registered, copied) -> Path:
+def moved(root, copied) -> Path:
     """The working directory: the repository after a move."""
-    shutil.rmtree(registered)
-    registered.mkdir()  # empty: pytest would give the name of a removed folder to the next test
+    shutil.rmtree(root)
+    root.mkdir()  # empty: pytest would give the name of a removed folder to the next test
     return copied
 
 
@@ -109,9 +96,9 @@ def test_mlflow_loads_a_version_of_a_moved_repository(moved):
     assert "python_function" in done.stdout, done.stderr
 
 
-def test_copied_repository_reads_and_writes_its_own_artifacts_only(registered, copied):
-    before = files_below(registered)
-    (registered / "mlartifacts" / "marker").write_text("still here")
+def test_copied_repository_reads_and_writes_its_own_artifacts_only(root, copied):
+    before = files_below(root)
+    (root / "mlartifacts" / "marker").write_text("still here")
     for experiment in ("birds", "fish"):
         with start_run(experiment) as run:
             run.log_artifact(copied / "model.safetensors", "model")
@@ -120,18 +107,20 @@ def test_copied_repository_reads_and_writes_its_own_artifacts_only(registered, c
     client = open_client()
     with model_files(client, find_version(client, MODEL, 1)) as folder:
         assert folder.is_relative_to(copied)
-    (registered / "mlartifacts" / "marker").unlink()
-    assert files_below(registered) == before
+    (root / "mlartifacts" / "marker").unlink()
+    assert files_below(root) == before
 
 
-def test_copy_of_the_database_alone_finds_artifacts_where_they_still_are(registered, tmp_path_factory, monkeypatch):
+def test_copy_of_the_database_alone_finds_artifacts_where_they_still_are(
+    root, registered, tmp_path_factory, monkeypatch
+):
     copy = tmp_path_factory.mktemp("database")
     shutil.copy("mlflow.db", copy)
     monkeypatch.chdir(copy)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     client = open_client()
     with model_files(client, find_version(client, MODEL, 1)) as folder:
-        assert folder.is_relative_to(registered)
+        assert folder.is_relative_to(root)
     assert client.get_experiment(open_experiment("birds")).artifact_location == (copy / "mlartifacts").as_uri()
 
 

@@ -3,37 +3,29 @@ from pathlib import Path
 import pytest
 
 from retinanet.errors import TrackingError
-from retinanet.files import sha256_of
-from retinanet.tracking.registered_weights import ARTIFACT, resolve_weights
-from retinanet.tracking.registry import register
-from retinanet.tracking.runs import start_run
+from retinanet.tracking.registered_weights import resolve_weights
 from retinanet.tracking.store import open_client
 
 MODEL = "retinanet"
 
 
 @pytest.fixture
-def registered(root, toy_onnx) -> Path:
-    """Register version 1, alias `production`, whose run has the weights; returns the weights file."""
-    path = root / Path(ARTIFACT).name
-    path.write_bytes(b"weights")
-    with start_run("experiment") as run:
-        run.log_artifact(path, str(Path(ARTIFACT).parent))
-    register(MODEL, run.id, toy_onnx(), sha256_of(path), {"AP50": 0.5}, "today", ["cat", "dog"])
+def in_production(registered) -> Path:
+    """The weights file of version 1, which has the alias `production`."""
     open_client().set_registered_model_alias(MODEL, "production", "1")
-    return path
+    return registered
 
 
 @pytest.mark.parametrize("uri", ["models:/retinanet@production", "models:/retinanet/1"])
-def test_resolve_weights_copies_the_weights_of_a_version_for_the_context(registered, uri):
+def test_resolve_weights_copies_the_weights_of_a_version_for_the_context(in_production, uri):
     with resolve_weights(uri) as weights:
         assert Path(weights).suffix == ".safetensors"
         assert Path(weights).read_bytes() == b"weights"
     assert not Path(weights).exists()
 
 
-def test_resolve_weights_with_changed_weights_is_an_error(root, registered):
-    (stored,) = (p for p in root.rglob(registered.name) if p != registered)
+def test_resolve_weights_with_changed_weights_is_an_error(root, in_production):
+    (stored,) = (p for p in root.rglob(in_production.name) if p != in_production)
     stored.write_bytes(b"other weights")
     with pytest.raises(TrackingError, match=r"retinanet version 1: sha256 mismatch .* it was changed or damaged"):
         resolve_weights("models:/retinanet/1").__enter__()
@@ -53,7 +45,7 @@ def test_resolve_weights_of_a_run_without_weights_is_an_error(make_version):
         ("models:/retinanet", "not a model version"),
     ],
 )
-def test_resolve_weights_of_an_unknown_version_is_an_error(registered, uri, message):
+def test_resolve_weights_of_an_unknown_version_is_an_error(in_production, uri, message):
     with pytest.raises(TrackingError, match=message):
         resolve_weights(uri).__enter__()
 
