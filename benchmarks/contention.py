@@ -92,7 +92,7 @@ def step_milliseconds(seconds: float, take_turns: bool) -> float:
     padding = padding_color(model.backbone.mean)
     turns = cpu_turns(best_device()) if take_turns else Turns(Path(), enabled=False)
     with tempfile.TemporaryDirectory() as folder:
-        settings = params.train.for_data("any", 1).augment
+        settings = params.train.augment.model_copy(update={"orientation": "any"})
         augmentation = Augmentation(settings, params.model.short_side, params.model.long_side, padding)
         images = TrainingImages(_dataset(Path(folder)), Path(folder), augmentation, 0)
         batches = EpochBatches(len(images), params.train.batch_size, 0, [params.model.short_side])

@@ -88,7 +88,8 @@ def _make(folder: Path, count: int, width: int, height: int) -> CocoDataset:
 
 def _loaders(dataset: CocoDataset, folder: Path) -> dict[str, Callable[[int], None]]:
     """Each loads all images once, in batches; the number stands for the epoch."""
-    augmentation = Augmentation(load_params().train.for_data("any", 1).augment, SIDE, SIDE, PADDING)
+    augment = load_params().train.augment.model_copy(update={"orientation": "any"})
+    augmentation = Augmentation(augment, SIDE, SIDE, PADDING)
     plain = TrainingImages(dataset, folder, augmentation, 0)
     cached = TrainingImages(dataset, folder, augmentation, 0, ImageCache(folder / "cache"))
     settings = augmentation.settings

@@ -1,6 +1,6 @@
 """Official splits of Pascal VOC: lists of names in ImageSets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from retinanet.annotations.files import SourceFiles, read_lines
@@ -26,7 +26,7 @@ def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[di
     missing: dict[Path, str] = {}
     for base, xmls in by_base.items():
         main = [folder for folder in files.folders if folder.parent == lists[base] and folder.name.lower() == "main"]
-        for split, path in _lists(files, *main or [lists[base]]):
+        for split, path in _lists(files, main or [lists[base]]):
             for line in filter(str.strip, read_lines(path)):
                 # Lists of a class have a 1 or -1 after the name; VoTT writes the name with its extension.
                 first = line.split()[0]
@@ -43,7 +43,7 @@ def official_splits(files: SourceFiles, annotations: Iterable[Path]) -> tuple[di
     return splits, [Finding(str(xml), reason) for xml, reason in reasons.items()]
 
 
-def _lists(files: SourceFiles, *folders: Path) -> list[tuple[str, Path]]:
+def _lists(files: SourceFiles, folders: Sequence[Path]) -> list[tuple[str, Path]]:
     """(split, list file) in the folders. trainval counts as train, from which prepare holds out val."""
     lists = [path for path in files.with_suffix(".txt") if path.parent in folders]
     found = [(SPLIT_NAMES[path.stem.lower()], path) for path in lists if path.stem.lower() in SPLIT_NAMES]

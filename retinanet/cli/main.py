@@ -91,17 +91,8 @@ def _training(command: Callable[..., Parser]) -> list[Parser]:
     )
     preset.add_argument("name", metavar="NAME", help="torchvision_v1, torchvision_v2 or detectron2")
     _add_params_options(preset)
-    check = command(
-        commands.check_training,
-        "after prepare: overfit a batch, try learning rates",
-        "--steps 60",
-    )
-    check.add_argument(
-        "--steps",
-        type=_positive,
-        default=40,
-        help="training steps of each check (default: 40)",
-    )
+    check = command(commands.check_training, "after prepare: overfit a batch, try learning rates", "--steps 60")
+    check.add_argument("--steps", type=_positive, default=40, help="training steps of each check (default: 40)")
     replay = command(
         commands.replay_step,
         "repeat a training step whose loss was NaN or infinite",
