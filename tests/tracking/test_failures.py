@@ -71,7 +71,7 @@ def test_unreachable_keeps_the_cause_that_decides_whether_it_is_a_refusal():
         (answered(401), "set MLFLOW_TRACKING_TOKEN"),
         (through_api(413), "nginx: client_max_body_size"),
         (ModuleNotFoundError("No module named 'boto3'", name="boto3"), r"run pip install 'retinanet[s3]'"),
-        (ModuleNotFoundError("No module named 'azure'", name="azure.storage"), "run pip install azure"),
+        (ModuleNotFoundError("No module named 'azure'", name="azure.storage"), "run pip install azure-storage-blob"),
         (PermissionError(13, "Permission denied"), "it is read-only here"),
         (requests.ConnectionError("refused"), "start the server"),
     ],

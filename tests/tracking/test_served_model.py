@@ -1,5 +1,4 @@
 import base64
-import importlib.util
 import io
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.pyfunc import scoring_server
 from PIL import Image
 
 from retinanet.inference.detections import Detections
@@ -97,7 +97,8 @@ def test_a_job_that_loads_the_model_gets_an_answer_for_each_row(model, monkeypat
 
 
 def test_server_module_is_the_one_that_mlflow_serves():
-    assert importlib.util.find_spec(served_model.SERVER_MODULE) is not None
+    command, _ = scoring_server.get_cmd("models:/retinanet/1")
+    assert command.endswith(f" {served_model.SERVER_MODULE}:app")
 
 
 def test_predict_with_invalid_base64_returns_an_error(model):
