@@ -52,7 +52,9 @@ def with_values(text: str, values: Mapping[str, object], path: Path) -> str:
     try:
         for key, value in values.items():
             node = _value_node(yaml.compose(text, yaml.SafeLoader), key)
-            text = text[: node.start_mark.index] + _written_as(node, value) + text[_end(node) :]
+            start, end, written = node.start_mark.index, _end(node), _written_as(node, value)
+            last_line, old_last_line = written.rpartition("\n")[2], text[start:end].rpartition("\n")[2]
+            text = text[:start] + written + _in_its_column(text[end:], len(last_line) - len(old_last_line))
     except (ValueError, yaml.YAMLError, KeyError) as error:
         raise ParamsError(f"{path}: cannot be changed ({' '.join(str(error).split())})") from error
     return text
@@ -95,6 +97,13 @@ def _written_as(node: yaml.Node, value: object) -> str:
         return f"\n{' ' * node.start_mark.column}".join(f"- {_on_one_line(item)}" for item in value)
     # A value on its own line must be indented further than its key.
     return "  " + _on_one_line(value)
+
+
+def _in_its_column(rest: str, moved: int) -> str:
+    """The rest of the text after a value that became longer by `moved` characters: its comment stays where it was."""
+    spaces = len(rest) - len(rest.lstrip(" "))
+    is_comment = spaces > 0 and rest[spaces : spaces + 1] == "#"
+    return " " * max(min(2, spaces), spaces - moved) + rest[spaces:] if is_comment else rest
 
 
 def _on_one_line(value: object) -> str:

@@ -103,12 +103,11 @@ def store(divided: Divided, tiles: Path, final: Path) -> Prepared:
 def _copies_remark(copies: Copies, near_duplicates: str) -> list[str]:
     pairs = [(str(first.source.file), str(second.source.file)) for first, second in copies.near]
     alike = len(clusters(pairs)) if near_duplicates == "together" else 0
-    if not copies.same and not alike:
+    several = [f"{len(copies.same)} images have several files"] if copies.same else []
+    several += [f"{alike} groups of images look the same"] if alike else []
+    if not several:
         return []
-    return [
-        f"{len(copies.same)} images have several files and {alike} groups of images look the same; each of them shares "
-        "a split, unless its splits are official"
-    ]
+    return [f"{' and '.join(several)}; each of them shares a split, unless its splits are official"]
 
 
 def _refuse_empty_splits(raw: Path, parts: Sequence[Part], tile_size: int) -> None:

@@ -1,6 +1,5 @@
 """The time of a training step and of inference on this machine."""
 
-import os
 import statistics
 import time
 from dataclasses import replace
@@ -8,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import torch
 
 from retinanet.config.settings import Params
@@ -23,10 +23,8 @@ from retinanet.training.step import Learner, train_step
 
 WARM_UP_STEPS, TIMED_STEPS = 3, 8
 TIMED_IMAGES = 6
-
-
-# Average number of running processes, as a share of the cores, above which others slow down the measurement.
-BUSY_SHARE = 0.5
+# While this process waits: the share of the cores' time above which others slow down the measurement.
+LOOK_S, BUSY_SHARE = 0.5, 0.25
 
 
 class Speed(NamedTuple):
@@ -37,14 +35,14 @@ class Speed(NamedTuple):
 
 
 def busy_machine() -> str:
-    """A warning if other work was running on this machine's cores in the last minute; empty if not."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not on Windows
-    cores = os.cpu_count() or 1
-    if load <= BUSY_SHARE * cores:
+    """A warning if other work is running on this machine's cores; empty if not. Takes half a second."""
+    # Not the load average, which counts what this program and an installation before it did in the last minute.
+    busy = psutil.cpu_percent(LOOK_S) / 100
+    if busy <= BUSY_SHARE:
         return ""
     return (
-        f"other work runs on this machine (load {load:.1f} on {cores} cores), so the measured steps are slower than "
-        "steps alone; run init again when it has ended"
+        f"other work takes {busy:.0%} of this machine's cores, so the measured steps are slower than steps alone; run "
+        "init again when it has ended"
     )
 
 

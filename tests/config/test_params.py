@@ -120,7 +120,7 @@ def test_with_values_keeps_comments_and_layout():
     text = "# top\na:\n  b: [1, 2]   # why\n  c: 'x'       # that\n  d:\n  - 1\n  - 2 # two\n  e:\n  - 3\n# end\n"
     assert (
         with_values(text, {"a.b": [3], "a.c": "no", "a.d": [7, 8], "a.e": []}, Path("p.yaml"))
-        == "# top\na:\n  b: [3]   # why\n  c: 'no'       # that\n  d:\n  - 7\n  - 8 # two\n  e:\n    []\n# end\n"
+        == "# top\na:\n  b: [3]      # why\n  c: 'no'      # that\n  d:\n  - 7\n  - 8 # two\n  e:\n    []\n# end\n"
     )
 
 
