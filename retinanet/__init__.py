@@ -4,7 +4,7 @@
 
     detector = load_detector("models/export/model.onnx")
     [detections] = detector([read_image("photo.jpg")])
-    detections = detections.above(0.3)
+    detections = detections.above(detector.thresholds)
     for box_xyxy, score, label in zip(detections.boxes_xyxy, detections.scores, detections.labels):
         print(detector.class_names[label], round(float(score), 2), box_xyxy)
 

@@ -8,7 +8,7 @@ from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.export.gate import compare, require_agreement
 from retinanet.export.runtimes import RUNTIMES
-from retinanet.files import new_folder, sha256_of, write_json
+from retinanet.files import new_folder, write_json
 from retinanet.images.reading import read_image
 from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
@@ -42,14 +42,16 @@ def main() -> None:
     size = sum(file.stat().st_size for file in paths.EXPORT.iterdir())
     report = {"images": len(images), **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
     write_json(paths.EXPORT_REPORT, report)
-    metrics, evaluation = (json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST))
+    metrics, evaluation, run_facts = (
+        json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST, paths.RUN)
+    )
     with resume_run(paths.RUN) as run:
         run.log_artifact(paths.EXPORT_REPORT, "export")
         version = register(
             params.tracking.model_name,
             run_id=run.id,
             exported=paths.EXPORT,
-            model_sha256=sha256_of(paths.MODEL),
+            model_sha256=run_facts["model_sha256"],
             metrics=metrics,
             evaluation_digest=evaluation["digest"],
             class_names=trained.class_names,

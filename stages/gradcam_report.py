@@ -7,7 +7,7 @@ from PIL import Image
 
 from retinanet.config.params import load_params
 from retinanet.dataset.coco import read_coco
-from retinanet.errors import exit_on_error
+from retinanet.errors import exit_on_error, first_of
 from retinanet.explain.examples import explain_image
 from retinanet.explain.panels import strip
 from retinanet.explain.report import report_html
@@ -36,7 +36,7 @@ def main() -> None:
             test_set.objects[image.id],
             trained.input_size,
             decoding,
-            params.gradcam.score_threshold,
+            trained.score_thresholds,
             params.gradcam.detections_per_image,
         )
         for image in evenly_spaced(test_set.images, params.gradcam.images)
@@ -45,7 +45,9 @@ def main() -> None:
     facts = {name: f"{metrics[name]:.3f}" for name in ("AP50", "AP", "AR100") if name in metrics}
     facts |= {
         "test images shown": f"{len(examples)} of {len(test_set.images)}",
-        "minimum score": f"{params.gradcam.score_threshold:g}",
+        "minimum scores": first_of(
+            [f"{name} {score:g}" for name, score in zip(trained.class_names, trained.score_thresholds, strict=True)]
+        ),
         "network": trained.model.architecture["backbone"],
         "MLflow run": run_facts["run_id"],
     }

@@ -28,11 +28,12 @@ DATA_REPORT = Path("reports/data")
 DATA_STATISTICS = DATA_REPORT / "statistics.json"
 
 # train
-MODEL = Path("models/model.safetensors")
+TRAINED = Path("models/trained.safetensors")
 RUN = Path("models/run.json")
 TRAIN_REPORT = Path("reports/train")
 
 # evaluate
+MODEL = Path("models/model.safetensors")
 EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
 MATCHES = EVALUATION / "matches.npz"

@@ -1,4 +1,4 @@
-"""Train the network on data/prepared and keep the epoch that is best on val: models/model.safetensors."""
+"""Train the network on data/prepared and keep the epoch that is best on val: models/trained.safetensors."""
 
 import json
 import shutil
@@ -101,17 +101,17 @@ def _train(
             if epoch.is_best:
                 save_model(history.best_weights, trained, epoch.weights)
             print(f"train: {epoch_line(epoch, params.train.epochs_for(len(sets.train.images)))}", flush=True)
-        paths.MODEL.parent.mkdir(exist_ok=True)
-        shutil.copy(history.best_weights, paths.MODEL)
-        write_run_file(paths.RUN, run, sha256_of(paths.MODEL))
+        paths.TRAINED.parent.mkdir(exist_ok=True)
+        shutil.copy(history.best_weights, paths.TRAINED)
+        write_run_file(paths.RUN, run, sha256_of(paths.TRAINED))
         # For model.weights: models:/...; a registered version holds only the exported model.
-        run.log_artifact(paths.MODEL, "model")
+        run.log_artifact(paths.TRAINED, "model")
         with new_folder(paths.TRAIN_REPORT) as report:
             history.write_tables(report)
         run.log_artifacts(paths.TRAIN_REPORT, "train")
     best = history.best()
     print(
-        f"train: {paths.MODEL}: epoch {best['epoch']:.0f}, val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}; "
+        f"train: {paths.TRAINED}: epoch {best['epoch']:.0f}, val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}; "
         f"curves in {paths.TRAIN_REPORT}"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import retinanet
-from retinanet.cli import commands
+from retinanet.cli.commands import data, deciding, training, using
 from retinanet.cli.written_formats import WRITTEN_FORMATS
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.threads import wait_without_spinning
@@ -61,7 +61,7 @@ def _parser() -> Parser:
 
 def _data(command: Callable[..., Parser]) -> list[Parser]:
     init = command(
-        commands.init,
+        data.init,
         "look at labeled images and write params.yaml settings that fit them and this machine",
         "data/my_images --minutes 45",
     )
@@ -79,22 +79,22 @@ def _data(command: Callable[..., Parser]) -> list[Parser]:
         help="any: images without a fixed orientation, such as aerial and microscope images (default: guessed)",
     )
     init.add_argument("--dry-run", action="store_true", help="print the settings and write nothing")
-    datasets = command(commands.datasets, "list the public datasets that download.source knows by name", "")
-    fit = command(commands.fit_anchors, "after prepare: propose anchor sizes and ratios for the data", "--write")
+    datasets = command(data.datasets, "list the public datasets that download.source knows by name", "")
+    fit = command(data.fit_anchors, "after prepare: propose anchor sizes and ratios for the data", "--write")
     _add_params_options(fit)
     return [init, datasets, fit]
 
 
 def _training(command: Callable[..., Parser]) -> list[Parser]:
     preset = command(
-        commands.preset, "show or write what a published recipe changes in params.yaml", "torchvision_v2 --write"
+        training.preset, "show or write what a published recipe changes in params.yaml", "torchvision_v2 --write"
     )
     preset.add_argument("name", metavar="NAME", help="torchvision_v1, torchvision_v2 or detectron2")
     _add_params_options(preset)
-    check = command(commands.check_training, "after prepare: overfit a batch, try learning rates", "--steps 60")
+    check = command(training.check_training, "after prepare: overfit a batch, try learning rates", "--steps 60")
     check.add_argument("--steps", type=_positive, default=40, help="training steps of each check (default: 40)")
     replay = command(
-        commands.replay_step,
+        training.replay_step,
         "repeat a training step whose loss was NaN or infinite",
         ".cache/training/1f0c7a/failed-step.pt",
     )
@@ -103,38 +103,34 @@ def _training(command: Callable[..., Parser]) -> list[Parser]:
 
 
 def _deciding(command: Callable[..., Parser]) -> list[Parser]:
-    status = command(commands.status, "list the registered versions and which one is in production", "")
+    status = command(deciding.status, "list the registered versions and which one is in production", "")
     promote = command(
-        commands.promote,
+        deciding.promote,
         "put a version into production if it passes the gate (params.yaml: promote)",
         "--version 4 --dry-run",
     )
     promote.add_argument("--version", type=_positive, help="default: the version that this workspace registered")
     promote.add_argument("--dry-run", action="store_true", help="print the decision and change nothing")
     promote.add_argument("--allow-dirty", action="store_true", help="accept a version made from uncommitted code")
-    rollback = command(commands.rollback, "put the previous version back into production", "")
+    rollback = command(deciding.rollback, "put the previous version back into production", "")
     return [status, promote, rollback]
 
 
 def _using(command: Callable[..., Parser]) -> list[Parser]:
     predict = command(
-        commands.predict,
+        using.predict,
         "detect objects in images: drawn copies and COCO results",
         "photos/ cat.jpg --model models:/retinanet@production --out found",
     )
     predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
-    predict.add_argument(
-        "--model",
-        help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
-        "(default: models/export/model.onnx, or models/model.safetensors if that is missing)",
-    )
+    _add_model_option(predict)
     predict.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
         help="a new or empty folder: no file is replaced (default: predictions, or predictions-2 ... if it has files)",
     )
-    predict.add_argument("--score", type=_fraction, default=0.3, help="minimum score, in 0..1 (default: 0.3)")
+    _add_score_option(predict)
     predict.add_argument(
         "--agnostic-nms",
         type=_fraction,
@@ -150,6 +146,20 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         help="also write the detections as annotations that labeling tools import; may be repeated",
     )
     return [predict]
+
+
+def _add_model_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--model",
+        help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
+        "(default: models/export/model.onnx, or models/model.safetensors if that is missing)",
+    )
+
+
+def _add_score_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--score", type=_fraction, help="minimum score, in 0..1 (default: that of each class, which was chosen on val)"
+    )
 
 
 def _add_params_options(parser: Parser) -> None:

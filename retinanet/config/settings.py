@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from retinanet.config.download import Download
-from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, Section, Share
+from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, Real, Section, Share
 from retinanet.config.model import Model
 from retinanet.config.prepare import Prepare
 from retinanet.config.training import Runtime, Train
@@ -29,12 +29,17 @@ class Evaluate(Section):
     """Best scores of each pyramid level that reach non-maximum suppression."""
     detections_per_image: Count
     """Maximum number of detections; per tile, if an image is cut. COCO metrics use the 100 best of each class."""
+    operating_point: Literal["f1", "precision", "recall"]
+    """What the threshold of each class, from which its detections count, is chosen for on val: the best F1, or the
+    precision or recall of `operating_target`."""
+    operating_target: Annotated[Real, Field(gt=0, lt=1)]
+    """Precision or recall to reach; not used for f1."""
     drawn_images: CountOrZero
     """Test images drawn with ground truth and detections."""
 
     def decoding(self) -> dict[str, Any]:
         """The arguments of retinanet.inference.detections.DecodeSettings."""
-        return self.model_dump(exclude={"drawn_images"})
+        return self.model_dump(exclude={"operating_point", "operating_target", "drawn_images"})
 
 
 class Export(Section):
@@ -57,8 +62,6 @@ class Gradcam(Section):
     """Number of test images."""
     detections_per_image: Count
     """Explained detections of each image."""
-    score_threshold: Share
-    """Minimum score of a detection."""
 
 
 class Promote(Section):

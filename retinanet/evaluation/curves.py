@@ -1,6 +1,6 @@
-"""Precision-recall curves, and the score threshold of the best F1 for each class."""
+"""Precision-recall curves, and a table of the classes."""
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from retinanet.dataset.coco import CocoDataset
 from retinanet.evaluation.intervals import metric_values
 from retinanet.evaluation.matches import Matches
+from retinanet.evaluation.operating_points import class_rows
 
 # More curves than this are drawn in gray, behind their mean.
 MAX_COLORED_CLASSES = 10
@@ -37,42 +38,19 @@ def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[di
     ]
 
 
-def class_table(matches: Matches) -> list[dict]:
-    """A row for each class: class, objects, AP, AP50, best_threshold, and precision, recall and f1 at that threshold.
+def class_table(matches: Matches, thresholds: Sequence[float]) -> list[dict]:
+    """A row for each class: class, objects, AP, AP50, threshold, and the measures of its detections from there on.
 
-    best_threshold maximizes F1 at IoU 0.5 on the evaluated images themselves, so precision, recall and f1 are slightly
-    optimistic. It is 1 for a class without true positives. AP and AP50 are None for a class without objects.
+    These are precision, recall, f1 and false_positives_per_image at IoU 0.5, of scores of at least the class's
+    threshold, (K,). AP and AP50 are None for a class without objects.
     """
     metrics = metric_values(matches)
     rows = []
-    for label, name in enumerate(matches.class_names):
-        columns, objects = matches.of_class(label), int(matches.objects[:, label].sum())
-        counted = ~matches.is_ignored[0, columns]
-        scores, is_true = matches.scores[columns][counted], matches.is_true[0, columns][counted]
-        threshold, at_threshold = best_threshold(scores, is_true, objects)
+    for label, measured in enumerate(class_rows(matches, thresholds)):
+        name, objects = measured.pop("class"), int(matches.objects[:, label].sum())
         row = {"class": name, "objects": objects} | {kind: metrics.get(f"{kind}/{name}") for kind in ("AP", "AP50")}
-        row |= {"best_threshold": threshold, **at_threshold}
-        rows.append({key: round(float(x), 4) if isinstance(x, float) else x for key, x in row.items()})
+        rows.append({key: round(x, 4) if isinstance(x, float) else x for key, x in (row | measured).items()})
     return rows
-
-
-def best_threshold(scores: np.ndarray, is_true: np.ndarray, objects: int) -> tuple[float, dict[str, float]]:
-    """The score threshold with the best F1, and precision, recall and f1 at it; 1 and zeros without true positives.
-
-    scores (D,) and is_true (D,) bool are of one class's detections; objects is the number of its objects.
-    """
-    order = np.argsort(-scores, kind="stable")
-    scores, true_positives = scores[order], np.cumsum(is_true[order])
-    # A threshold cannot separate equal scores: only the last of them is a candidate.
-    last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True)) if len(scores) else np.zeros(0, np.int64)
-    f1 = 2 * true_positives[last] / (last + 1 + max(objects, 1))
-    if not len(f1) or f1.max() == 0:
-        return 1.0, {"precision": 0.0, "recall": 0.0, "f1": 0.0}
-    best = last[f1.argmax()]
-    # Rounded down to four digits, so that the detection it comes from still passes.
-    threshold = math.floor(float(scores[best]) * 1e4) / 1e4
-    precision, recall = true_positives[best] / (best + 1), true_positives[best] / objects
-    return threshold, {"precision": float(precision), "recall": float(recall), "f1": float(f1.max())}
 
 
 def draw_precision_recall(rows: list[dict], path: Path) -> None:

@@ -48,10 +48,11 @@ def explain_image(
     objects: Objects,
     input_size: InputSize,
     settings: DecodeSettings,
-    score_threshold: float,
+    thresholds: Sequence[float],
     count: int,
 ) -> Example:
-    """Detect like a Detector without tiling, and explain up to `count` detections of at least score_threshold.
+    """Detect like a Detector without tiling, and explain up to `count` detections of at least the threshold of their
+    class, (K,).
 
     model must be in eval mode. image is (H, W, 3) uint8 RGB of any size.
     """
@@ -59,7 +60,7 @@ def explain_image(
     batch = torch.from_numpy(pad_batch([resize_to(image, size)], padding_color(model.backbone.mean)))
     with torch.no_grad():
         (decoded,) = decode_outputs(run_network(model, batch), [size], settings)
-    detections = to_detections(decoded, size, image.shape[:2]).above(score_threshold)
+    detections = to_detections(decoded, size, image.shape[:2]).above(thresholds)
     matching = match_detections(detections, objects)
     selected = select_examples(matching.outcomes, count)
     inputs = model.normalize(batch.to(model.mean.device))

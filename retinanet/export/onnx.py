@@ -45,7 +45,7 @@ def open_detector(path: Path) -> Detector:
         metadata = json.loads(session.get_modelmeta().custom_metadata_map["retinanet"])
         class_names, category_ids = tuple(metadata["class_names"]), tuple(metadata["category_ids"])
         input_size, tiling = InputSize(*metadata["input_size"]), Tiling(*metadata["tiling"])
-        padding = tuple(metadata["padding"])
+        padding, thresholds = tuple(metadata["padding"]), tuple(metadata["thresholds"])
     except (KeyError, TypeError, ValueError, RuntimeError, *load_errors) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
@@ -57,7 +57,7 @@ def open_detector(path: Path) -> Detector:
         detections = Detections(boxes, scores, labels)
         return [detections.rows(image_index == i) for i in range(len(images))]
 
-    return Detector(run, class_names, category_ids, input_size, padding, tiling)
+    return Detector(run, class_names, category_ids, input_size, padding, thresholds, tiling)
 
 
 def _providers(onnxruntime: ModuleType) -> list[str]:

@@ -1,5 +1,6 @@
 """The detections of one image, and the settings of decoding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def above(self, score: float) -> "Detections":
-        """Detections with at least this score."""
-        return self.rows(self.scores >= score)
+    def above(self, score: float | Sequence[float]) -> "Detections":
+        """Detections with at least this score, or with at least the score of their class, (K,)."""
+        limit = score if isinstance(score, int | float) else np.asarray(score, np.float64)[self.labels]
+        return self.rows(self.scores >= limit)
 
     def rows(self, index: np.ndarray) -> "Detections":
         """Select detections by a mask or by row numbers, in their order."""

@@ -21,6 +21,9 @@ MAX_BATCH_PIXELS = 2_000_000
 class Detector:
     """Call it with RGB images (H, W, 3) uint8 of any sizes; it returns one Detections per image, in its pixels.
 
+    Their scores are above the model's evaluate.score_threshold. thresholds (K,) are the scores from which detections of
+    each class count, chosen on val: detections.above(detector.thresholds).
+
     Images larger than the tiles that the network was trained on are cut into such tiles, and the tiles' detections are
     merged.
     """
@@ -30,6 +33,7 @@ class Detector:
     category_ids: tuple[int, ...]
     input_size: InputSize
     padding: tuple[int, int, int]
+    thresholds: tuple[float, ...]
     tiling: Tiling = UNCUT
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:

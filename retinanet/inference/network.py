@@ -66,5 +66,6 @@ def torch_detector(trained: TrainedModel, settings: DecodeSettings, device: torc
         trained.category_ids,
         trained.input_size,
         padding_color(model.backbone.mean),
+        trained.score_thresholds,
         trained.tiling,
     )

@@ -19,16 +19,27 @@ from retinanet.model.retinanet import RetinaNet
 ABOUT = "retinanet"  # key in the metadata of a .safetensors file
 # Increase it when a reader of the previous version would fail, or misread the file.
 FORMAT_VERSION = 1
+# The threshold of every class until thresholds are chosen on val.
+DEFAULT_THRESHOLD = 0.3
 
 
 class TrainedModel(NamedTuple):
-    """A network with its classes, the size that images are resized to, and the tiling of larger images."""
+    """A network with its classes, the size that images are resized to, and the tiling of larger images.
+
+    thresholds are the scores from which detections of each class count; empty until they are chosen on val.
+    """
 
     model: RetinaNet
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     input_size: InputSize
     tiling: Tiling = UNCUT
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def score_thresholds(self) -> tuple[float, ...]:
+        """(K,) thresholds, those that were chosen or the default."""
+        return self.thresholds or (DEFAULT_THRESHOLD,) * len(self.class_names)
 
 
 def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | None = None) -> None:
@@ -44,6 +55,7 @@ def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | 
         "category_ids": list(trained.category_ids),
         "input_size": list(trained.input_size),
         "tiling": list(trained.tiling),
+        "thresholds": list(trained.thresholds),
     }
     # One entry: safetensors writes several in an order that differs between processes.
     metadata = {ABOUT: json.dumps(about)}
@@ -73,7 +85,9 @@ def load_model(path: Path) -> TrainedModel:
         model = RetinaNet(len(class_names), **about["architecture"]).eval()
         model.load_state_dict(state)
         sizes = InputSize(*about["input_size"]), Tiling(*about["tiling"])
-        return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes)
+        # Files of earlier releases lack thresholds.
+        thresholds = tuple(about.get("thresholds", ()))
+        return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes, thresholds)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path}: its weights do not fit its architecture ({reason}); train again") from error

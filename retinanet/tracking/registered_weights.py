@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 # Where the train stage logs them in its run.
-ARTIFACT = "model/model.safetensors"
+ARTIFACT = "model/trained.safetensors"
 
 
 @contextmanager

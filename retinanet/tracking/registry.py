@@ -232,7 +232,7 @@ def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) 
                 ColSpec(DataType.string, "error", required=False),
             ]
         ),
-        params=ParamSchema([ParamSpec("score_threshold", DataType.double, 0.0)]),
+        params=ParamSchema([ParamSpec("score_threshold", DataType.double, None)]),
     )
     with warnings.catch_warnings():
         # MLflow warns that there is no input example; the signature above is explicit.

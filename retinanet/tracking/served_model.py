@@ -2,7 +2,8 @@
 
 A request has one column, "image": each row is the base64 text of an encoded image (JPEG, PNG, TIFF …). The response
 has a row for each: boxes [[left, top, right, bottom], …] in pixels, scores, labels (class names), and error, which is
-null for a valid image. The param score_threshold drops detections with lower scores.
+null for a valid image. Detections have at least the score of their class's operating point, which was chosen on val;
+the param score_threshold, 0 to 1, replaces it for all classes.
 """
 
 import base64
@@ -41,19 +42,20 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
     ) -> pd.DataFrame:
-        threshold = float((params or {}).get("score_threshold", 0.0))
+        threshold = (params or {}).get("score_threshold")
+        thresholds = self.detector.thresholds if threshold is None else float(threshold)
         rows = _image_column(model_input)
         answered = MAX_IMAGES if _in_service() else len(rows)
-        answers = [respond(image, self.detector, threshold) for image in rows[:answered]]
+        answers = [respond(image, self.detector, thresholds) for image in rows[:answered]]
         too_many = _error_row(f"more than {MAX_IMAGES} images in one request; send fewer")
         # dtype object: a column of strings would turn None into NaN, which is not JSON.
         return pd.DataFrame(answers + [too_many] * len(rows[answered:]), dtype=object)
 
 
-def respond(image: object, detector: Detector, score_threshold: float) -> dict:
+def respond(image: object, detector: Detector, thresholds: float | Sequence[float]) -> dict:
     """The response row of one image: its detections, or an error."""
     try:
-        detections = detector([decode_image(image)])[0].above(score_threshold)
+        detections = detector([decode_image(image)])[0].above(thresholds)
     except ImageError as error:
         return _error_row(str(error))
     return _row(detections, detector.class_names)

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 import retinanet
-from retinanet.cli import commands
+from retinanet.cli.commands import deciding
 from retinanet.cli.main import _parser, main
 
 
@@ -65,7 +65,7 @@ def test_missing_library_is_one_line_that_names_the_extra(monkeypatch, capsys):
         import_module("retinanet_lacks_this.module")
         return 0
 
-    monkeypatch.setattr(commands, "status", status)
+    monkeypatch.setattr(deciding, "status", status)
     assert run(monkeypatch, "status") == 1
     assert capsys.readouterr().err == (
         "error: this command needs retinanet_lacks_this, which is not installed; "
@@ -78,7 +78,7 @@ def test_missing_module_of_the_package_is_a_traceback(monkeypatch):
         import_module("retinanet.lacks_this")
         return 0
 
-    monkeypatch.setattr(commands, "status", status)
+    monkeypatch.setattr(deciding, "status", status)
     monkeypatch.setattr("sys.argv", ["retinanet", "status"])
     with pytest.raises(ModuleNotFoundError):
         main()

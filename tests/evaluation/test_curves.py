@@ -4,7 +4,7 @@ from PIL import Image
 
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.evaluation.coco_metrics import evaluate, summarize
-from retinanet.evaluation.curves import best_threshold, class_table, draw_precision_recall, precision_recall
+from retinanet.evaluation.curves import class_table, draw_precision_recall, precision_recall
 from retinanet.evaluation.matches import matches_of
 
 
@@ -46,41 +46,24 @@ def test_mean_precision_of_the_curve_is_ap50():
     assert mean == pytest.approx(summarize(evaluation, TWO_CATS)["AP50/cat"], abs=1e-4)
 
 
-def test_best_threshold_has_the_highest_f1():
-    scores, is_true = np.array([0.7, 0.9, 0.8]), np.array([True, True, False])
-    # threshold .9: P 1, R 1/2, F1 2/3; at .8: P 1/2, R 1/2; at .7: P 2/3, R 1, F1 4/5
-    threshold, at = best_threshold(scores, is_true, objects=2)
-    assert (threshold, at) == (0.7, pytest.approx({"precision": 2 / 3, "recall": 1, "f1": 0.8}))
-
-
-def test_best_threshold_does_not_separate_equal_scores():
-    # alone the true positive would have F1 1, but the false positive has the same score
-    threshold, at = best_threshold(np.array([0.9, 0.9]), np.array([True, False]), objects=1)
-    assert (threshold, at["precision"]) == (0.9, 0.5)
-
-
-@pytest.mark.parametrize("scores", [[], [0.9]])
-def test_best_threshold_is_1_without_true_positives(scores):
-    assert best_threshold(np.array(scores), np.zeros(len(scores), bool), objects=3)[0] == 1
-
-
 def test_class_table_has_a_row_for_each_class():
-    cats, dogs = class_table(matches_of(evaluate(TWO_CATS, TRUE_FALSE_TRUE), TWO_CATS))
+    cats, dogs = class_table(matches_of(evaluate(TWO_CATS, TRUE_FALSE_TRUE), TWO_CATS), [0.8, 0.3])
     assert cats == {
         "class": "cat",
         "objects": 2,
         "AP": 0.835,  # (51 * 1 + 50 * 2/3) / 101, at each IoU since boxes are exact
         "AP50": 0.835,
-        "best_threshold": 0.7,
-        "precision": 0.6667,
-        "recall": 1.0,
-        "f1": 0.8,
+        "threshold": 0.8,
+        "precision": 0.5,
+        "recall": 0.5,
+        "f1": 0.5,
+        "false_positives_per_image": 0.5,
     }
-    assert (dogs["objects"], dogs["AP"], dogs["best_threshold"]) == (0, None, 1.0)
+    assert (dogs["objects"], dogs["AP"], dogs["threshold"]) == (0, None, 0.3)
 
 
 def test_class_table_without_detections():
-    cats, _ = class_table(matches_of(evaluate(TWO_CATS, []), TWO_CATS))
+    cats, _ = class_table(matches_of(evaluate(TWO_CATS, []), TWO_CATS), [0.5, 0.5])
     assert (cats["objects"], cats["AP"], cats["f1"]) == (2, 0.0, 0.0)
 
 

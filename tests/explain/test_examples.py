@@ -68,7 +68,7 @@ def objects(*boxes):
 def explain(image, truth):
     size = InputSize(64, 64)
     return explain_image(
-        DetectsRed().eval(), "x.png", image, truth, size, STANDARD_DECODING, score_threshold=0.3, count=3
+        DetectsRed().eval(), "x.png", image, truth, size, STANDARD_DECODING, thresholds=(0.3, 0.3, 0.3), count=3
     )
 
 

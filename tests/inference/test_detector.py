@@ -17,7 +17,7 @@ from retinanet.model.weights import TrainedModel
 
 
 def detector_of(runtime) -> Detector:
-    return Detector(runtime, ("a",), (1,), input_size=InputSize(64, 128), padding=(0, 0, 0))
+    return Detector(runtime, ("a",), (1,), input_size=InputSize(64, 128), padding=(0, 0, 0), thresholds=(0.3,))
 
 
 def trained(model) -> TrainedModel:

@@ -49,7 +49,14 @@ def test_load_model_reads_a_file_of_format_version_1():
     expected = json.loads((HERE / "format_1.json").read_text())
     torch.testing.assert_close(logits[0], torch.tensor(expected["logits"]), atol=1e-2, rtol=1e-3)
     torch.testing.assert_close(deltas[0], torch.tensor(expected["deltas"]), atol=1e-2, rtol=1e-3)
-    assert loaded[1:] == (("cat", "dog"), (1, 7), InputSize(96, 128), Tiling(400, 0.25))
+    assert loaded[1:] == (("cat", "dog"), (1, 7), InputSize(96, 128), Tiling(400, 0.25), ())
+    # Thresholds were added later; a reader that ignores them reads the file all the same.
+    assert loaded.score_thresholds == (0.3, 0.3)
+
+
+def test_thresholds_are_kept(saved):
+    save_model(saved, load_model(saved)._replace(thresholds=(0.25, 0.7)))
+    assert load_model(saved).score_thresholds == (0.25, 0.7)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from support.mlflow_server import wait_for
 from support.prepare_workspace import sample_objects, write_voc
 from support.workspace import Workspace
 
-from retinanet.cli.commands import EXIT_REFUSED, EXIT_UNDECIDED
+from retinanet.cli.commands.deciding import EXIT_REFUSED, EXIT_UNDECIDED
 from retinanet.cli.main import _parser
 from retinanet.config.params import load_params
 from retinanet.errors import ParamsError

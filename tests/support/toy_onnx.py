@@ -10,7 +10,7 @@ import onnx.parser
 def write_toy_onnx(path: Path) -> None:
     """Write a model that detects one cat of score 0.9 in the middle half of any image."""
     model = onnx.parser.parse_model(TOY)
-    about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "input_size": [64, 96]}
+    about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "input_size": [64, 96], "thresholds": [0.3, 0.3]}
     onnx.helper.set_model_props(model, {"retinanet": json.dumps(about | {"padding": [0, 0, 0], "tiling": [0, 0]})})
     onnx.save(model, path)
 

@@ -22,7 +22,7 @@ def encoded(width=8, height=6, **settings):
 
 
 class TwoCats:
-    class_names = ("cat", "dog")
+    class_names, thresholds = ("cat", "dog"), (0.5, 0.1)
 
     def __call__(self, images):
         height, width = images[0].shape[:2]
@@ -52,8 +52,14 @@ def test_predict_returns_boxes_scores_and_labels(model):
     ]
 
 
-def test_predict_drops_detections_below_score_threshold(model):
-    assert ask(model, encoded(), score_threshold=0.5)[0]["labels"] == ["cat"]
+def test_predict_answers_detections_from_the_threshold_of_their_class(model):
+    model.detector.thresholds = (0.5, 0.3)
+    assert ask(model, encoded())[0]["labels"] == ask(model, encoded(), score_threshold=None)[0]["labels"] == ["cat"]
+
+
+@pytest.mark.parametrize(("score", "labels"), [(0.0, ["cat", "dog"]), (0.5, ["cat"]), (0.95, [])])
+def test_param_score_threshold_replaces_the_thresholds_of_all_classes(model, score, labels):
+    assert ask(model, encoded(), score_threshold=score)[0]["labels"] == labels
 
 
 def test_predict_with_one_invalid_image_answers_the_others(model):

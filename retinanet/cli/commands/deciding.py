@@ -1,0 +1,69 @@
+"""Commands that decide which version is in production."""
+
+import json
+from argparse import Namespace
+
+from retinanet.cli.workspace import workspace_paths
+from retinanet.errors import TrackingError
+
+EXIT_REFUSED, EXIT_UNDECIDED = 3, 4
+
+
+def status(arguments: Namespace) -> int:
+    from retinanet.config.params import load_params
+    from retinanet.tracking.status import status_text
+
+    params = load_params()
+    name = params.tracking.model_name
+    print(status_text(name, params.promote.metric, _workspace_version(name)))
+    return 0
+
+
+def promote(arguments: Namespace) -> int:
+    from retinanet.config.params import load_params
+    from retinanet.tracking import promotion
+    from retinanet.tracking.comparison import Gate
+    from retinanet.tracking.remeasure import measure_version
+    from retinanet.tracking.store import open_client
+
+    params, paths = load_params(), workspace_paths()
+    version = arguments.version
+    if version is None:
+        version = _workspace_version(params.tracking.model_name)
+    if version is None:
+        raise TrackingError(
+            f"{paths.REGISTERED}: no version of {params.tracking.model_name}; run `dvc repro`, or use --version"
+        )
+    # Without a test set here, only versions with the same evaluation digest can be compared.
+    can_measure = paths.EVALUATION_DIGEST.exists() and paths.TEST_JSON.exists()
+    decision = promotion.promote(
+        params.tracking.model_name,
+        version,
+        Gate(**params.promote.gate()),
+        json.loads(paths.EVALUATION_DIGEST.read_text(encoding="utf-8"))["digest"] if can_measure else None,
+        (lambda v: measure_version(open_client(), v, paths.TEST_JSON, params.promote.metric)) if can_measure else None,
+        dry_run=arguments.dry_run,
+        allow_dirty=arguments.allow_dirty,
+    )
+    print(f"{'accepted' if decision.accepted else 'refused'}: {decision.reason}")
+    if decision.undecided:
+        return EXIT_UNDECIDED
+    return 0 if decision.accepted else EXIT_REFUSED
+
+
+def rollback(arguments: Namespace) -> int:
+    from retinanet.config.params import load_params
+    from retinanet.tracking import promotion
+
+    decision = promotion.rollback(load_params().tracking.model_name)
+    print(f"{'done' if decision.accepted else 'refused'}: {decision.reason}")
+    return 0 if decision.accepted else EXIT_REFUSED
+
+
+def _workspace_version(model_name: str) -> int | None:
+    """The version that the export stage registered in this workspace."""
+    path = workspace_paths().REGISTERED
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return int(content["version"]) if content["name"] == model_name else None
