@@ -145,7 +145,25 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         default=[],
         help="also write the detections as annotations that labeling tools import; may be repeated",
     )
-    return [predict]
+    count = command(
+        using.count,
+        "count objects in a set of images, with a 95%% interval from a few images that you count yourself",
+        "photos/ --counted counted.csv",
+    )
+    count.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    count.add_argument(
+        "--counted",
+        type=Path,
+        metavar="FILE",
+        default=Path("counted.csv"),
+        help="table of the images that you counted: image, and a column for each class (default: counted.csv)",
+    )
+    count.add_argument(
+        "--draw", type=_positive, metavar="N", help="add N images, drawn at random, to the table to fill in"
+    )
+    _add_model_option(count)
+    _add_score_option(count)
+    return [predict, count]
 
 
 def _add_model_option(parser: Parser) -> None:

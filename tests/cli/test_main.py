@@ -30,7 +30,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
     assert groups["deciding"] == ["status", "promote", "rollback"]
-    assert groups["using"] == ["predict"]
+    assert groups["using"] == ["predict", "count"]
 
 
 @pytest.mark.parametrize(

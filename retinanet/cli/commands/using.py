@@ -52,6 +52,34 @@ def predict(arguments: Namespace) -> int:
     return 1 if results.failed else 0
 
 
+def count(arguments: Namespace) -> int:
+    from retinanet.cli.counting import count_detections, draw_images, read_counted, totals_text
+    from retinanet.cli.inputs import find_images, model_path, relative_names
+    from retinanet.export.runtimes import load_detector
+    from retinanet.inference.detections import STANDARD_DECODING
+
+    images = find_images(arguments.images)
+    names = relative_names(images)
+    with model_path(arguments.model) as path:
+        detector = load_detector(path, _decoding() if path.suffix == ".safetensors" else STANDARD_DECODING)
+        if arguments.draw:
+            drawn = draw_images(arguments.counted, list(names.values()), detector.class_names, arguments.draw)
+            print(
+                f"{drawn} images, drawn at random, added to {arguments.counted}; write the number of objects of each "
+                "class beside each image, then run this command without --draw"
+            )
+            return 0
+        counted = read_counted(arguments.counted, list(names.values()), detector.class_names)
+        print(f"model: {arguments.model or path}", flush=True)
+        scores = detector.thresholds if arguments.score is None else arguments.score
+        detected, failed = count_detections(detector, images, scores)
+    by_name = {names[image]: counts for image, counts in detected.items()}
+    print(totals_text(by_name, {k: v for k, v in counted.items() if k in by_name}, detector.class_names))
+    if failed:
+        print(f"error: {len(failed)} can't be read and are not in the totals: {first_of(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def _decoding() -> "DecodeSettings":
     """The workspace's decoding settings, so that a .safetensors file gives the detections of its exported model."""
     from retinanet.inference.detections import STANDARD_DECODING, DecodeSettings
