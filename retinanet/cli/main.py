@@ -104,6 +104,13 @@ def _training(command: Callable[..., Parser]) -> list[Parser]:
 
 def _deciding(command: Callable[..., Parser]) -> list[Parser]:
     status = command(deciding.status, "list the registered versions and which one is in production", "")
+    compare = command(
+        deciding.compare,
+        "what differs between two versions: settings, data, and metrics with intervals",
+        "4 production",
+    )
+    compare.add_argument("new", nargs="?", help="number of a version, or an alias (default: this workspace's version)")
+    compare.add_argument("old", nargs="?", default="production", help="what it is compared with (default: production)")
     promote = command(
         deciding.promote,
         "put a version into production if it passes the gate (params.yaml: promote)",
@@ -113,7 +120,7 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
     promote.add_argument("--dry-run", action="store_true", help="print the decision and change nothing")
     promote.add_argument("--allow-dirty", action="store_true", help="accept a version made from uncommitted code")
     rollback = command(deciding.rollback, "put the previous version back into production", "")
-    return [status, promote, rollback]
+    return [status, compare, promote, rollback]
 
 
 def _using(command: Callable[..., Parser]) -> list[Parser]:

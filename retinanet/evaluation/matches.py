@@ -92,6 +92,12 @@ def matches_of(evaluation: COCOeval, ground_truth: CocoDataset) -> Matches:
     return Matches(ground_truth.class_names, images, objects, *joined)
 
 
+def is_same_test_set(a: Matches, b: Matches) -> bool:
+    """Whether the matches are of the same units with the same numbers of objects, so that they can be paired."""
+    same_units = a.images.tolist() == b.images.tolist() and a.objects.tolist() == b.objects.tolist()
+    return same_units and a.class_names == b.class_names
+
+
 def unit_rows(ground_truth: CocoDataset) -> dict[int, int]:
     """The row of each image's unit, by image id; units are numbered in the order of their first images."""
     rows: dict[str, int] = {}

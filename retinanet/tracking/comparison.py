@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from retinanet.evaluation.intervals import Difference, differences, units_to_decide
-from retinanet.evaluation.matches import Matches
+from retinanet.evaluation.matches import Matches, is_same_test_set
 
 POWER = 0.8
 MAX_IMAGES = 100_000  # more test images than this are not named: nobody labels them
@@ -45,7 +45,7 @@ def compare(candidate: Evaluated, production: Evaluated, gate: Gate) -> Verdict:
     gate.max_class_loss with the same confidence.
     """
     found: dict[str, Difference] = {}
-    if candidate.matches and production.matches and _is_same_test_set(candidate.matches, production.matches):
+    if candidate.matches and production.matches and is_same_test_set(candidate.matches, production.matches):
         found = differences(candidate.matches, production.matches)
     difference = found.get(gate.metric)
     gain = candidate.value - production.value
@@ -63,11 +63,6 @@ def compare(candidate: Evaluated, production: Evaluated, gate: Gate) -> Verdict:
     if difference.reason:
         return Verdict(UNDECIDED, summary)
     return Verdict(UNDECIDED, f"{summary}; {_images_to_decide(difference, candidate.matches)}")
-
-
-def _is_same_test_set(new: Matches, old: Matches) -> bool:
-    same_units = new.images.tolist() == old.images.tolist() and new.objects.tolist() == old.objects.tolist()
-    return same_units and new.class_names == old.class_names
 
 
 def _fallen_class(found: dict[str, Difference], gate: Gate) -> str:

@@ -29,7 +29,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         groups[title.rstrip(":")] = [row.split()[0] for row in rows]
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
-    assert groups["deciding"] == ["status", "promote", "rollback"]
+    assert groups["deciding"] == ["status", "compare", "promote", "rollback"]
     assert groups["using"] == ["predict", "count"]
 
 

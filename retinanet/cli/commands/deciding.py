@@ -19,6 +19,18 @@ def status(arguments: Namespace) -> int:
     return 0
 
 
+def compare(arguments: Namespace) -> int:
+    from retinanet.config.params import load_params
+    from retinanet.tracking.version_differences import differences_text
+
+    params = load_params()
+    new = arguments.new or _workspace_version(params.tracking.model_name)
+    if new is None:
+        raise TrackingError("this workspace has not registered a version yet; run `dvc repro`, or name two versions")
+    print(differences_text(params.tracking.model_name, str(new), arguments.old, params.promote.metric))
+    return 0
+
+
 def promote(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.tracking import promotion
