@@ -81,7 +81,9 @@ def _metric_lines(client: "MlflowClient", versions: list["ModelVersion"], metric
 
 def _matches(client: "MlflowClient", version: "ModelVersion", metric: str) -> Matches | None:
     value = metric_of(version, metric)
-    return value if value is None else stored_matches(client, version, version.tags.get(EVALUATION_TAG), metric, value)
+    if value is None:
+        return None
+    return stored_matches(client, version, version.tags.get(EVALUATION_TAG), metric, value)
 
 
 def _gain(difference: Difference) -> str:
