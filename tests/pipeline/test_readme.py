@@ -135,6 +135,8 @@ def test_every_retinanet_command_runs(with_images):
         codes, options = 0, ""
         if words(command)[1] in ("promote", "rollback"):
             codes = (0, 1, EXIT_REFUSED, EXIT_UNDECIDED)
+        if words(command)[1] in ("compare", "count"):
+            codes = (0, 1)  # without a version in production, and with a table that nobody filled in
         if words(command)[1] == "check-training":
             codes, options = (0, 1), " --steps 2"  # too few to overfit the batch
         if words(command)[1] == "init":
