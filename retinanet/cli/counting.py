@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from retinanet.cli.inputs import read_ahead
+from retinanet.cli.totals import MIN_COUNTED, total_of
 from retinanet.errors import ImageError, RetinanetError, first_of
-from retinanet.evaluation.counting import MIN_COUNTED, total_of
 from retinanet.files import write_text
 from retinanet.inference.detector import Detector
 

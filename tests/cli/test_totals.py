@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retinanet.evaluation.counting import total_of
+from retinanet.cli.totals import total_of
 
 
 def test_total_is_the_sum_of_detections_corrected_by_the_mean_error():
