@@ -118,7 +118,7 @@ class Train(Section):
     ema_steps: CountOrZero
     """Time constant, in steps, of the exponential moving average (EMA) of the weights; 0: no average."""
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    """Precision of the network; `auto` is bf16 if the hardware supports it, otherwise fp32; fp16 needs a GPU."""
+    """Precision of the network; `auto` is bf16 if the hardware is faster in it, otherwise fp32; fp16 needs a GPU."""
     compile: bool
     """Use torch.compile: minutes at the start, faster steps on a GPU."""
     box_loss: BoxLoss

@@ -3,6 +3,7 @@ import torch
 from support.squares import build_network
 from torch import nn
 
+from retinanet.training import optim
 from retinanet.training.optim import average_weights, build_optimizer, build_schedule, fast_memory_format
 
 
@@ -68,3 +69,23 @@ def test_memory_format_avoids_the_channels_last_crash_of_narrow_strided_convolut
     assert fast_memory_format(narrow, torch.device("cpu")) == torch.contiguous_format
     assert fast_memory_format(narrow, torch.device("cuda")) == torch.channels_last
     assert fast_memory_format(wide, torch.device("cpu")) == torch.channels_last
+
+
+@pytest.mark.parametrize(
+    ("capability", "gain", "expected"),
+    [
+        ("avx512_bf16", 2.0, torch.bfloat16),
+        ("amx_bf16", 4.0, torch.bfloat16),
+        ("avx512_bf16", 0.5, torch.float32),  # an Intel Xeon without AMX
+        ("avx2", 2.0, torch.float32),  # emulated
+    ],
+)
+def test_auto_precision_is_bfloat16_where_the_processor_is_faster_in_it(monkeypatch, capability, gain, expected):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {capability: True})
+    monkeypatch.setattr(optim, "_bf16_gain", lambda: gain)
+    assert optim.compute_type("auto", torch.device("cpu")) == expected
+
+
+def test_gain_of_bfloat16_is_measured_once():
+    gain = optim._bf16_gain()
+    assert gain > 0 and optim._bf16_gain() == gain
