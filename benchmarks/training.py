@@ -10,18 +10,15 @@ gains less with many objects, since it computes the box subnet only at foregroun
 """
 
 import argparse
-import multiprocessing
-import resource
 import statistics
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import torch
 import torchvision
 from torch import Tensor
 
+from benchmarks.turns import Finish, Step, by_turns, ratio, wait_for_device
 from retinanet.config.params import load_params
 from retinanet.dataset.samples import Batch
 from retinanet.losses.detection import DetectionLoss, image_divisors
@@ -46,7 +43,6 @@ class Case(NamedTuple):
 
 CASES = ("resnet18", "320", "8"), ("resnet50", "512", "4")
 TRAINERS = "ours", "torchvision"
-WARM_UP = 2  # the first steps choose algorithms and fill allocators
 
 
 def main() -> None:
@@ -63,71 +59,37 @@ def main() -> None:
     for backbone, side, batch_size in args.case or CASES:
         case = Case(backbone, int(side), int(batch_size), args.objects)
         for precision in ("fp32",) if fastest == "float32" else ("fp32", "auto"):
-            print(_row(case, precision, *_measure(case, precision, args.steps)), flush=True)
+            print(
+                _row(case, precision, *by_turns(_trainer, [(t, case, precision) for t in TRAINERS], args.steps)),
+                flush=True,
+            )
 
 
 def _row(case: Case, precision: str, ours: dict, theirs: dict) -> str:
-    ratios = [their_s / our_s for our_s, their_s in zip(ours["seconds"], theirs["seconds"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
     speeds = [case.batch_size / statistics.median(measured["seconds"]) for measured in (ours, theirs)]
     cells = [
         f"{case.backbone}, {case.side} px, batch {case.batch_size}",
         precision,
         *(f"{speed:.2f}" for speed in speeds),
-        f"{middle:.2f} ({low:.2f} to {high:.2f})",
+        ratio(theirs["seconds"], ours["seconds"]),
         f"{ours['megabytes']:.0f} / {theirs['megabytes']:.0f} MB",
         f"{ours['loss_share']:.1%}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _measure(case: Case, precision: str, steps: int) -> list[dict]:
-    """The statistics of each trainer. Each runs in a process of its own, and they make their steps alternately."""
-    spawn = multiprocessing.get_context("spawn")
-    links = []
-    for trainer in TRAINERS:
-        link, link_of_trainer = spawn.Pipe()
-        spawn.Process(target=_work, args=(link_of_trainer, trainer, case, precision), daemon=True).start()
-        link_of_trainer.close()
-        links.append(link)
-    for number in range(WARM_UP + steps):
-        for link in links:
-            link.send(number < WARM_UP)
-            link.recv()
-    results = []
-    # One after the other, since each still times its losses and exiting takes processor time.
-    for link in links:
-        link.send(None)
-        results.append(link.recv())
-    return results
-
-
-def _work(link: Connection, trainer: str, case: Case, precision: str) -> None:
-    """Make a step for each message (whether to leave it untimed); on None, send the statistics."""
-    torch.manual_seed(0)
-    device = best_device()
+def _trainer(trainer: str, case: Case, precision: str) -> tuple[Step, Finish]:
     images = torch.randint(0, 255, (case.batch_size, case.side, case.side, 3), dtype=torch.uint8)
     corner = torch.rand(case.batch_size, case.objects, 2) * case.side * 0.7
     boxes = torch.cat([corner, corner + 16 + torch.rand(case.batch_size, case.objects, 2) * case.side * 0.25], 2)
     labels = torch.randint(0, CLASSES, (case.batch_size, case.objects))
-    step, loss_share = (_ours if trainer == "ours" else _theirs)(case, precision, device, images, boxes, labels)
-    seconds: list[float] = []
-    while (warming_up := link.recv()) is not None:
-        started = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if not warming_up:
-            seconds.append(time.perf_counter() - started)
-        link.send(None)
-    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else _peak_megabytes()
-    link.send({"seconds": seconds, "megabytes": peak, "loss_share": loss_share(statistics.median(seconds))})
+    make = _ours if trainer == "ours" else _theirs
+    return make(case, precision, best_device(), images, boxes, labels)
 
 
 def _ours(
     case: Case, precision: str, device: torch.device, images: Tensor, boxes: Tensor, labels: Tensor
-) -> tuple[Callable[[], object], Callable[[float], float]]:
-    """A function that makes a step, and one that returns the losses' share of a step of `seconds`."""
+) -> tuple[Step, Finish]:
     keep_freed_memory()
     params = load_params()
     network = {"backbone": case.backbone, "frozen_stages": 2, "frozen_norm": True, "pyramid_width": 256}
@@ -141,7 +103,7 @@ def _ours(
     crowds = [torch.zeros(0, 4)] * case.batch_size
     batch = Batch(images, list(boxes), list(labels), crowds, sizes, list(range(case.batch_size)))
 
-    def loss_share(step_s: float) -> float:
+    def loss_share(step_s: float) -> dict:
         """The share of anchors, matching and losses, forward and backward."""
         with torch.no_grad():
             logits, deltas = model(model.normalize(images.to(device)))
@@ -154,17 +116,16 @@ def _ours(
             matched = match_images(anchors, objects[0])
             losses = DetectionLoss()(*inputs, anchors, matched, image_divisors(matched), *objects)
             (losses.classification + losses.box).backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            wait_for_device()
             times.append(time.perf_counter() - started)
-        return statistics.median(times) / step_s
+        return {"loss_share": statistics.median(times) / step_s}
 
     return lambda: train_step(learner, [batch]), loss_share
 
 
 def _theirs(
     case: Case, precision: str, device: torch.device, images: Tensor, boxes: Tensor, labels: Tensor
-) -> tuple[Callable[[], object], Callable[[float], float]]:
+) -> tuple[Step, Finish]:
     detection = torchvision.models.detection
     backbone = detection.backbone_utils.resnet_fpn_backbone(
         backbone_name=case.backbone,
@@ -188,15 +149,7 @@ def _theirs(
         optimizer.step()
         loss.item()  # its metric logger reads it at every step
 
-    return step, _no_share
-
-
-def _no_share(step_s: float) -> float:
-    return 0.0
-
-
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    return step, lambda step_s: {}
 
 
 if __name__ == "__main__":

@@ -76,6 +76,12 @@ def test_training_prints_a_row(workspace):
 
 
 @pytest.mark.slow
+def test_inference_prints_a_row_for_each_runtime(workspace):
+    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-4:]
+    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", "onnx"]
+
+
+@pytest.mark.slow
 def test_data_prints_a_row_for_each_loader(workspace):
     rows = run_module("data", "--images", "1", "--rounds", "1").splitlines()
     assert rows[2].startswith("| 640 x 480 | ours |")
