@@ -116,6 +116,8 @@ def test_command_with_names_that_share_a_label_file_starts_nothing(folder, monke
 
 def test_agnostic_nms_drops_the_worse_of_two_boxes_of_other_classes(folder, monkeypatch):
     class CatAndDog(OneDog):
+        thresholds = (0.3, 0.3)
+
         def __call__(self, images):
             boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8]], np.float32)
             return [Detections(boxes, np.array([0.9, 0.8], np.float32), np.array([0, 1]))]
@@ -238,7 +240,7 @@ def test_a_terminal_shows_images_per_second_and_the_time_left(folder):
     termios.tcsetwinsize(stderr, (24, 100))
     with start("more", "--no-draw", stderr=stderr) as process:
         os.close(stderr)
-        assert len(process.stdout.readlines()) == 11  # with the model, and the summary
+        assert len(process.stdout.readlines()) == 12  # with the model, the minimum scores, and the summary
     shown = os.read(terminal, 100_000).decode()
     os.close(terminal)
     assert re.search(r"8/9 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ images/s\]", shown), shown

@@ -101,8 +101,8 @@ def test_copied_repository_reads_and_writes_its_own_artifacts_only(root, copied)
     (root / "mlartifacts" / "marker").write_text("still here")
     for experiment in ("birds", "fish"):
         with start_run(experiment) as run:
-            run.log_artifact(copied / "model.safetensors", "model")
-        stored = copied / "mlartifacts" / run.id / "artifacts" / "model" / "model.safetensors"
+            run.log_artifact(copied / "trained.safetensors", "model")
+        stored = copied / "mlartifacts" / run.id / "artifacts" / "model" / "trained.safetensors"
         assert stored.read_bytes() == b"weights"
     client = open_client()
     with model_files(client, find_version(client, MODEL, 1)) as folder:

@@ -33,7 +33,7 @@ def test_resolve_weights_with_changed_weights_is_an_error(root, in_production):
 
 def test_resolve_weights_of_a_run_without_weights_is_an_error(make_version):
     make_version()
-    with pytest.raises(TrackingError, match=r"retinanet version 1: its run \w+ has no model/model\.safetensors"):
+    with pytest.raises(TrackingError, match=r"retinanet version 1: its run \w+ has no model/trained\.safetensors"):
         resolve_weights("models:/retinanet/1").__enter__()
 
 
