@@ -100,7 +100,7 @@ def test_dvc_repro_survives_kills_of_trainer_and_dvc(tmp_path):
             assert _stops_by_itself(trainer)
     out = broken.run("dvc", "repro", "train")
     assert "resuming after" in out
-    model = "models/model.safetensors"
+    model = "models/trained.safetensors"
     assert sha256_of(broken.folder / model) == sha256_of(unbroken.folder / model)
     assert broken.counts()[0] == 1
 
