@@ -28,11 +28,12 @@ def init(arguments: Namespace) -> int:
         print(f"{choice.key}: {choice.value}{f' (was {old})' if old != choice.value else ''}: {choice.reason}")
     for warning in proposal.warnings:
         print(f"warning: {warning}")
+    count = f"{len(changed)} of these {len(proposal.choices)}"
     if arguments.dry_run:
-        print(f"nothing is written; without --dry-run, {len(changed)} settings of {paths.PARAMS} change")
+        print(f"nothing is written; without --dry-run, {count} settings of {paths.PARAMS} change")
         return 0
     write_params(paths.PARAMS, changed)
-    print(f"{', '.join(changed)} written into {paths.PARAMS}; `dvc repro` runs the pipeline")
+    print(f"{count} settings written into {paths.PARAMS}; `dvc repro` runs the pipeline")
     return 0
 
 
