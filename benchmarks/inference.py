@@ -87,13 +87,13 @@ def _same_network(backbone: str, side: int, image: np.ndarray) -> tuple[torch.nn
         | {"head_norm": "none", "p6_from": "p5", "frozen_norm": True, "short_side": side, "long_side": side}
     )
     ours = RetinaNet(CLASSES, **settings.architecture()).eval()
-    ours.load_state_dict(from_torchvision(theirs.state_dict()), strict=False)
+    ours.load_state_dict(from_torchvision(theirs.state_dict()))
     with torch.no_grad():
         logits = run_network(ours, torch.from_numpy(image)[None]).logits.flatten()
         # So that CANDIDATES scores are above the threshold of 0.05.
         shift = math.log(0.05 / 0.95) - logits.topk(CANDIDATES).values[-1]
         theirs.head.classification_head.cls_logits.bias += shift
-        ours.load_state_dict(from_torchvision(theirs.state_dict()), strict=False)
+        ours.load_state_dict(from_torchvision(theirs.state_dict()))
     names = tuple(f"class {k}" for k in range(CLASSES))
     return theirs, TrainedModel(ours, names, tuple(range(1, CLASSES + 1)), InputSize(side, side))
 
