@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from retinanet.errors import TrackingError
 from retinanet.evaluation.intervals import Difference, differences, metric_values
 from retinanet.evaluation.matches import Matches, is_same_test_set
 from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.evaluations import stored_matches
-from retinanet.tracking.registry import at_alias, find_version, metric_of
+from retinanet.tracking.registered_weights import named_version
+from retinanet.tracking.registry import metric_of
 from retinanet.tracking.store import open_client, store_errors
 
 if TYPE_CHECKING:
@@ -23,20 +23,12 @@ def differences_text(model_name: str, new: str, old: str, metric: str) -> str:
     """
     client = open_client()
     with store_errors():
-        versions = [_version(client, model_name, name) for name in (old, new)]
+        uris = [f"models:/{model_name}{'/' if name.isdecimal() else '@'}{name}" for name in (old, new)]
+        versions = [named_version(client, uri) for uri in uris]
         made_from = [_made_from(client, version) for version in versions]
         lines = [f"{model_name}: version {versions[0].version} -> version {versions[1].version}", ""]
         lines += _changed(*made_from) or ["settings, data and code are equal"]
         return "\n".join([*lines, "", *_metric_lines(client, versions, metric)])
-
-
-def _version(client: "MlflowClient", model_name: str, name: str) -> "ModelVersion":
-    if name.isdecimal():
-        return find_version(client, model_name, name)
-    version = at_alias(client, model_name, name)
-    if version is None:
-        raise TrackingError(f"{model_name} has no version with the alias {name}; `retinanet status` lists the versions")
-    return version
 
 
 def _made_from(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
