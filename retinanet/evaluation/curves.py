@@ -46,10 +46,10 @@ def class_table(matches: Matches, thresholds: Sequence[float]) -> list[dict]:
     """
     metrics = metric_values(matches)
     rows = []
-    for label, measured in enumerate(class_rows(matches, thresholds)):
-        name, objects = measured.pop("class"), int(matches.objects[:, label].sum())
-        row = {"class": name, "objects": objects} | {kind: metrics.get(f"{kind}/{name}") for kind in ("AP", "AP50")}
-        rows.append({key: round(x, 4) if isinstance(x, float) else x for key, x in (row | measured).items()})
+    for row, objects in zip(class_rows(matches, thresholds), matches.objects.sum(axis=0).tolist(), strict=True):
+        averages = {kind: metrics.get(f"{kind}/{row['class']}") for kind in ("AP", "AP50")}
+        rounded = {kind: None if value is None else round(value, 4) for kind, value in averages.items()}
+        rows.append({"class": row["class"], "objects": objects, **rounded, **row})
     return rows
 
 

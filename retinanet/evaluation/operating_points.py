@@ -69,7 +69,7 @@ def measures_at(found: ClassDetections, threshold: float, images: int) -> dict[s
     }
 
 
-def best_f1(found: ClassDetections, target: float = 0, lowest: float = 0) -> OperatingPoint:
+def best_f1(found: ClassDetections, *_: float) -> OperatingPoint:
     """The threshold with the best F1."""
     rows, true_positives = _candidates(found)
     f1 = 2 * true_positives / (rows + 1 + max(int(found.objects.sum()), 1))
@@ -78,7 +78,7 @@ def best_f1(found: ClassDetections, target: float = 0, lowest: float = 0) -> Ope
     return OperatingPoint(_rounded_down(found.scores[rows[f1.argmax()]]))
 
 
-def with_precision(found: ClassDetections, target: float, lowest: float = 0) -> OperatingPoint:
+def with_precision(found: ClassDetections, target: float, *_: float) -> OperatingPoint:
     """The threshold with the most true positives among those whose precision is at least `target`."""
     rows, true_positives = _candidates(found)
     precision = true_positives / (rows + 1)
@@ -122,21 +122,18 @@ KINDS: dict[str, Callable[[ClassDetections, float, float], OperatingPoint]] = {
 
 
 def class_rows(matches: Matches, thresholds: Sequence[float]) -> list[dict]:
-    """A row of class, threshold and measures_at it for each class."""
-    images = int(matches.images.sum())
-    return [
-        {"class": name, "threshold": threshold, **measures_at(class_detections(matches, label), threshold, images)}
-        for label, (name, threshold) in enumerate(zip(matches.class_names, thresholds, strict=True))
-    ]
+    """A row of class, threshold and measures_at it for each class, rounded to four digits."""
+    rows, images = [], int(matches.images.sum())
+    for label, (name, threshold) in enumerate(zip(matches.class_names, thresholds, strict=True)):
+        measures = measures_at(class_detections(matches, label), threshold, images)
+        rows.append({"class": name, "threshold": threshold, **{key: round(x, 4) for key, x in measures.items()}})
+    return rows
 
 
 def point_table(val_matches: Matches, points: Sequence[OperatingPoint]) -> list[dict]:
     """The rows of class_rows on val itself, where they are slightly optimistic, with the reasons of the points."""
     rows = class_rows(val_matches, [point.threshold for point in points])
-    return [
-        {key: round(x, 4) if isinstance(x, float) else x for key, x in row.items()} | {"reason": point.reason}
-        for row, point in zip(rows, points, strict=True)
-    ]
+    return [row | {"reason": point.reason} for row, point in zip(rows, points, strict=True)]
 
 
 def _candidates(found: ClassDetections) -> tuple[np.ndarray, np.ndarray]:

@@ -74,11 +74,11 @@ def load_model(path: Path) -> TrainedModel:
     Raises WeightsError if the file is missing, damaged, of another format version or of another program.
     """
     if not path.exists():
-        raise WeightsError(f"{path} does not exist; create it with `dvc repro train` or fetch it with `dvc pull`")
+        raise WeightsError(f"{path} does not exist; create it with `dvc repro` or fetch it with `dvc pull`")
     about = read_about(path)
     state = _safetensors(path)
     if not about:
-        raise WeightsError(f"{path} does not describe its network; use a file that `dvc repro train` wrote")
+        raise WeightsError(f"{path} does not describe its network; use a file that `dvc repro` wrote")
     check_finite(path, state)
     try:
         class_names = tuple(about["class_names"])

@@ -15,11 +15,8 @@ def test_above_compares_each_detection_with_the_threshold_of_its_class():
 
 def test_empty_has_the_shapes_of_detections():
     empty = Detections.empty()
-    assert (
-        len(empty) == 0
-        and empty.boxes_xyxy.shape == (0, 4)
-        and len(empty.above(0.5)) == len(empty.above((0.5, 0.5))) == 0
-    )
+    assert len(empty) == 0 and empty.boxes_xyxy.shape == (0, 4)
+    assert len(empty.above(0.5)) == len(empty.above((0.5, 0.5))) == 0
 
 
 def test_resized_scales_x_and_y_by_their_own_ratio():

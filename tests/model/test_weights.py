@@ -50,7 +50,7 @@ def test_load_model_reads_a_file_of_format_version_1():
     torch.testing.assert_close(logits[0], torch.tensor(expected["logits"]), atol=1e-2, rtol=1e-3)
     torch.testing.assert_close(deltas[0], torch.tensor(expected["deltas"]), atol=1e-2, rtol=1e-3)
     assert loaded[1:] == (("cat", "dog"), (1, 7), InputSize(96, 128), Tiling(400, 0.25), ())
-    # Thresholds were added later; a reader that ignores them reads the file all the same.
+    # Thresholds were added to the format later.
     assert loaded.score_thresholds == (0.3, 0.3)
 
 
