@@ -7,14 +7,14 @@ from PIL import Image
 
 from retinanet.config.params import load_params
 from retinanet.dataset.coco import read_coco
-from retinanet.errors import exit_on_error, first_of
+from retinanet.errors import exit_on_error
 from retinanet.explain.examples import explain_image
 from retinanet.explain.panels import strip
 from retinanet.explain.report import report_html
 from retinanet.files import new_folder, write_text
 from retinanet.images.reading import read_image
 from retinanet.images.sampling import evenly_spaced
-from retinanet.inference.detections import DecodeSettings
+from retinanet.inference.detections import DecodeSettings, thresholds_text
 from retinanet.model.weights import load_model
 from retinanet.tracking.runs import resume_run
 from retinanet.tracking.status import pages_hint
@@ -45,9 +45,7 @@ def main() -> None:
     facts = {name: f"{metrics[name]:.3f}" for name in ("AP50", "AP", "AR100") if name in metrics}
     facts |= {
         "test images shown": f"{len(examples)} of {len(test_set.images)}",
-        "minimum scores": first_of(
-            [f"{name} {score:g}" for name, score in zip(trained.class_names, trained.score_thresholds, strict=True)]
-        ),
+        "minimum scores": thresholds_text(trained.class_names, trained.score_thresholds),
         "network": trained.model.architecture["backbone"],
         "MLflow run": run_facts["run_id"],
     }

@@ -99,7 +99,7 @@ def read_csv_source(files: SourceFiles, group_column: str = "") -> SourceDataset
     return source
 
 
-def _delimiter(text: str) -> str:
+def delimiter_of(text: str) -> str:
     """The delimiter that occurs most often in the first line; a comma if none does."""
     return max(DELIMITERS, key=text.partition("\n")[0].count)
 
@@ -108,7 +108,7 @@ def first_row(path: Path) -> list[str]:
     """The cells of a table's first row; empty if it cannot be read."""
     text = read_start(path, 200_000)
     try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text)), [])
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text)), [])
     except csv.Error:
         return []
 
@@ -140,7 +140,7 @@ def _header(cells: list[str], location: str) -> list[str] | None:
 def _cells(path: Path) -> Iterator[tuple[str, list[str]]]:
     """(location, cells) of each row that is not empty."""
     text = read_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter_of(text))
     while True:
         try:
             cells = next(reader, None)

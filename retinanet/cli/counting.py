@@ -3,13 +3,16 @@
 import csv
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from retinanet.annotations.csv_table import delimiter_of
+from retinanet.annotations.files import read_text
 from retinanet.cli.inputs import read_ahead
 from retinanet.cli.totals import MIN_COUNTED, total_of
 from retinanet.errors import ImageError, RetinanetError, first_of
@@ -19,19 +22,31 @@ from retinanet.inference.detector import Detector
 IMAGE = "image"
 
 
+class Table(NamedTuple):
+    """The text of a CSV file, its columns, and the cells of each image by column."""
+
+    text: str
+    columns: list[str]
+    rows: dict[str, dict[str, str]]
+
+
 def draw_images(path: Path, names: Sequence[str], class_names: Sequence[str], count: int) -> int:
     """Add up to `count` images, drawn at random, to the table of images to count, and return how many were added.
 
-    The order of the draw depends on the names alone, so that a second draw continues the first.
+    The order of the draw depends on the names alone, so that a second draw continues the first. What the table has
+    stays as it is.
     """
-    present = _read_table(path) if path.exists() else {}
+    table = _read_table(path) if path.exists() else Table("", [IMAGE, *class_names], {})
     order = np.random.default_rng(0).permutation(len(names))
-    drawn = [name for name in (sorted(names)[i] for i in order) if name not in present][:count]
-    text = io.StringIO()
-    table = csv.DictWriter(text, [IMAGE, *class_names], restval="", extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
-    table.writerows({IMAGE: name, **present.get(name, {})} for name in [*present, *drawn])
-    write_text(path, text.getvalue())
+    drawn = [name for name in (sorted(names)[i] for i in order) if name not in table.rows][:count]
+    added = io.StringIO()
+    writer = csv.DictWriter(added, table.columns, delimiter=delimiter_of(table.text), lineterminator="\n")
+    if not table.text:
+        writer.writeheader()
+    elif not table.text.endswith("\n"):
+        added.write("\n")
+    writer.writerows({IMAGE: name} for name in drawn)
+    write_text(path, table.text + added.getvalue())
     return len(drawn)
 
 
@@ -41,10 +56,10 @@ def read_counted(path: Path, names: Sequence[str], class_names: Sequence[str]) -
     Raises RetinanetError for an unknown image or class, and for a cell that is no number.
     """
     table = _read_table(path)
-    if missing := [name for name in class_names if any(name not in cells for cells in table.values())]:
+    if missing := [name for name in class_names if name not in table.columns]:
         raise RetinanetError(f"{path}: no column {first_of(missing)}; it needs {IMAGE} and one for each class")
     known, counted = set(names), dict[str, list[int]]()
-    for image, cells in table.items():
+    for image, cells in table.rows.items():
         texts = [cells[name].strip() for name in class_names]
         if not any(texts):
             continue
@@ -56,11 +71,15 @@ def read_counted(path: Path, names: Sequence[str], class_names: Sequence[str]) -
                     f"{path}: {image}, {name}: {text!r} is no count; write a number, 0 if there is none"
                 )
         counted[image] = [int(text) for text in texts]
+    return counted
+
+
+def require_enough(counted: Collection[str]) -> None:
+    """Raise RetinanetError if too few images are counted for an interval."""
     if len(counted) < MIN_COUNTED:
         raise RetinanetError(
-            f"{path}: {len(counted)} images are counted, an interval needs {MIN_COUNTED}; `--draw` adds images to count"
+            f"{len(counted)} readable images are counted, an interval needs {MIN_COUNTED}; `--draw` adds more to count"
         )
-    return counted
 
 
 def count_detections(
@@ -97,17 +116,15 @@ def totals_text(
     return "\n".join(lines)
 
 
-def _read_table(path: Path) -> dict[str, dict[str, str]]:
+def _read_table(path: Path) -> Table:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            start = file.readline()
-            file.seek(0)
-            # Spreadsheets of some countries write semicolons.
-            rows = list(csv.DictReader(file, delimiter=";" if start.count(";") > start.count(",") else ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path)
+        reader = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text), restval="")
+        rows = list(reader)
+    except (OSError, csv.Error) as error:
         raise RetinanetError(
             f"{path}: cannot be read as a table ({error}); `--draw 20` writes one to fill in"
         ) from error
     if any(not row.get(IMAGE) for row in rows):
         raise RetinanetError(f"{path}: a row has no {IMAGE}; the first line names the columns: {IMAGE} and the classes")
-    return {row[IMAGE].replace("\\", "/"): {k: v or "" for k, v in row.items() if k and k != IMAGE} for row in rows}
+    return Table(text, list(reader.fieldnames or []), {row[IMAGE].replace("\\", "/"): row for row in rows})

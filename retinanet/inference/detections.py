@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retinanet.errors import first_of
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -38,6 +40,11 @@ class Detections:
         """The same detections after their image of (height, width) `size` was resized to `new_size`."""
         ratio = np.array([new_size[1] / size[1], new_size[0] / size[0]] * 2, np.float32)
         return Detections(self.boxes_xyxy * ratio, self.scores, self.labels)
+
+
+def thresholds_text(class_names: Sequence[str], thresholds: Sequence[float]) -> str:
+    """The score thresholds of the first classes, as a person reads them."""
+    return first_of([f"{name} {score:g}" for name, score in zip(class_names, thresholds, strict=True)])
 
 
 @dataclass(frozen=True)

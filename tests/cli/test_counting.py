@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,6 +40,21 @@ def test_a_second_draw_continues_the_first(tmp_path):
     assert draw_images(twice, NAMES, ["cat", "dog"], 20) == 5  # all that were left
 
 
+def test_a_draw_keeps_what_the_table_has(tmp_path):
+    path, text = tmp_path / "counted.csv", "note;image;cat;dog\nblurred;3.png;1;0"
+    path.write_text(text)
+    draw_images(path, NAMES, ["cat", "dog"], 2)
+    kept, *added = path.read_text().removeprefix("note;image;cat;dog\n").splitlines()
+    assert kept == "blurred;3.png;1;0" and all(re.fullmatch(r";\d+\.png;;", line) for line in added)
+
+
+def test_too_few_counted_images_are_an_error_before_the_detector_runs(folder, monkeypatch, capsys):
+    (folder / "counted.csv").write_text(HEADER + "0.png,1,1\n")
+    monkeypatch.setattr("retinanet.cli.counting.count_detections", None)
+    assert run(monkeypatch, "photos", "--model", "toy.onnx") == 1
+    assert "1 readable images are counted, an interval needs 10; `--draw` adds" in capsys.readouterr().err
+
+
 def test_count_from_the_draw_to_the_total(folder, monkeypatch, capsys):
     """The toy model finds a cat on every image; one of the images has two."""
     assert run(monkeypatch, "photos", "--model", "toy.onnx", "--draw", 11) == 0
@@ -73,7 +90,6 @@ def test_rows_without_numbers_are_not_counted_yet_and_semicolons_are_read(tmp_pa
         (HEADER + "0.png,1,\n", "0.png, dog: '' is no count; write a number, 0 if there is none"),
         (HEADER + "0.png,1,-1\n", "0.png, dog: '-1' is no count"),
         (HEADER + "zero.png,1,1\n", "zero.png is not among the images"),
-        (HEADER + "0.png,1,1\n", "1 images are counted, an interval needs 10"),
         ("image,cat\n0.png,1\n", "no column dog; it needs image and one for each class"),
         ("name,cat,dog\n0.png,1,1\n", "a row has no image"),
         (None, "cannot be read as a table"),

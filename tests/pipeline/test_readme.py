@@ -118,7 +118,7 @@ def with_images(workspace) -> Workspace:
     """The workspace with the images that README's commands name."""
     tile = next((workspace.folder / "data/prepared/tiles").iterdir())
     (workspace.folder / "folder_of_images").mkdir()
-    for name in ("photo.jpg", "folder_of_images/other.png"):
+    for name in ("photo.jpg", *(f"folder_of_images/{number}.png" for number in range(10))):
         (workspace.folder / name).write_bytes(tile.read_bytes())
     (workspace.folder / "path/to/my_images").mkdir(parents=True)
     write_voc(workspace.folder / "path/to/my_images", sample_objects(30))
@@ -135,8 +135,9 @@ def test_every_retinanet_command_runs(with_images):
         codes, options = 0, ""
         if words(command)[1] in ("promote", "rollback"):
             codes = (0, 1, EXIT_REFUSED, EXIT_UNDECIDED)
-        if words(command)[1] in ("compare", "count"):
-            codes = (0, 1)  # without a version in production, and with a table that nobody filled in
+        if words(command)[1] == "count" and "--draw" not in command:
+            table = with_images.folder / "counted.csv"
+            table.write_text(re.sub(r",+$", lambda blank: blank[0].replace(",", ",1"), table.read_text(), flags=re.M))
         if words(command)[1] == "check-training":
             codes, options = (0, 1), " --steps 2"  # too few to overfit the batch
         if words(command)[1] == "init":

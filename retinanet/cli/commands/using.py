@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retinanet.cli.workspace import in_workspace, workspace_paths
@@ -9,6 +10,7 @@ from retinanet.errors import first_of
 
 if TYPE_CHECKING:
     from retinanet.inference.detections import DecodeSettings
+    from retinanet.inference.detector import Detector
 
 
 def predict(arguments: Namespace) -> int:
@@ -18,25 +20,20 @@ def predict(arguments: Namespace) -> int:
     from retinanet.cli.suppression import suppress_across_classes
     from retinanet.cli.written_formats import check_names
     from retinanet.export.runtimes import load_detector
-    from retinanet.inference.detections import STANDARD_DECODING, Detections
+    from retinanet.inference.detections import Detections
 
     out = new_out_folder(arguments.out)
     images = find_images(arguments.images)
     check_names(relative_names(images).values(), arguments.format)
     with model_path(arguments.model) as path:
         print(f"model: {arguments.model or path}", flush=True)
-        # An exported model has its decoding settings inside.
-        settings = _decoding() if path.suffix == ".safetensors" else STANDARD_DECODING
-        detector = load_detector(path, settings)
-        scores = detector.thresholds if arguments.score is None else arguments.score
+        detector = load_detector(path, _decoding(path))
+        scores = _minimum_scores(detector, arguments.score)
 
         def select(detections: Detections) -> Detections:
             above = detections.above(scores)
             return above if arguments.agnostic_nms is None else suppress_across_classes(above, arguments.agnostic_nms)
 
-        if arguments.score is None:
-            named = [f"{name} {score:g}" for name, score in zip(detector.class_names, detector.thresholds, strict=True)]
-            print(f"minimum scores: {first_of(named)}", flush=True)
         results = ResultFiles(out, detector, arguments.format, draw=arguments.draw)
         try:
             predict_images(detector, images, results, select)
@@ -53,15 +50,14 @@ def predict(arguments: Namespace) -> int:
 
 
 def count(arguments: Namespace) -> int:
-    from retinanet.cli.counting import count_detections, draw_images, read_counted, totals_text
+    from retinanet.cli.counting import count_detections, draw_images, read_counted, require_enough, totals_text
     from retinanet.cli.inputs import find_images, model_path, relative_names
     from retinanet.export.runtimes import load_detector
-    from retinanet.inference.detections import STANDARD_DECODING
 
     images = find_images(arguments.images)
     names = relative_names(images)
     with model_path(arguments.model) as path:
-        detector = load_detector(path, _decoding() if path.suffix == ".safetensors" else STANDARD_DECODING)
+        detector = load_detector(path, _decoding(path))
         if arguments.draw:
             drawn = draw_images(arguments.counted, list(names.values()), detector.class_names, arguments.draw)
             print(
@@ -70,21 +66,36 @@ def count(arguments: Namespace) -> int:
             )
             return 0
         counted = read_counted(arguments.counted, list(names.values()), detector.class_names)
+        require_enough(counted)
         print(f"model: {arguments.model or path}", flush=True)
-        scores = detector.thresholds if arguments.score is None else arguments.score
-        detected, failed = count_detections(detector, images, scores)
+        detected, failed = count_detections(detector, images, _minimum_scores(detector, arguments.score))
     by_name = {names[image]: counts for image, counts in detected.items()}
-    print(totals_text(by_name, {k: v for k, v in counted.items() if k in by_name}, detector.class_names))
+    readable = {name: numbers for name, numbers in counted.items() if name in by_name}
+    require_enough(readable)
+    print(totals_text(by_name, readable, detector.class_names))
     if failed:
         print(f"error: {len(failed)} can't be read and are not in the totals: {first_of(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _decoding() -> "DecodeSettings":
-    """The workspace's decoding settings, so that a .safetensors file gives the detections of its exported model."""
+def _minimum_scores(detector: "Detector", score: float | None) -> float | tuple[float, ...]:
+    """--score or, if it is not given, the model's thresholds, which are printed."""
+    from retinanet.inference.detections import thresholds_text
+
+    if score is not None:
+        return score
+    print(f"minimum scores: {thresholds_text(detector.class_names, detector.thresholds)}", flush=True)
+    return detector.thresholds
+
+
+def _decoding(path: Path) -> "DecodeSettings":
+    """The settings to open a model file with: the workspace's, so that weights give the detections of their export.
+
+    An exported model has its own inside, and ignores them.
+    """
     from retinanet.inference.detections import STANDARD_DECODING, DecodeSettings
 
-    if not in_workspace():
+    if path.suffix != ".safetensors" or not in_workspace():
         return STANDARD_DECODING
     from retinanet.config.params import load_params
 
