@@ -74,11 +74,12 @@ def read_counted(path: Path, names: Sequence[str], class_names: Sequence[str]) -
     return counted
 
 
-def require_enough(counted: Collection[str]) -> None:
+def require_enough(path: Path, counted: Collection[str]) -> None:
     """Raise RetinanetError if too few images are counted for an interval."""
     if len(counted) < MIN_COUNTED:
         raise RetinanetError(
-            f"{len(counted)} readable images are counted, an interval needs {MIN_COUNTED}; `--draw` adds more to count"
+            f"{path}: {len(counted)} readable images are counted, an interval needs {MIN_COUNTED}; write more numbers, "
+            "or add images with --draw"
         )
 
 

@@ -52,7 +52,10 @@ def test_too_few_counted_images_are_an_error_before_the_detector_runs(folder, mo
     (folder / "counted.csv").write_text(HEADER + "0.png,1,1\n")
     monkeypatch.setattr("retinanet.cli.counting.count_detections", None)
     assert run(monkeypatch, "photos", "--model", "toy.onnx") == 1
-    assert "1 readable images are counted, an interval needs 10; `--draw` adds" in capsys.readouterr().err
+    assert (
+        "counted.csv: 1 readable images are counted, an interval needs 10; write more numbers"
+        in capsys.readouterr().err
+    )
 
 
 def test_count_from_the_draw_to_the_total(folder, monkeypatch, capsys):

@@ -66,12 +66,12 @@ def count(arguments: Namespace) -> int:
             )
             return 0
         counted = read_counted(arguments.counted, list(names.values()), detector.class_names)
-        require_enough(counted)
+        require_enough(arguments.counted, counted)
         print(f"model: {arguments.model or path}", flush=True)
         detected, failed = count_detections(detector, images, _minimum_scores(detector, arguments.score))
     by_name = {names[image]: counts for image, counts in detected.items()}
     readable = {name: numbers for name, numbers in counted.items() if name in by_name}
-    require_enough(readable)
+    require_enough(arguments.counted, readable)
     print(totals_text(by_name, readable, detector.class_names))
     if failed:
         print(f"error: {len(failed)} can't be read and are not in the totals: {first_of(failed)}", file=sys.stderr)
