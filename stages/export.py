@@ -30,7 +30,7 @@ def main() -> None:
     decoding = DecodeSettings(**params.evaluate.decoding())
     test_set = read_coco(paths.TEST_JSON)
     images = [
-        read_image(Path(info.file_name), info.max_pixels) for info in evenly_spaced(test_set.images, gate.check_images)
+        read_image(Path(info.file_name), test_set.reading) for info in evenly_spaced(test_set.images, gate.check_images)
     ]
     with new_folder(paths.EXPORT) as folder:
         path = folder / runtime.file_name

@@ -32,7 +32,7 @@ def main() -> None:
         explain_image(
             trained.model,
             image.file_name,
-            read_image(Path(image.file_name), image.max_pixels),
+            read_image(Path(image.file_name), test_set.reading),
             test_set.objects[image.id],
             trained.input_size,
             decoding,

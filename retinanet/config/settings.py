@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from retinanet.config.download import Download
-from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, Real, Section, Share
+from retinanet.config.fields import Count, CountOrZero, NotNegative, Pattern, Positive, Real, Section, Share
 from retinanet.config.model import Model
 from retinanet.config.prepare import Prepare
 from retinanet.config.training import Runtime, Train
@@ -34,12 +34,17 @@ class Evaluate(Section):
     precision or recall of `operating_target`."""
     operating_target: Annotated[Real, Field(gt=0, lt=1)]
     """Precision or recall to reach; not used for f1."""
+    ious: list[Annotated[Real, Field(gt=0, lt=1)]]
+    """IoU thresholds to report AP, precision, recall and F1 at, in addition to COCO's metrics, e.g. `[0.4]`."""
+    slice_pattern: Pattern
+    """Regular expression for image paths whose first (group) is a slice of the test set to report metrics of."""
     drawn_images: CountOrZero
     """Test images drawn with ground truth and detections."""
 
     def decoding(self) -> dict[str, Any]:
         """The arguments of retinanet.inference.detections.DecodeSettings."""
-        return self.model_dump(exclude={"operating_point", "operating_target", "drawn_images"})
+        others = {"operating_point", "operating_target", "ious", "slice_pattern", "drawn_images"}
+        return self.model_dump(exclude=others)
 
 
 class Export(Section):

@@ -1,7 +1,7 @@
 """95% intervals of AP over independent units, and of the difference of two models on the same units.
 
 The jackknife leaves out one unit (of many units, one of at most MAX_BLOCKS blocks) at a time. The interval of a metric
-is Student's t on the logit scale, that of a difference on its own scale; docs/training.md has their measured coverage.
+is Student's t on the logit scale, that of a difference on its own scale; their coverage is in docs/evaluation.md.
 """
 
 import math

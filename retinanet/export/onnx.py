@@ -9,6 +9,7 @@ import numpy as np
 
 from retinanet.errors import WeightsError
 from retinanet.images.preprocess import InputSize
+from retinanet.images.reading import Reading
 from retinanet.images.tiles import Tiling
 from retinanet.inference.detections import DecodeSettings, Detections
 from retinanet.inference.detector import Detector
@@ -46,6 +47,7 @@ def open_detector(path: Path) -> Detector:
         class_names, category_ids = tuple(metadata["class_names"]), tuple(metadata["category_ids"])
         input_size, tiling = InputSize(*metadata["input_size"]), Tiling(*metadata["tiling"])
         padding, thresholds = tuple(metadata["padding"]), tuple(metadata["thresholds"])
+        reading = Reading(**metadata["reading"])
     except (KeyError, TypeError, ValueError, RuntimeError, *load_errors) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
@@ -57,7 +59,7 @@ def open_detector(path: Path) -> Detector:
         detections = Detections(boxes, scores, labels)
         return [detections.rows(image_index == i) for i in range(len(images))]
 
-    return Detector(run, class_names, category_ids, input_size, padding, thresholds, tiling)
+    return Detector(run, class_names, category_ids, input_size, padding, thresholds, tiling, reading)
 
 
 def _providers(onnxruntime: ModuleType) -> list[str]:

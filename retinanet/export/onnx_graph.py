@@ -42,6 +42,7 @@ def write_onnx(path: Path, trained: TrainedModel, settings: DecodeSettings) -> N
         "decoding": vars(settings),
         "tiling": list(trained.tiling),
         "thresholds": list(trained.score_thresholds),
+        "reading": trained.reading._asdict(),
     }
     for node in graph.graph.node:
         # The Python origin of each node, in random order: without it, the same model gives the same bytes.

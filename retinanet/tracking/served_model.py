@@ -20,12 +20,11 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from retinanet.errors import ImageError
 from retinanet.export.runtimes import load_exported
-from retinanet.images.reading import read_image
+from retinanet.images.reading import Reading, read_image
 from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
 
 MAX_BYTES = 20_000_000
-MAX_REQUEST_PIXELS = 50_000_000
 MAX_IMAGES = 64  # in a request to the service
 SERVER_MODULE = "mlflow.pyfunc.scoring_server.app"
 
@@ -55,13 +54,13 @@ class ServedModel(PythonModel):
 def respond(image: object, detector: Detector, thresholds: float | Sequence[float]) -> dict:
     """The response row of one image: its detections, or an error."""
     try:
-        detections = detector([decode_image(image)])[0].above(thresholds)
+        detections = detector([decode_image(image, detector.reading)])[0].above(thresholds)
     except ImageError as error:
         return _error_row(str(error))
     return _row(detections, detector.class_names)
 
 
-def decode_image(image: object) -> np.ndarray:
+def decode_image(image: object, reading: Reading) -> np.ndarray:
     """Decode a base64 text to an image (H, W, 3) uint8. Raises ImageError, also for a path or a URL."""
     if not isinstance(image, str):
         raise ImageError(f'"image" is {type(image).__name__}; it must be the base64 text of an encoded image')
@@ -73,7 +72,7 @@ def decode_image(image: object) -> np.ndarray:
         raise ImageError('"image" is not base64; paths and URLs are not opened') from error
     if not content:
         raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
-    return read_image(io.BytesIO(content), MAX_REQUEST_PIXELS)
+    return read_image(io.BytesIO(content), reading)
 
 
 def _in_service() -> bool:

@@ -13,6 +13,7 @@ from retinanet.export.gate import compare, require_agreement
 from retinanet.export.onnx import write
 from retinanet.export.runtimes import load_detector
 from retinanet.images.preprocess import InputSize
+from retinanet.images.reading import Reading
 from retinanet.images.tiles import Tiling
 from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
@@ -25,6 +26,7 @@ NAMES, IDS = ("cat", "dog"), (3, 8)
 SETTINGS = DecodeSettings(score_threshold=0.05, nms_iou=0.5, candidates_per_level=200, detections_per_image=50)
 THRESHOLDS = tuple(0.25 + 0.125 * label for label in range(len(NAMES)))
 INPUT_SIZE, TILING = InputSize(96, 160), Tiling(200, 0.25)
+READING = Reading(max_pixels=200_000_000, white_level=4095)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def network():
     model = build_network(load_params().model.model_copy(update={"backbone": "timm/test_resnet"}), len(NAMES)).eval()
     torch.nn.init.normal_(model.classification.last.weight, std=0.1)
     torch.nn.init.constant_(model.classification.last.bias, -4.0)
-    return TrainedModel(model, NAMES, IDS, INPUT_SIZE, TILING, thresholds=THRESHOLDS)
+    return TrainedModel(model, NAMES, IDS, INPUT_SIZE, TILING, THRESHOLDS, READING)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,7 @@ def test_the_file_is_valid_and_contains_classes_and_input_size(pair):
     assert (detector.class_names, detector.category_ids) == (NAMES, IDS)
     assert (detector.input_size, detector.tiling) == (INPUT_SIZE, TILING)
     assert detector.thresholds == pair[0].thresholds == THRESHOLDS
+    assert detector.reading == pair[0].reading == READING
 
 
 def test_large_weights_are_written_to_a_second_file(small_settings, tmp_path, monkeypatch):
