@@ -111,6 +111,12 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
     )
     compare.add_argument("new", nargs="?", help="number of a version, or an alias (default: this workspace's version)")
     compare.add_argument("old", nargs="?", default="production", help="what it is compared with (default: production)")
+    compare.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page of the test images on which they disagree most; needs this workspace's test split",
+    )
     promote = command(
         deciding.promote,
         "put a version into production if it passes the gate (params.yaml: promote)",
