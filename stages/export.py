@@ -8,12 +8,13 @@ from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.export.gate import compare, require_agreement
 from retinanet.export.runtimes import RUNTIMES
-from retinanet.files import new_folder, write_json
+from retinanet.files import new_folder, write_json, write_text
 from retinanet.images.reading import read_image
 from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
+from retinanet.tracking.model_card import model_card
 from retinanet.tracking.registry import register
 from retinanet.tracking.runs import resume_run
 from stages import paths
@@ -45,8 +46,11 @@ def main() -> None:
     metrics, evaluation, run_facts = (
         json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST, paths.RUN)
     )
+    card = model_card(params, trained.class_names, paths.EVALUATION, paths.SPLITS)
+    write_text(paths.MODEL_CARD, card)
     with resume_run(paths.RUN) as run:
         run.log_artifact(paths.EXPORT_REPORT, "export")
+        run.log_artifact(paths.MODEL_CARD)
         version = register(
             params.tracking.model_name,
             run_id=run.id,
@@ -55,6 +59,7 @@ def main() -> None:
             metrics=metrics,
             evaluation_digest=evaluation["digest"],
             class_names=trained.class_names,
+            card=card,
         )
     write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version})
     print(

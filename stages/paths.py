@@ -40,6 +40,7 @@ MATCHES = EVALUATION / "matches.npz"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
 # export
+MODEL_CARD = Path("reports/model_card.md")
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
 REGISTERED = Path("models/registered.json")

@@ -11,7 +11,7 @@ from retinanet import distributed
 from retinanet.config.params import flat, load_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import read_coco
-from retinanet.errors import exit_on_error
+from retinanet.errors import exit_on_error, first_of
 from retinanet.files import new_folder, repo_root, sha256_of
 from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import Tiling
@@ -20,7 +20,8 @@ from retinanet.model.weights import TrainedModel, save_model
 from retinanet.prepare.decisions import read_decisions
 from retinanet.runtime import chosen_device, keep_freed_memory
 from retinanet.tracking.registered_weights import resolve_weights
-from retinanet.tracking.runs import Run, start_run, write_run_file
+from retinanet.tracking.run_names import training_name
+from retinanet.tracking.runs import Run, start_run, write_provenance, write_run_file
 from retinanet.training.checkpoint import discard_old, lock_folder
 from retinanet.training.fingerprint import training_fingerprint
 from retinanet.training.fit import Epoch, TrainingSets, fit
@@ -99,7 +100,14 @@ def _train(
     history = History(folder)
     classes = sets.train.class_names, sets.train.category_ids
     trained = TrainedModel(model, *classes, _input_size(params), tiling, reading=sets.train.reading)
-    with start_run(params.tracking.experiment, resume_run_id=history.run_id()) as run:
+    source = params.download.source_name()
+    description = (
+        f"RetinaNet, {params.model.backbone}, trained on {source}: {len(sets.train.images)} train and "
+        f"{len(sets.val.images)} val images, {first_of(sets.train.class_names)}.\n\n"
+        "Artifacts: `model_card.md`, `data/index.html` (the data), `evaluate/images` (ground truth and detections on "
+        "test images), `gradcam/index.html` (heat maps)."
+    )
+    with start_run(params.tracking.experiment, training_name(source), history.run_id(), description) as run:
         history.keep_run_id(run.id)
         _describe(run, params, sets)
         for epoch in _fit(model, sets, params, folder, stop):
@@ -115,6 +123,7 @@ def _train(
         run.log_artifact(paths.TRAINED, "model")
         with new_folder(paths.TRAIN_REPORT) as report:
             history.write_tables(report)
+            write_provenance(report / "provenance.json")
         run.log_artifacts(paths.TRAIN_REPORT, "train")
     best = history.best()
     print(

@@ -48,7 +48,7 @@ def _parser() -> Parser:
         description = f"{summary[0].upper()}{summary[1:]}."
         # No help=: the groups below list the commands.
         added = parsers.add_parser(name, description=description, epilog=f"e.g. retinanet {name} {example}".rstrip())
-        added.set_defaults(command=run, summary=summary)
+        added.set_defaults(command=run, summary=summary, parser=added)
         return added
 
     groups = {"data": _data(command), "training": _training(command)}
@@ -103,7 +103,8 @@ def _training(command: Callable[..., Parser]) -> list[Parser]:
 
 
 def _deciding(command: Callable[..., Parser]) -> list[Parser]:
-    status = command(deciding.status, "list the registered versions and which one is in production", "")
+    status = command(deciding.status, "list the registered versions and which one is in production", "--history")
+    status.add_argument("--history", action="store_true", help="every promotion and rollback: who, when, why, the gate")
     compare = command(
         deciding.compare,
         "what differs between two versions: settings, data, and metrics with intervals",
@@ -125,7 +126,15 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
     promote.add_argument("--version", type=_positive, help="default: the version that this workspace registered")
     promote.add_argument("--dry-run", action="store_true", help="print the decision and change nothing")
     promote.add_argument("--allow-dirty", action="store_true", help="accept a version made from uncommitted code")
-    rollback = command(deciding.rollback, "put the previous version back into production", "")
+    promote.add_argument("--again", action="store_true", help="promote a version that was rolled back; needs --reason")
+    promote.add_argument(
+        "--force", action="store_true", help="promote a version that the comparison refuses; needs --reason"
+    )
+    rollback = command(
+        deciding.rollback, "put the previous version back into production", "--reason 'misses trees in shadow'"
+    )
+    for changing in (promote, rollback):
+        changing.add_argument("--reason", default="", metavar="TEXT", help="recorded in `retinanet status --history`")
     return [status, compare, promote, rollback]
 
 

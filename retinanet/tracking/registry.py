@@ -1,25 +1,21 @@
 """Versions of the model in MLflow's registry: registered once, found by alias, verified by digest."""
 
 import hashlib
-import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-import retinanet
 from retinanet.errors import TrackingError
-from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
 from retinanet.tracking.entries import EVALUATION_TAG, metric_name
 from retinanet.tracking.failures import reason_of
 from retinanet.tracking.locations import present_location, tracking_uri
 from retinanet.tracking.provenance import provenance_tags
+from retinanet.tracking.served_files import write_served_files
 from retinanet.tracking.store import lock_path, long_timeouts, open_client, require_active, unreachable
 
 if TYPE_CHECKING:
@@ -27,9 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PRODUCTION, PREVIOUS = "production", "previous"
-PACKAGE = Path(retinanet.__file__).parent
-# In addition to the requirements of the exported model's runtime.
-SERVED_WITH = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow")
+MAX_DESCRIPTION = 5000  # characters, in MLflow's tables
 # MLflow adds the first to a download, Python the second to code that it runs.
 IGNORED_NAMES = ("registered_model_meta", "__pycache__")
 REGISTER_AGAIN = "delete the version, then register it again with `dvc repro -f -s export`"
@@ -43,11 +37,12 @@ def register(
     metrics: Mapping[str, float],
     evaluation_digest: str,
     class_names: Sequence[str],
+    card: str = "",
 ) -> int:
     """Register the exported model in the folder `exported`; returns the number of its version.
 
-    If a version with the same weights and exported files exists, its number is returned and its metrics stay. Raises
-    TrackingError.
+    card is its description, in Markdown. If a version with the same weights and exported files exists, its number is
+    returned and its metrics stay. Raises TrackingError.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -66,8 +61,9 @@ def register(
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
             provenance = provenance_tags()
-            tags |= {name: value for name, value in provenance.items() if not name.startswith(("version.", "mlflow."))}
-            return _new_version(client, model_name, run_id, exported, tags, Path(folder))
+            unused = ("version.", "mlflow.", "python")
+            tags |= {name: value for name, value in provenance.items() if not name.startswith(unused)}
+            return _new_version(client, model_name, run_id, exported, tags, card, Path(folder))
         except (MlflowException, OSError, ImportError) as error:
             raise unreachable(error) from error
 
@@ -174,7 +170,13 @@ def _ensure_model(client: "MlflowClient", model_name: str) -> None:
 
 
 def _new_version(
-    client: "MlflowClient", model_name: str, run_id: str, exported: Path, tags: dict[str, str], folder: Path
+    client: "MlflowClient",
+    model_name: str,
+    run_id: str,
+    exported: Path,
+    tags: dict[str, str],
+    card: str,
+    folder: Path,
 ) -> int:
     """Store the files, then the version with all its tags in one call: no version ever lacks its metrics."""
     from mlflow.entities import LoggedModelOutput
@@ -184,7 +186,7 @@ def _new_version(
     logged = client.create_logged_model(
         experiment_id, model_name, run_id, tags={"export_sha256": tags["export_sha256"]}
     )
-    _save(folder / "model", exported, folder, run_id, logged.model_id)
+    write_served_files(folder / "model", exported, folder, run_id, logged.model_id)
     client.log_model_artifacts(logged.model_id, str(folder / "model"))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -194,7 +196,7 @@ def _new_version(
         f"models:/{logged.model_id}",
         run_id,
         tags=tags,
-        description=_summary(tags),
+        description=card[:MAX_DESCRIPTION] or None,
         model_id=logged.model_id,
     )
     if version.status != "READY":
@@ -202,49 +204,3 @@ def _new_version(
             f"{model_name} version {version.version} is {version.status} ({version.status_message}); {REGISTER_AGAIN}"
         )
     return int(version.version)
-
-
-def _summary(tags: Mapping[str, str]) -> str:
-    metrics = [f"{name} {float(tags[f'metric.{name}']):.3f}" for name in ("AP50", "AP") if f"metric.{name}" in tags]
-    return "; ".join([", ".join(metrics) or "no metrics", tags["classes"], f"commit {tags['git.commit'][:7]}"])
-
-
-def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) -> None:
-    """Write a pyfunc without pickles: the exported model, the package's source, and the module that loads them."""
-    import mlflow
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import AnyType, Array
-
-    # The folder, because a runtime may write more files beside its model.
-    artifacts = {"exported": str(shutil.copytree(exported, folder / "exported"))}
-    code = folder / "retinanet"
-    shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
-    numbers = Array(DataType.double)
-    signature = ModelSignature(
-        # Any type, so that the model answers a number with an error in its row; MLflow would reject the whole request.
-        inputs=Schema([ColSpec(AnyType(), "image", required=False)]),
-        outputs=Schema(
-            [
-                ColSpec(Array(numbers), "boxes"),
-                ColSpec(numbers, "scores"),
-                ColSpec(Array(DataType.string), "labels"),
-                ColSpec(DataType.string, "error", required=False),
-            ]
-        ),
-        params=ParamSchema([ParamSpec("score_threshold", DataType.double, None)]),
-    )
-    with warnings.catch_warnings():
-        # MLflow warns that there is no input example; the signature above is explicit.
-        warnings.simplefilter("ignore", UserWarning)
-        mlflow.pyfunc.save_model(
-            path,
-            python_model=str(PACKAGE / "tracking" / "served_model.py"),
-            artifacts=artifacts,
-            code_paths=[str(code)],
-            signature=signature,
-            pip_requirements=[
-                f"{name}=={installed(name)}" for name in (*SERVED_WITH, *exported_runtime(exported).requirements)
-            ],
-            mlflow_model=Model(run_id=run_id, model_id=model_id),
-        )

@@ -12,26 +12,35 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from retinanet.errors import TrackingError
-from retinanet.files import write_text
+from retinanet.files import write_json, write_text
 from retinanet.tracking.delivery import Delivery
 from retinanet.tracking.failures import without_password
 from retinanet.tracking.locations import tracking_uri
 from retinanet.tracking.provenance import provenance_tags
+from retinanet.tracking.run_names import EVALUATED_BY, changes
 from retinanet.tracking.store import quiet
 
 if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+DESCRIPTION = "mlflow.note.content"
+# Tags that a person looks for, or that search uses; write_provenance has everything.
+SHOWN_TAGS = ("dirty", "dirty.files", "dvc.experiment", "mlflow.source.git.commit")
 KILLED_EXIT_CODES = (130, 143)  # those of SIGINT and SIGTERM
 
 
-def start_run(experiment: str, name: str | None = None, resume_run_id: str | None = None) -> "Run":
+def start_run(
+    experiment: str, name: str | None = None, resume_run_id: str | None = None, description: str = ""
+) -> "Run":
     """Start a run, tagged with its provenance, or resume an interrupted one. Its default name is the DVC experiment's.
+
+    description is Markdown, which MLflow's page of the run shows.
 
     As a context manager it ends as FINISHED, as KILLED on Ctrl-C and SIGTERM, or as FAILED.
     """
     name = name or os.environ.get("DVC_EXP_NAME")
-    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _source_tags()}
+    tags = _source_tags() | ({DESCRIPTION: description} if description else {})
+    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": tags}
     if resume_run_id:
         first |= {"do": "reopen", "run_id": resume_run_id}
     return Run(resume_run_id or f"offline-{uuid.uuid4().hex}", first, experiment, ends=True)
@@ -60,6 +69,11 @@ def evaluation_run(run_file: Path, digest: str) -> "Run":
     run = resume_run(run_file)
     run.begin_evaluation(digest)
     return run
+
+
+def write_provenance(path: Path) -> None:
+    """Write commit, uncommitted files, digest of the code, and versions of Python and libraries as JSON."""
+    write_json(path, provenance_tags())
 
 
 def write_run_file(path: Path, run: "Run", model_sha256: str) -> None:
@@ -110,7 +124,8 @@ class Run:
 
     def begin_evaluation(self, digest: str) -> None:
         """Log what follows to the evaluation with this digest; see evaluation_run."""
-        self._send({"do": "evaluation", "digest": digest, "at": _now()})
+        changed = " ".join(changes(EVALUATED_BY))
+        self._send({"do": "evaluation", "digest": digest, "changes": changed, "at": _now()})
 
     def log_system_metrics(self, interval_s: float = 5.0) -> None:
         """Sample CPU, memory, disk, network and GPU use in a thread until the run ends."""
@@ -171,7 +186,8 @@ def _status_of(error: BaseException | None) -> str:
 
 def _source_tags() -> dict[str, str]:
     program = Path(sys.argv[0])
-    return provenance_tags() | {
+    shown = {name: value for name, value in provenance_tags().items() if name in SHOWN_TAGS}
+    return shown | {
         "mlflow.source.name": f"{program.parent.name}/{program.name}",
         "mlflow.source.type": "LOCAL",
     }

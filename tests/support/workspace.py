@@ -56,7 +56,9 @@ class Workspace:
 
     def counts(self) -> tuple[int, int]:
         """The numbers of runs and of versions in the store."""
-        runs, versions = self._query_store("len(c.search_runs(ids)), len(c.search_model_versions())")
+        runs, versions = self._query_store(
+            "len(c.search_runs(ids)), len(c.search_model_versions(\"name = 'retinanet'\"))"
+        )
         return int(runs), int(versions)
 
     def run_statuses(self) -> list[str]:

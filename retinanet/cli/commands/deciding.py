@@ -12,11 +12,14 @@ EXIT_REFUSED, EXIT_UNDECIDED = 3, 4
 
 def status(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
-    from retinanet.tracking.status import status_text
+    from retinanet.tracking.status import history_text, status_text
 
     params = load_params()
     name = params.tracking.model_name
-    print(status_text(name, params.promote.metric, _workspace_version(name)))
+    if arguments.history:
+        print(history_text(name))
+        return 0
+    print(status_text(name, params.promote.metric, _workspace_version(name), params.tracking.experiment))
     return 0
 
 
@@ -61,6 +64,8 @@ def promote(arguments: Namespace) -> int:
     from retinanet.tracking.remeasure import measure_version
     from retinanet.tracking.store import open_client
 
+    if (arguments.again or arguments.force) and not arguments.reason:
+        arguments.parser.error("--again and --force need --reason TEXT, which the history keeps")
     params, paths = load_params(), workspace_paths()
     version = arguments.version
     if version is None:
@@ -79,6 +84,9 @@ def promote(arguments: Namespace) -> int:
         (lambda v: measure_version(open_client(), v, paths.TEST_JSON, params.promote.metric)) if digest else None,
         dry_run=arguments.dry_run,
         allow_dirty=arguments.allow_dirty,
+        again=arguments.again,
+        force=arguments.force,
+        reason=arguments.reason,
     )
     print(f"{'accepted' if decision.accepted else 'refused'}: {decision.reason}")
     if decision.undecided:
@@ -90,7 +98,7 @@ def rollback(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
     from retinanet.tracking import promotion
 
-    decision = promotion.rollback(load_params().tracking.model_name)
+    decision = promotion.rollback(load_params().tracking.model_name, arguments.reason)
     print(f"{'done' if decision.accepted else 'refused'}: {decision.reason}")
     return 0 if decision.accepted else EXIT_REFUSED
 
