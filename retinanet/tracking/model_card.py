@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -65,42 +66,40 @@ def _made_by(params: Params) -> str:
 
 
 def _metrics(intervals: Mapping) -> list[str]:
-    rows = intervals["metrics"]
-    table = ["| metric | value | 95% interval |", "| --- | --- | --- |"]
+    lines = []
     for name in METRICS:
-        row = rows[name]
-        edges = "not known" if "no interval" in row else f"{row['low']:.3f} to {row['high']:.3f}"
-        table.append(f"| {name} | {row['value']:.3f} | {edges} |")
-    units = f"{intervals['images']} test images, {intervals['independent units']} of them independent images or groups."
-    reason = next((f" No interval: {row['no interval']}." for row in rows.values() if "no interval" in row), "")
-    return ["\n".join(table), units + reason]
+        row = intervals["metrics"][name]
+        edges = "" if "no interval" in row else f" (95% interval {row['low']:.3f} to {row['high']:.3f})"
+        lines.append(f"- {name}: **{row['value']:.3f}**{edges}")
+    reasons = [row["no interval"] for row in intervals["metrics"].values() if "no interval" in row]
+    lines.append(f"- {intervals['images']} test images: {intervals['independent units']} independent images or groups")
+    lines += [f"- no 95% interval: {reasons[0]}"] if reasons else []
+    return ["\n".join(lines)]
 
 
 def _classes(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    head = ("class", "objects", "AP50", "AP", "threshold", "precision", "recall")
-    table = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
-    for row in rows[:MAX_CLASSES]:
-        cells = [_cell(row["class"])] + [_number(row[column]) for column in head[1:]]
-        table.append(f"| {' | '.join(cells)} |")
-    more = len(rows) - MAX_CLASSES
-    note = "Precision and recall on test are those of detections with at least the threshold, which was chosen on val."
-    return [
-        "\n".join(table),
-        note + (f" {more} more classes: `evaluate/per_class.csv` of the run." if more > 0 else ""),
+    lines = [
+        f"- {_literal(row['class'])}: AP50 {_number(row['AP50'])}, AP {_number(row['AP'])}; scores from "
+        f"{_number(row['threshold'])}: precision {_number(row['precision'])}, recall {_number(row['recall'])}; "
+        f"{row['objects']} test objects"
+        for row in rows[:MAX_CLASSES]
     ]
+    if len(rows) > MAX_CLASSES:
+        lines.append(f"- {len(rows) - MAX_CLASSES} more classes: `evaluate/per_class.csv` of the run")
+    return ["\n".join(lines), "The score from which a detection of a class counts was chosen on val."]
 
 
 def _data(params: Params, splits: Mapping[str, Path]) -> list[str]:
     download = params.download
-    source = without_password(download.source_name())
     public = PUBLIC_SETS.get(download.source)
     terms = public.license if public else "not known to the pipeline; look at the source before you pass the model on"
-    table = ["| split | images | objects | sha256 of its COCO file |", "| --- | --- | --- | --- |"]
+    lines = [f"- source: {without_password(download.source_name())}", f"- license of the data: {terms}"]
     for split, path in splits.items():
         content = json.loads(path.read_text(encoding="utf-8"))
         objects = sum(not annotation.get("iscrowd") for annotation in content["annotations"])
-        table.append(f"| {split} | {len(content['images'])} | {objects} | `{sha256_of(path)[:16]}` |")
-    return [f"Source: {source}. License of the data: {terms}.", "\n".join(table)]
+        digest = sha256_of(path)[:16]
+        lines.append(f"- {split}: {len(content['images'])} images, {objects} objects, sha256 `{digest}`")
+    return ["\n".join(lines)]
 
 
 def _limits(intervals: Mapping) -> list[str]:
@@ -123,18 +122,15 @@ def _settings(params: Params) -> str:
 
 
 def _shown_classes(names: Sequence[str]) -> str:
-    shown = ", ".join(_cell(name) for name in names[:8])
+    shown = ", ".join(_literal(name) for name in names[:8])
     return shown + (f" and {len(names) - 8} more classes" if len(names) > 8 else "")
 
 
-def _cell(name: str) -> str:
+def _literal(name: str) -> str:
     short = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
-    return "".join(f"\\{sign}" if sign in "|*_`<[" else sign for sign in " ".join(short.split()))
+    return "".join(f"\\{sign}" if sign in "*_`<[&" else sign for sign in " ".join(short.split()))
 
 
 def _number(text: str) -> str:
-    try:
-        value = float(text)
-    except ValueError:
-        return "-"
-    return f"{value:.0f}" if value.is_integer() and value > 1 else f"{value:.3f}"
+    value = float(text or "nan")
+    return "none" if math.isnan(value) else f"{value:.3f}"

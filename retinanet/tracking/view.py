@@ -55,9 +55,11 @@ def model_page(model_name: str) -> str:
 def _state() -> str:
     columns = [f"metrics.`{name}`" for name in METRICS] + [f"params.`{name}`" for name in PARAMS]
     columns += ["attributes.`Dataset`", "attributes.`Models`"]
+    widths = dict.fromkeys(columns, 90) | {"attributes.`Dataset`": 160, "attributes.`Models`": 120}
     state = {
         "selectedColumns": columns,
-        "columnOrder": columns,
+        "columnOrder": ["attributes.`Run Name`", *columns],
+        "columnWidths": widths | {"attributes.`Run Name`": 260},
         "orderByKey": columns[0],
         "orderByAsc": False,
         "searchFilter": "",

@@ -33,7 +33,8 @@ def promote_in_rounds(model_name: str, versions: Sequence[tuple[int, int]], roun
     Each promoter has two versions, and promotes the one that is not in production. The folder and environment are this
     process's.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", __name__])  # slow to import
     barrier, stop, results = context.Barrier(len(versions)), context.Event(), context.Queue()
     promoters = [context.Process(target=_promote, args=(model_name, own, rounds, barrier, results)) for own in versions]
     watcher = context.Process(target=_watch, args=(model_name, stop, results))

@@ -41,10 +41,10 @@ def splits(root):
 def test_model_card_has_metrics_with_intervals_classes_data_settings_and_use(evaluation, splits):
     card = model_card(PARAMS, ["Tree"], evaluation(LARGE, ["Tree"]), splits)
     assert card.startswith("# retinanet: Tree\n")
-    assert "| AP50 | 0.593 | 0.551 to 0.633 |" in card
-    assert "| Tree | 173 | 0.593 | 0.215 | 0.454 | 0.614 | - |" in card
-    assert "Source: deepforest 2.1.0. License of the data: not known to the pipeline" in card
-    assert "| train | 1 | 2 | `" in card
+    assert "- AP50: **0.593** (95% interval 0.551 to 0.633)\n" in card
+    assert "- Tree: AP50 0.593, AP 0.215; scores from 0.454: precision 0.614, recall none; 173 test objects\n" in card
+    assert "- source: deepforest 2.1.0\n- license of the data: not known to the pipeline" in card
+    assert "- train: 1 images, 2 objects, sha256 `" in card
     assert "model.backbone: timm/tf_efficientnet_lite0, " in card and "train.box_loss" in card
     assert "--model models:/retinanet@production" in card
     assert "too small" not in card
@@ -52,14 +52,14 @@ def test_model_card_has_metrics_with_intervals_classes_data_settings_and_use(eva
 
 def test_model_card_of_a_small_test_split_says_so(evaluation, splits):
     card = model_card(PARAMS, ["Tree"], evaluation(SMALL, ["Tree"]), splits)
-    assert "| AP50 | 0.593 | not known |" in card
-    assert "No interval: it rests on 2 independent images or groups; an interval needs 50." in card
+    assert "- AP50: **0.593**\n" in card
+    assert "- no 95% interval: it rests on 2 independent images or groups; an interval needs 50\n" in card
     assert "The test split is too small to say how exact AP50, AP, AP75 are." in card
 
 
 def test_model_card_names_the_license_of_a_public_dataset_and_no_password(evaluation, splits):
     public = changed_params(PARAMS, {"download.source": "coco2017"})
-    assert "License of the data: annotations CC BY 4.0" in model_card(
+    assert "license of the data: annotations CC BY 4.0" in model_card(
         public, ["Tree"], evaluation(LARGE, ["Tree"]), splits
     )
     secret = {"download.source": "archive", "download.archive.url": "https://ann:secret@example.org/a.zip"}
@@ -71,7 +71,7 @@ def test_model_card_of_many_classes_with_odd_names_fits_the_description(evaluati
     names = [f"class | {number} `x` {'long ' * 20}" for number in range(200)]
     card = model_card(PARAMS, names, evaluation(SMALL, names), splits)
     assert len(card) < MAX_DESCRIPTION
-    assert "180 more classes" in card and "class \\| 0 \\`x\\`" in card
+    assert "180 more classes" in card and "- class | 0 \\`x\\`" in card
 
 
 def test_register_stores_the_card_as_the_description(make_version):
