@@ -42,6 +42,7 @@ EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 # export
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
+EXPORT_TABLE = Path("reports/export/runtimes.csv")
 REGISTERED = Path("models/registered.json")
 
 # gradcam-report
