@@ -29,7 +29,7 @@ class Limits(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """An exported model that passed the gate: what it computes in, its agreement with PyTorch, its accuracy by split."""
+    """An exported model that passed the gate: what it computes in, its agreement with PyTorch, its accuracies."""
 
     precision: Precision
     agreement: Agreement
