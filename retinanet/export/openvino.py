@@ -89,7 +89,7 @@ def float_precision() -> Literal["fp32", "bf16"]:
 
 
 def _has_amx() -> bool:
-    """Whether Linux lists the instructions, which OpenVINO does not; other systems run on no processor that has them."""
+    """Whether Linux lists the instructions, which OpenVINO does not; elsewhere such processors are rare."""
     try:
         return " amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,5 +1,7 @@
 """OpenVINO with 8-bit integers, quantized by NNCF on val images. Opening such a model needs only openvino."""
 
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -31,15 +33,15 @@ MORE_EXACT = {" with depthwise convolutions in float": write_depthwise_in_float}
 
 def _write(path: Path, source: Source, float_types: list[str]) -> None:
     nncf = _nncf(path)
-    inputs = network_inputs(source)
-    quantized = nncf.quantize(
-        openvino.read(path, source.onnx),
-        nncf.Dataset(inputs),
-        # Unsigned activations after ReLU, signed ones elsewhere; asymmetric where neither fits.
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(types=float_types, validate=False),
-    )
+    model, inputs = openvino.read(path, source.onnx), network_inputs(source)
+    with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            preset=nncf.QuantizationPreset.MIXED,  # asymmetric ranges of activations
+            subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(types=float_types, validate=False),
+        )
     openvino.save(quantized, path)
 
 
@@ -68,4 +70,5 @@ def _nncf(path: Path) -> ModuleType:
             f"{path}: 8-bit models are made by nncf, which is not installed; run pip install 'retinanet[int8]'"
         ) from error
     nncf.set_log_level(logging.ERROR)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no CUDA
     return nncf

@@ -80,8 +80,10 @@ def squares_network(squares, tmp_path_factory) -> TrainedModel:
 @pytest.fixture(scope="session")
 def squares_source(squares, squares_network, tmp_path_factory) -> Source:
     """That network and its ONNX file, calibrated on the images with squares."""
-    source = with_onnx(squares_network, tmp_path_factory.mktemp("onnx") / "model.onnx")
-    return source._replace(images=[Path(info.file_name) for info in squares.images])
+    settings, path = replace(SETTINGS, score_threshold=0.3), tmp_path_factory.mktemp("onnx") / "model.onnx"
+    source = Source(squares_network, settings, path, [Path(info.file_name) for info in squares.images])
+    onnx.write(path, source)
+    return source
 
 
 @pytest.fixture(scope="session")

@@ -75,8 +75,8 @@ def test_a_spoiled_model_is_refused(gate, squares_network, spoil, precision, mes
 
 def test_rounding_that_costs_no_ap_is_refused_in_float32_only(gate):
     rounded = slightly_changed(gate.trained, by=0.01)
-    assert gate.check("toy", "bf16", rounded).agreement.max_score_difference == pytest.approx(0.01, rel=0.1)
-    with pytest.raises(ExportError, match="scores differ by up to 0.0"):
+    assert 0.002 < gate.check("toy", "bf16", rounded).agreement.max_score_difference < 0.01
+    with pytest.raises(ExportError, match="scores differ by up to"):
         gate.check("toy", "fp32", rounded)
 
 

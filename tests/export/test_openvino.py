@@ -116,15 +116,13 @@ def test_float_weights_are_computed_in_bf16_if_the_processor_is_faster_in_it(
 def test_the_network_is_compiled_for_the_first_input_sizes_and_once_for_all_others(written, noise, monkeypatch):
     import openvino as library
 
-    compiled = []
-    compile_model = library.Core.compile_model
-    monkeypatch.setattr(
-        library.Core,
-        "compile_model",
-        lambda core, model, *args: (
-            compiled.append(str(model.input("images").partial_shape)) or compile_model(core, model, *args)
-        ),
-    )
+    compiled, compile_model = [], library.Core.compile_model
+
+    def noted(core, model, *args):
+        compiled.append(str(model.input("images").partial_shape))
+        return compile_model(core, model, *args)
+
+    monkeypatch.setattr(library.Core, "compile_model", noted)
     monkeypatch.setattr(openvino, "MAX_COMPILED", 2)
     detector = load_detector(written)
     for shapes in ([(60, 80)], [(60, 80)] * 3, [(90, 50)], [(60, 80)], [(80, 60)], [(20, 200)], [(60, 80)]):
