@@ -43,6 +43,7 @@ EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 MODEL_CARD = Path("reports/model_card.md")
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
+EXPORT_TABLE = Path("reports/export/runtimes.csv")
 REGISTERED = Path("models/registered.json")
 
 # gradcam-report

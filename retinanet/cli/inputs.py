@@ -1,5 +1,6 @@
 """What `retinanet predict` reads: the images, decoded ahead of their use, and the model."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -110,11 +111,19 @@ def _workspace_model() -> Path:
     paths = workspace_paths()
     try:
         # The exported model is the one that is served, and it opens without torch.
-        return paths.EXPORT / exported_runtime(paths.EXPORT).file_name
+        return paths.EXPORT / exported_runtime(paths.EXPORT, _served_runtime(paths.REGISTERED)).file_name
     except WeightsError:
         if paths.MODEL.exists():
             return paths.MODEL
         raise
+
+
+def _served_runtime(registered: Path) -> str:
+    """The runtime that the export stage registered, ONNX if it has registered none."""
+    try:
+        return str(json.loads(registered.read_text(encoding="utf-8"))["runtime"])
+    except (OSError, KeyError, ValueError):
+        return "onnx"
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Evaluate(Section):
 
 
 class Export(Section):
-    """How closely the exported model must agree with PyTorch on test images."""
+    """The runtimes that the model is exported to, and how closely they must agree with PyTorch."""
 
     min_matched: Share
     """Minimum share of detections with a counterpart in the other model."""
@@ -58,6 +58,26 @@ class Export(Section):
     """Maximum difference of their scores."""
     check_images: Count
     """Test images to compare on."""
+    runtimes: list[str]
+    """Made beside the ONNX file: `openvino` (in bfloat16 if the processor computes in it), `openvino-int8`."""
+    serve: str
+    """What the registered version holds: `onnx` or one of `export.runtimes`."""
+    max_loss_bf16: Share
+    """AP on val that a model may lose by computing in bfloat16."""
+    max_loss_int8: Share
+    """AP on val that a model may lose by computing in 8-bit integers."""
+    calibration_images: Count
+    """Maximum number of val images from which the ranges of 8-bit numbers are chosen."""
+
+    @model_validator(mode="after")
+    def _serves_what_is_made(self) -> "Export":
+        if self.serve not in ("onnx", *self.runtimes):
+            raise ValueError(f"serve is {self.serve!r}, which is not made; add it to export.runtimes, or serve onnx")
+        return self
+
+    def limits(self) -> dict[str, Any]:
+        """The arguments of retinanet.export.artifacts.Limits."""
+        return self.model_dump(exclude={"check_images", "runtimes", "serve", "calibration_images"})
 
 
 class Gradcam(Section):
