@@ -103,6 +103,15 @@ def upright_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
+def stored_size(source: Path | BinaryIO) -> tuple[int, int] | None:
+    """(width, height) in the header, before the image is turned upright; nothing is decoded. None if it has no size."""
+    try:
+        with _open(source) as image:
+            return image.size
+    except Exception:
+        return None
+
+
 def decode_image(
     source: Path | str | BinaryIO, reading: Reading = STANDARD_READING, scale: float = 1.0, remedy: str = "cut it"
 ) -> Decoded:

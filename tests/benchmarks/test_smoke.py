@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.squares import NETWORK, make_squares
+from support.toy_onnx import write_toy_onnx
 
 from benchmarks import learning_curve, search
 from retinanet.config.params import write_params
@@ -80,6 +81,15 @@ def test_training_prints_a_row(workspace):
 def test_inference_prints_a_row_for_each_runtime(workspace):
     rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-3 - len(RUNTIMES) :]
     assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", *RUNTIMES]
+
+
+@pytest.mark.slow
+def test_serving_prints_a_row_for_each_service_and_no_5xx_of_ours(workspace):
+    write_toy_onnx(workspace / "model.onnx")
+    lines = run_module("serving", "--model", "model.onnx", "--rounds", "2", "--seconds", "2").splitlines()
+    assert lines[4].startswith("| retinanet serve |") and " | 0 of " in lines[4]
+    assert lines[5].startswith("| mlflow models serve |")
+    assert lines[-1].startswith("images/s, ours to MLflow's: ")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from retinanet.errors import ImageError
-from retinanet.images.reading import Reading, inspect_image, read_image, upright_size
+from retinanet.images.reading import Reading, inspect_image, read_image, stored_size, upright_size
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -229,3 +229,11 @@ def test_a_file_that_may_not_be_read_is_an_error_about_permissions(tmp_path, mon
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(ImageError, match=r"a\.jpg: may not be read; check its permissions"):
         read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+def test_stored_size_is_that_of_the_header(format):
+    file = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(file, format)
+    assert stored_size(io.BytesIO(file.getvalue())) == (6, 4)
+    assert stored_size(io.BytesIO(b"no image")) is None

@@ -100,6 +100,7 @@ def test_imports_point_one_way():
         "training",
         "preflight",
         "recipe",
+        "serving",
         "tracking",
         "cli",
     ]
