@@ -60,7 +60,7 @@ def main() -> None:
         write_json(folder / paths.METRICS.name, metrics)
         write_json(folder / "intervals.json", interval_report(matches, found))
         matches.save(folder / paths.MATCHES.name)
-        write_json(folder / "detections.json", results)
+        write_json(folder / paths.DETECTIONS.name, results)
         write_json(folder / "errors.json", count_errors(test_set, detections))
         write_json(folder / paths.EVALUATION_DIGEST.name, {"digest": digest})
         curve = precision_recall(evaluation, test_set)

@@ -36,6 +36,7 @@ TRAIN_REPORT = Path("reports/train")
 MODEL = Path("models/model.safetensors")
 EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
+DETECTIONS = EVALUATION / "detections.json"
 MATCHES = EVALUATION / "matches.npz"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
@@ -48,3 +49,4 @@ REGISTERED = Path("models/registered.json")
 
 # gradcam-report
 GRADCAM_REPORT = Path("reports/gradcam")
+GRADCAM_METRICS = GRADCAM_REPORT / "metrics.json"

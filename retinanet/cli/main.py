@@ -193,7 +193,27 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         "--model models:/retinanet@production --port 8000",
     )
     serving.add_options(serve)
-    return [predict, count, serve]
+    explain = command(
+        using.explain,
+        "show which parts of images their detections rest on: a page with heat maps",
+        "photo.jpg --model models/model.safetensors --out why",
+    )
+    explain.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    explain.add_argument(
+        "--model", metavar="FILE", help="a .safetensors file (default: models/model.safetensors of this workspace)"
+    )
+    explain.add_argument(
+        "--out", type=Path, metavar="DIR", default=Path("explained"), help="a new or empty folder (default: explained)"
+    )
+    explain.add_argument("--count", type=_positive, default=12, help="detections of each image (default: 12)")
+    explain.add_argument(
+        "--method",
+        choices=["hirescam", "gradcam", "gradcam++", "eigencam"],
+        default="hirescam",
+        help="how heat maps are computed (default: hirescam; docs/explanation.md compares them)",
+    )
+    _add_score_option(explain)
+    return [predict, count, explain, serve]
 
 
 def _add_model_option(parser: Parser) -> None:

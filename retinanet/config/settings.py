@@ -81,12 +81,16 @@ class Export(Section):
 
 
 class Gradcam(Section):
-    """What the HiResCAM report shows."""
+    """What the report of explained detections shows, and how heat maps are computed (docs/explanation.md)."""
 
-    images: Count
-    """Number of test images."""
-    detections_per_image: Count
-    """Explained detections of each image."""
+    method: Literal["hirescam", "gradcam", "gradcam++", "eigencam"]
+    """How heat maps are computed."""
+    cases_per_kind: Count
+    """Hits, false positives and missed objects to explain, of each kind and class."""
+    max_cases: Count
+    """Maximum number of explained cases; with many classes each has fewer."""
+    faithfulness_hits: CountOrZero
+    """Hits on which deletion, insertion and randomization are measured; each takes about 70 passes of the network."""
 
 
 class Promote(Section):
