@@ -32,7 +32,7 @@ from retinanet.export.runtimes import load_detector
 from retinanet.images.boxes import iou
 from retinanet.images.reading import read_image
 from retinanet.inference.detector import Detector
-from retinanet.rasters.grid import Grid
+from retinanet.rasters.grid import DEFAULT_WINDOW, Grid
 from retinanet.rasters.journal import open_journal, read_rows
 from retinanet.rasters.merging import merge
 from retinanet.rasters.reading import open_raster
@@ -52,13 +52,14 @@ def main() -> None:
     parser.add_argument("--origins", type=int, default=20)
     parser.add_argument("--tile", type=int)
     parser.add_argument("--overlap", type=float)
+    parser.add_argument("--window", type=int, default=DEFAULT_WINDOW)
     parser.add_argument("--kills", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mosaic.tif"
         if args.what == "origins":
             write_mosaic(path, args.side or 2400)
-            compare_origins(load_detector(args.model), path, args.origins, args.tile, args.overlap)
+            compare_origins(load_detector(args.model), path, args)
         else:
             write_mosaic(path, args.side or 20_000)
             map_large(args.model, path, args.kills, args.tile)
@@ -83,12 +84,12 @@ def _places(side: int) -> Iterator[tuple[int, int, int, int]]:
             yield left, top, min(MIN_SIDE, side - left), min(MIN_SIDE, side - top)
 
 
-def compare_origins(detector: Detector, path: Path, count: int, tile: int | None, overlap: float | None) -> None:
+def compare_origins(detector: Detector, path: Path, args: argparse.Namespace) -> None:
     rng = np.random.default_rng(0)
 
     def grid_of(file: Path) -> Grid:
         with open_raster(file) as raster:
-            return grid_for(raster, detector, tile, overlap)
+            return grid_for(raster, detector, args.tile, args.overlap, args.window)
 
     grid, begin = grid_of(path), time.perf_counter()
     reference = found_in(detector, path, grid)
@@ -97,12 +98,9 @@ def compare_origins(detector: Detector, path: Path, count: int, tile: int | None
     print(f"{grid}\n{len(reference[0])} boxes, {tiles} tiles, {speed:.1f} tiles/s\n", flush=True)
     print("| grid begins | found again, mean | least | number of boxes, mean difference | largest |")
     print("| --- | --- | --- | --- | --- |")
-    corners = rng.integers(0, grid.step, (count, 2)).tolist()
-    cells = (rng.integers(0, grid.step // grid.cell, (count, 2)) * grid.cell).tolist()
-    crops = rng.integers(1, grid.step, (count, 2)).tolist()
-    for name, origins in (("at any cell of the network", cells), ("at any pixel", corners)):
-        found = [found_in(detector, path, replace(grid, origin=(x, y))) for x, y in origins]
-        _print_row(name, [(reference, after) for after in found])
+    corners = rng.integers(0, grid.step, (args.origins, 2)).tolist()
+    cells = (rng.integers(0, grid.step // grid.cell, (args.origins, 2)) * grid.cell).tolist()
+    crops = rng.integers(1, grid.step, (args.origins, 2)).tolist()
     pairs = []
     for x, y in crops:
         crop = write_crop(path, x, y)
@@ -111,6 +109,9 @@ def compare_origins(detector: Detector, path: Path, count: int, tile: int | None
         begin_x, begin_y = x + grid.tile, y + grid.tile
         pairs.append((right_and_below(reference, begin_x, begin_y), right_and_below(after, begin_x, begin_y)))
     _print_row("at the corner of a raster cut off at any pixel", pairs)
+    for name, origins in (("at any cell of the network", cells), ("at any pixel", corners)):
+        found = [found_in(detector, path, replace(grid, origin=(x, y))) for x, y in origins]
+        _print_row(name, [(reference, after) for after in found])
 
 
 Boxes = tuple[np.ndarray, np.ndarray]  # (D, 4) xyxy and labels (D,)

@@ -16,7 +16,7 @@ from retinanet.rasters.grid import Grid
 from retinanet.rasters.journal import Journal, open_journal, read_rows
 from retinanet.rasters.merging import merge
 from retinanet.rasters.reading import Raster
-from retinanet.rasters.run import detect_rows
+from retinanet.rasters.run import count_full, detect_rows
 
 
 def map_raster(
@@ -47,6 +47,12 @@ def map_raster(
             done = f"{progress.n // columns} of {rows} rows of tiles are kept in {journal.path}"
             print(f"{done}; the same command continues", file=sys.stderr)
             raise
+    if full := count_full(read_rows(journal.path), min(detector.thresholds)):
+        print(
+            f"warning: {full} tiles have as many objects as the model finds at most, others may be missing; "
+            "choose --window 1, or raise evaluate.detections_per_image and candidates_per_level and export again",
+            file=sys.stderr,
+        )
     found = merge(read_rows(journal.path), grid)
     counts = write_features(out, found, scores, detector.class_names, name, raster.crs, raster.transform)
     journal.path.unlink()

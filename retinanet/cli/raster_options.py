@@ -19,7 +19,15 @@ def add_raster_options(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=_positive,
         metavar="PX",
-        help="side of the area that the network sees at a time, in pixels of the raster (default: as in training)",
+        help="side of the area that looks like a training image, in pixels of the raster (default: as in training)",
+    )
+    parser.add_argument(
+        "--window",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="the network sees N x N such areas at a time: fewer take less memory, but more boxes are near their edges "
+        "(default: 2)",
     )
     parser.add_argument("--overlap", type=_share, metavar="SHARE", help="between tiles (default: as in training)")
     parser.add_argument(

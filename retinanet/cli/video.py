@@ -113,7 +113,7 @@ class VideoFiles:
     def __init__(self, out: Path, detector: Detector, draw: bool):
         self.out, self.draw = out, draw
         self._class_names, self._category_ids = detector.class_names, detector.category_ids
-        self._lines = GrowingText(out / "detections.jsonl", "", "\n", "\n")
+        self._lines = GrowingText(out / "detections.jsonl")
         self._writer: cv2.VideoWriter | None = None
 
     def add(self, video: Video, frame: Frame, detections: Detections, rate: float) -> None:
@@ -125,7 +125,7 @@ class VideoFiles:
         for row in found:
             del row["image_id"]
         head = {"video": str(video.path), "frame": frame.number, "seconds": round(frame.seconds, 3)}
-        self._lines.add(json_text(head | {"width": width, "height": height, "detections": found}))
+        self._lines.add(json_text(head | {"width": width, "height": height, "detections": found}) + "\n")
         if self.draw:
             self._draw(video.path, frame.pixels, detections, rate)
 

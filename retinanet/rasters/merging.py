@@ -37,10 +37,11 @@ class Placed(NamedTuple):
 def merge(rows: Iterable[np.ndarray], grid: Grid) -> Iterator[Placed]:
     """The objects of each row of tiles; rows has what was found in each, (D,) FOUND, from the top.
 
-    A tile speaks for the objects whose centers lie in its core. A center near the border of two cores may lie on either
-    side of it, depending on the tile: boxes up to half a margin outside of their core are kept as well, if no other
-    tile that shows the object closer to its middle has it. Scores do not matter here, so that an object at a border
-    does not get the best of several scores. The rows above and below take part in the decision on a row.
+    A tile speaks for the objects whose centers lie in its core, up to the middle of its overlap with the next tile. A
+    center near the border of two cores may lie on either side of it, depending on the tile: boxes up to halfway between
+    core and tile are kept as well, if no other tile that shows the object closer to its middle has it. Scores do not
+    matter here, so that an object at a border does not get the best of several scores. The rows above and below take
+    part in the decision on a row.
     """
     before = current = None
     for row, found in enumerate(rows):
@@ -61,9 +62,9 @@ def place(found: np.ndarray, row: int, grid: Grid) -> Placed:
     unclipped = found["box"].astype(np.float64) + np.tile(corner, 2)
     boxes = np.concatenate([unclipped[:, :2].clip(0, raster[2:]), unclipped[:, 2:].clip(0, raster[2:])], axis=1)
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    core = corner + grid.margin
-    slack = grid.margin / 2
-    is_near = ((centers >= core - slack) & (centers < core + grid.step + slack)).all(axis=1) & (areas(boxes) > 0)
+    reach_x, reach_y = _reach(lefts, grid.tile)[found["column"]], _reach(tops, grid.tile)[row]
+    reach = np.stack([reach_x, np.broadcast_to(reach_y, reach_x.shape)], axis=1)  # (D, x and y, begin and end)
+    is_near = ((centers >= reach[:, :, 0]) & (centers < reach[:, :, 1])).all(axis=1) & (areas(boxes) > 0)
     inner = (edges[:, :2] > 0), (edges[:, 2:] < raster[2:])
     at_edge = np.abs(unclipped - edges) <= grid.tile * EDGE_MARGIN
     centrality = np.minimum(centers - edges[:, :2], edges[:, 2:] - centers).min(axis=1)
@@ -76,6 +77,17 @@ def place(found: np.ndarray, row: int, grid: Grid) -> Placed:
         (at_edge & np.concatenate(inner, axis=1)).any(axis=1),
     )
     return placed.rows(is_near)
+
+
+def _reach(begins: np.ndarray, tile: int) -> np.ndarray:
+    """(T, 2) from where to where, in one direction, a center of a box of each tile may lie."""
+    overlap = begins[:-1] + tile - begins[1:]
+    reach = np.stack([begins, begins + tile], axis=1).astype(np.float64)
+    # A quarter of the overlap lies beyond it, the core ends after two quarters.
+    reach[1:, 0] += overlap / 4
+    reach[:-1, 1] -= overlap / 4
+    reach[0, 0], reach[-1, 1] = -np.inf, np.inf
+    return reach
 
 
 def _decide(before: Placed | None, current: Placed, following: Placed | None) -> Placed:

@@ -102,13 +102,13 @@ def open_raster(
 
 def strips(raster: Raster, grid: Grid, padding: Sequence[int], first_row: int = 0) -> Iterator[Strip]:
     """The strips of the grid's rows of tiles, from the top or from first_row. Raises ImageError for damaged pixels."""
-    left = int(grid.lefts[0])
-    _check_memory(raster, grid)
-    width = int(grid.lefts[-1]) + grid.tile - left
+    lefts, tops = grid.lefts.tolist(), grid.tops.tolist()
+    left, width = lefts[0], lefts[-1] + grid.tile - lefts[0]
+    _check_memory(raster, grid, width)
     color = np.asarray(padding, np.uint8)
     strip = Strip(np.empty((grid.tile, width, 3), np.uint8), np.zeros((grid.tile, width), bool))
     kept = 0  # rows of the strip before that this one has too
-    for top in grid.tops[first_row:].tolist():
+    for top, next_top in zip(tops[first_row:], [*tops[first_row + 1 :], None], strict=True):
         if kept:
             for array in strip:
                 array[:kept] = array[-kept:].copy()
@@ -122,7 +122,7 @@ def strips(raster: Raster, grid: Grid, padding: Sequence[int], first_row: int = 
             place = slice(row - top, row - top + rows), slice(-left, raster.width - left)
             strip.pixels[place], strip.has_data[place] = pixels, has_data
         yield strip
-        kept = grid.tile - grid.step
+        kept = 0 if next_top is None else max(0, top + grid.tile - next_top)
 
 
 def _read(raster: Raster, row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +174,8 @@ def _check_values(path: Path, dataset: DatasetReader, bands: Sequence[int], limi
         )
 
 
-def _check_memory(raster: Raster, grid: Grid) -> None:
-    strip = grid.tile * (int(grid.lefts[-1] - grid.lefts[0]) + grid.tile) * 4
+def _check_memory(raster: Raster, grid: Grid, width: int) -> None:
+    strip = grid.tile * width * 4
     dataset = raster.dataset
     pixel = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
     row_of_blocks = dataset.block_shapes[0][0] * dataset.width * pixel

@@ -1,6 +1,6 @@
 """Detect the objects of a raster, row of tiles by row of tiles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -9,13 +9,22 @@ from retinanet.images.preprocess import resize_to
 from retinanet.images.tiles import Tiling
 from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
-from retinanet.rasters.grid import Grid, make_grid, pixel_anchor
+from retinanet.rasters.grid import DEFAULT_WINDOW, Grid, make_grid, pixel_anchor
 from retinanet.rasters.journal import FOUND, Journal, add_row
 from retinanet.rasters.reading import Raster, Strip, strips
 
+# Among so many detections of a tile, some have low scores, unless the model's limits keep only the best.
+MIN_FULL = 30
 
-def grid_for(raster: Raster, detector: Detector, tile: int | None = None, overlap: float | None = None) -> Grid:
-    """The grid over a raster; by default with the tiles that the model was trained on.
+
+def grid_for(
+    raster: Raster,
+    detector: Detector,
+    tile: int | None = None,
+    overlap: float | None = None,
+    window: int = DEFAULT_WINDOW,
+) -> Grid:
+    """The grid over a raster; tile and overlap are by default those that the model was trained on.
 
     Raises RetinanetError for a model that was trained on images of any size, unless `tile` is given.
     """
@@ -26,8 +35,9 @@ def grid_for(raster: Raster, detector: Detector, tile: int | None = None, overla
             "the model was trained on full images, not on tiles: give the side in raster pixels of the area that looks "
             "like one of those images with --tile"
         )
-    share = trained.overlap if overlap is None else overlap
-    return make_grid(raster.width, raster.height, size, share, detector.input_size, pixel_anchor(raster.transform))
+    tiling = Tiling(size, trained.overlap if overlap is None else overlap)
+    anchor = pixel_anchor(raster.transform)
+    return make_grid((raster.width, raster.height), tiling, detector.input_size, window, anchor)
 
 
 def detect_rows(
@@ -45,6 +55,16 @@ def detect_rows(
             found.append(_detect(detector, grid, strip, column, left))
             done(1)
         add_row(journal.path, row, np.concatenate(found))
+
+
+def count_full(rows: Iterable[np.ndarray], lowest: float) -> int:
+    """The tiles whose every detection has at least the score `lowest`, as if a limit on their number cut off others."""
+    full = 0
+    for found in rows:
+        for column in np.unique(found["column"]):
+            scores = found["score"][found["column"] == column]
+            full += bool(len(scores) >= MIN_FULL and scores.min() >= lowest)
+    return full
 
 
 def _detect(detector: Detector, grid: Grid, strip: Strip, column: int, left: int) -> np.ndarray:

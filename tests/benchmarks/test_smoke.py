@@ -117,8 +117,8 @@ def test_rasters_compares_origins_of_the_grid_and_maps_a_raster(workspace):
     tiny = ["--model", "toy.onnx", "--tile", "100", "--side", "250"]
     rows = run_module("rasters", "origins", "--origins", "1", *tiny).splitlines()[-3:]
     assert [row.split(" | ")[0] for row in rows] == [
+        "| at the corner of a raster cut off at any pixel",
         "| at any cell of the network",
         "| at any pixel",
-        "| at the corner of a raster cut off at any pixel",
     ]
     assert run_module("rasters", "large", "--kills", "0", *tiny).endswith("EPSG:32612: the same\n")

@@ -90,23 +90,23 @@ def test_after_ctrl_c_the_same_command_continues(raster, monkeypatch, capsys):
 
 def test_command_writes_a_layer_and_says_what_it_is(raster, monkeypatch, capsys):
     """The toy model finds a cat in the middle half of every tile."""
-    assert run(monkeypatch, "a.tif", "--out", "cats.gpkg", "--tile", "100", "--overlap", "0") == 0
+    assert run(monkeypatch, "a.tif", "--out", "cats.gpkg", "--tile", "100", "--overlap", "0", "--window", "1") == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"model: toy\.onnx sha256:[0-9a-f]{12}", lines[0])
-    assert lines[1:3] == ["raster: 410 x 330 px, EPSG:32612", "tiles: 4 rows of 5, 100 px, every 100 px"]
-    assert lines[-1] == "18 cat: cats.gpkg"
+    assert lines[1:3] == ["raster: 410 x 330 px, EPSG:32612", "tiles: 3 rows of 4, 150 px, every 150 px"]
+    assert lines[-1] == "12 cat: cats.gpkg"
     _, _, _, (names, scores, models) = pyogrio.raw.read("cats.gpkg")
     assert set(names) == {"cat"} and set(scores) == {0.9} and f"model: {models[0]}" == lines[0]
 
 
 def test_command_says_that_coordinates_are_pixels(raster, monkeypatch, capsys):
-    Image.new("RGB", (100, 100)).save("plain.png")
+    Image.new("RGB", (150, 150)).save("plain.png")
     assert run(monkeypatch, "plain.png", "--out", "cats.geojson", "--tile", "100", "--overlap", "0") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "raster: 100 x 100 px, no coordinate system, so that coordinates are pixels, y downwards"
+    assert lines[1] == "raster: 150 x 150 px, no coordinate system, so that coordinates are pixels, y downwards"
     assert lines[-1] == "1 cat: cats.geojson"
     [feature] = json.loads(Path("cats.geojson").read_text())["features"]
-    assert feature["geometry"]["coordinates"][0][0] == [25, 25]
+    assert feature["geometry"]["coordinates"][0][0] == [37.5, 37.5]
 
 
 @pytest.mark.parametrize(

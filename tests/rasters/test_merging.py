@@ -6,8 +6,8 @@ from retinanet.rasters.grid import Grid
 from retinanet.rasters.journal import FOUND
 from retinanet.rasters.merging import merge
 
-# Tiles of 100 px with cores of 60 px, margin 20: columns begin at -20, 40, 100, ...
-GRID = Grid(width=240, height=120, cell=20, tile=100, step=60)
+# Tiles of 100 px that overlap by 40 px: columns begin at 0, 60 and 120, rows at 0 and 60.
+GRID = Grid(width=220, height=160, cell=20, tile=100, step=60)
 
 
 def row_of(*detections: tuple) -> np.ndarray:
@@ -29,13 +29,13 @@ NOTHING = row_of()
 
 
 def test_boxes_are_in_pixels_of_the_raster():
-    assert merged(row_of((1, 40, 40, 50, 60, 0.9, 0)), NOTHING) == [[80, 20, 90, 40, 0.9]]
+    assert merged(row_of((1, 40, 40, 50, 60, 0.9, 0)), NOTHING) == [[100, 40, 110, 60, 0.9]]
 
 
 def test_an_object_is_taken_from_the_tile_whose_core_has_its_center_whatever_the_scores():
-    """The center (65, 30) is in the core of column 1, from 60 to 120."""
+    """The center (85, 50) is in the core of column 1, which begins at 80."""
     seen_twice = row_of((0, 75, 40, 95, 60, 0.9, 0), (1, 15, 40, 35, 60, 0.3, 0))
-    assert merged(seen_twice, NOTHING) == [[55, 20, 75, 40, 0.3]]
+    assert merged(seen_twice, NOTHING) == [[75, 40, 95, 60, 0.3]]
 
 
 def test_two_classes_in_one_place_remain():
@@ -43,9 +43,9 @@ def test_two_classes_in_one_place_remain():
 
 
 def test_an_object_at_a_border_that_each_tile_places_in_the_core_of_the_other_is_found_once():
-    """The cores meet at x = 60; column 0 finds the center at 62, 18 px from its edge, column 1 at 58.5, 18.5 px."""
+    """The cores meet at x = 80; column 0 finds the center at 82, 18 px from its edge, column 1 at 78.5, 18.5 px."""
     detections = row_of((0, 72, 40, 92, 60, 0.5, 0), (1, 8, 40, 29, 60, 0.5, 0))
-    assert merged(detections, NOTHING) == [[48, 20, 69, 40, 0.5]]
+    assert merged(detections, NOTHING) == [[68, 40, 89, 60, 0.5]]
 
 
 def test_a_center_far_outside_of_the_core_does_not_count():
@@ -54,19 +54,20 @@ def test_a_center_far_outside_of_the_core_does_not_count():
 
 def test_rows_of_tiles_are_merged_as_columns_are():
     above, below = row_of((0, 40, 75, 60, 95, 0.9, 0)), row_of((0, 40, 15, 60, 35, 0.3, 0))
-    assert merged(above, below) == [[20, 55, 40, 75, 0.3]]
+    assert merged(above, below) == [[40, 75, 60, 95, 0.3]]
 
 
 def test_a_box_cut_off_by_its_tile_is_replaced_by_the_complete_one():
-    """An object 55 to 115: column 0 shows it up to 80."""
-    assert merged(row_of((0, 75, 40, 100, 60, 0.9, 0), (1, 15, 40, 75, 60, 0.4, 0)), NOTHING) == [
-        [55, 20, 115, 40, 0.4]
-    ]
+    """An object from 75 to 135: column 0 shows it up to 100."""
+    part, whole = (0, 75, 40, 100, 60, 0.9, 0), (1, 15, 40, 75, 60, 0.4, 0)
+    assert merged(row_of(part, whole), NOTHING) == [[75, 40, 135, 60, 0.4]]
 
 
 def test_boxes_end_at_the_border_of_the_raster_and_vanish_beyond_it():
-    outside = row_of((0, 2, 40, 18, 60, 0.9, 0), (0, 10, 40, 60, 60, 0.9, 0))
-    assert merged(outside, NOTHING) == [[0, 20, 40, 40, 0.9]]
+    """The only tile begins 10 px left of the raster and above it."""
+    beyond = row_of((0, 2, 40, 8, 60, 0.9, 0), (0, 5, 40, 60, 60, 0.9, 0))
+    [placed] = merge([beyond], Grid(width=90, height=90, cell=20, tile=100, step=60, origin=(10, 10)))
+    assert placed.boxes.tolist() == [[0, 30, 50, 50]]
 
 
 def test_nothing_found():
@@ -107,7 +108,9 @@ def all_pairs(rows: list[np.ndarray]) -> list[list[float]]:
             box = record["box"].astype(float) + np.array([left, top, left, top])
             box[[0, 2]], box[[1, 3]] = box[[0, 2]].clip(0, GRID.width), box[[1, 3]].clip(0, GRID.height)
             x, y = (box[0] + box[2]) / 2 - left, (box[1] + box[3]) / 2 - top
-            if not (10 <= x < 90 and 10 <= y < 90 and box[0] < box[2] and box[1] < box[3]):
+            low_x, high_x = (-1 if left == 0 else 10), (101 if left == 120 else 90)
+            low_y, high_y = (-1 if top == 0 else 10), (101 if top == 60 else 90)
+            if not (low_x <= x < high_x and low_y <= y < high_y):
                 continue
             edges = [left > 0, top > 0, left + 100 < GRID.width, top + 100 < GRID.height]
             local = [record["box"][0] <= 1, record["box"][1] <= 1, record["box"][2] >= 99, record["box"][3] >= 99]

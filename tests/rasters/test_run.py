@@ -6,10 +6,10 @@ from support.blobs import UTM, blob_detector, rectangles, scattered_boxes, write
 
 from retinanet.errors import RetinanetError
 from retinanet.images.tiles import UNCUT
-from retinanet.rasters.journal import open_journal, read_rows
+from retinanet.rasters.journal import FOUND, open_journal, read_rows
 from retinanet.rasters.merging import merge
 from retinanet.rasters.reading import open_raster
-from retinanet.rasters.run import detect_rows, grid_for
+from retinanet.rasters.run import count_full, detect_rows, grid_for
 
 
 def boxes_found(path, folder, detector=None, **grid_changes) -> tuple[list[list[float]], int]:
@@ -23,7 +23,7 @@ def boxes_found(path, folder, detector=None, **grid_changes) -> tuple[list[list[
         return detector.run(images, sizes)
 
     with open_raster(path) as raster:
-        grid = replace(grid_for(raster, detector), **grid_changes)
+        grid = replace(grid_for(raster, detector, window=1), **grid_changes)
         journal = open_journal(folder / f"{len(list(folder.iterdir()))}.journal", {})
         detect_rows(replace(detector, run=run), raster, grid, journal, lambda _: None)
         rows = list(merge(read_rows(journal.path), grid))
@@ -71,5 +71,13 @@ def test_a_model_of_full_images_needs_a_tile_size(tmp_path):
     with open_raster(write_raster(tmp_path / "a.tif", rectangles(200, 200, []))) as raster:
         with pytest.raises(RetinanetError, match=r"trained on full images, not on tiles: .* --tile"):
             grid_for(raster, detector)
-        grid = grid_for(raster, detector, tile=100)
+        grid = grid_for(raster, detector, tile=100, window=1)
     assert (grid.network_side, grid.tile) == (128, 100)
+
+
+def test_tiles_that_a_limit_may_have_cut_off_are_counted():
+    found = np.zeros(90, FOUND)
+    found["column"] = np.repeat([0, 1, 2], [30, 31, 29])
+    found["score"] = 0.9
+    found["score"][30] = 0.1
+    assert count_full([found, found[:0]], lowest=0.5) == 1  # the second tile has a low score, the third too few

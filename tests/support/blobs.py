@@ -75,7 +75,8 @@ def scattered_boxes(height: int, width: int, seed: int = 0) -> list[list[int]]:
 def map_blobs(path: Path, out: Path, seconds: float = 0.0, digest: str = "1") -> dict[str, int]:
     detector = blob_detector(seconds)
     with open_raster(path) as raster:
-        return map_raster(detector, ("blobs", digest), raster, grid_for(raster, detector), detector.thresholds, out)
+        grid = grid_for(raster, detector, window=1)
+        return map_raster(detector, ("blobs", digest), raster, grid, detector.thresholds, out)
 
 
 if __name__ == "__main__":

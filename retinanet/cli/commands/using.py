@@ -127,7 +127,7 @@ def map(arguments: Namespace) -> int:
         model_path(model) as path,
     ):
         detector = load_detector(path, _decoding(path))
-        grid = grid_for(raster, detector, arguments.tile, arguments.overlap)
+        grid = grid_for(raster, detector, arguments.tile, arguments.overlap, arguments.window)
         digest = model_digest(path)
         name = model if model and model.startswith(REGISTERED) else f"{path.name} sha256:{digest[:12]}"
         place = raster.crs or "no coordinate system, so that coordinates are pixels, y downwards"
