@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import retinanet
-from retinanet.cli.argument_types import fraction, positive
+from retinanet.cli.argument_types import fraction, positive, rate
 from retinanet.cli.commands import data, deciding, serving, training, using
+from retinanet.cli.raster_options import add_raster_options
 from retinanet.cli.written_formats import WRITTEN_FORMATS
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.threads import wait_without_spinning
 
 Parser = argparse.ArgumentParser
+# The optional extra of pyproject.toml that a package belongs to; others are of `pipeline`.
+EXTRAS = {"rasterio": "raster", "pyogrio": "raster"}
 
 
 @exit_on_error
@@ -29,7 +32,7 @@ def main() -> int | None:
     except ModuleNotFoundError as error:
         if (error.name or "retinanet").split(".")[0] == "retinanet":
             raise
-        extra = "serve" if arguments.command is serving.serve else "pipeline"
+        extra = "serve" if arguments.command is serving.serve else EXTRAS.get(error.name or "", "pipeline")
         raise RetinanetError(
             f"this command needs {error.name}, which is not installed; run pip install 'retinanet[{extra}]'"
         ) from error
@@ -143,10 +146,10 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
 def _using(command: Callable[..., Parser]) -> list[Parser]:
     predict = command(
         using.predict,
-        "detect objects in images: drawn copies and COCO results",
+        "detect objects in images or videos: drawn copies, COCO results, JSON lines",
         "photos/ cat.jpg --model models:/retinanet@production --out found",
     )
-    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER_OR_VIDEO")
     _add_model_option(predict)
     predict.add_argument(
         "--out",
@@ -161,7 +164,14 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         metavar="IOU",
         help="of boxes that overlap more than this, keep the best one, whatever their classes (default: by class only)",
     )
-    predict.add_argument("--no-draw", dest="draw", action="store_false", help="write no drawn copies, which is faster")
+    predict.add_argument(
+        "--draw",
+        action=argparse.BooleanOptionalAction,
+        help="write drawn copies (default: of images, not of videos, where they take time)",
+    )
+    frames = predict.add_mutually_exclusive_group()
+    frames.add_argument("--every", type=positive, metavar="N", help="of videos: only every Nth frame")
+    frames.add_argument("--fps", type=rate, metavar="RATE", help="of videos: RATE frames of a second, e.g. 2 or 0.1")
     predict.add_argument(
         "--format",
         action="append",
@@ -205,7 +215,7 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
     explain.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("explained"), help="a new or empty folder (default: explained)"
     )
-    explain.add_argument("--count", type=_positive, default=12, help="detections of each image (default: 12)")
+    explain.add_argument("--count", type=positive, default=12, help="detections of each image (default: 12)")
     explain.add_argument(
         "--method",
         choices=["hirescam", "gradcam", "gradcam++", "eigencam"],
@@ -213,7 +223,15 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         help="how heat maps are computed (default: hirescam; docs/explanation.md compares them)",
     )
     _add_score_option(explain)
-    return [predict, count, explain, serve]
+    mapping = command(
+        using.map,
+        "detect objects in a raster of any size, such as an orthophoto: a GeoPackage or GeoJSON layer",
+        "ortho.tif --model models:/retinanet@production --out trees.gpkg",
+    )
+    add_raster_options(mapping)
+    _add_model_option(mapping)
+    _add_score_option(mapping)
+    return [predict, count, mapping, explain, serve]
 
 
 def _add_model_option(parser: Parser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 from support.squares import NETWORK, make_squares
 from support.toy_onnx import write_toy_onnx
 
@@ -116,3 +117,18 @@ def test_evaluation_prints_its_speed_and_difference_from_pycocotools(workspace):
     rows = run_module("evaluation", "speed", "--images", "60", "--detections", "20", "--classes", "2").splitlines()
     assert rows[0].startswith("pycocotools: match, accumulate, summarize:")
     assert float(rows[-1].split(", ")[1].split()[0]) < 1e-12
+
+
+@pytest.mark.slow
+def test_rasters_compares_origins_of_the_grid_and_maps_a_raster(workspace):
+    write_toy_onnx(workspace / "toy.onnx")
+    (workspace / "data" / "raw").mkdir()
+    Image.effect_noise((1000, 1000), 90).convert("RGB").save(workspace / "data" / "raw" / "a.png")
+    tiny = ["--model", "toy.onnx", "--tile", "100", "--side", "250"]
+    rows = run_module("rasters", "origins", "--origins", "1", *tiny).splitlines()[-3:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| at the corner of a raster cut off at any pixel",
+        "| at any cell of the network",
+        "| at any pixel",
+    ]
+    assert run_module("rasters", "large", "--kills", "0", *tiny).endswith("EPSG:32612: the same\n")
