@@ -36,6 +36,7 @@ TRAIN_REPORT = Path("reports/train")
 MODEL = Path("models/model.safetensors")
 EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
+DETECTIONS = EVALUATION / "detections.json"
 MATCHES = EVALUATION / "matches.npz"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
@@ -43,7 +44,9 @@ EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 MODEL_CARD = Path("reports/model_card.md")
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
+EXPORT_TABLE = Path("reports/export/runtimes.csv")
 REGISTERED = Path("models/registered.json")
 
 # gradcam-report
 GRADCAM_REPORT = Path("reports/gradcam")
+GRADCAM_METRICS = GRADCAM_REPORT / "metrics.json"

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from retinanet import distributed
 from retinanet.config.params import flat, load_params
 from retinanet.config.settings import Params
@@ -16,7 +18,7 @@ from retinanet.images.tiles import Tiling
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel, save_model
 from retinanet.prepare.decisions import read_decisions
-from retinanet.runtime import best_device, keep_freed_memory
+from retinanet.runtime import chosen_device, keep_freed_memory
 from retinanet.tracking.registered_weights import resolve_weights
 from retinanet.tracking.run_names import training_name
 from retinanet.tracking.runs import Run, start_run, write_provenance, write_run_file
@@ -55,7 +57,7 @@ def main() -> int | None:
             for _ in _fit(model, sets, params, folder, stop):
                 pass
             return None
-        print(f"train: {train.epochs} epochs over {len(sets.train.images)} images on {best_device()}")
+        print(f"train: {train.epochs} epochs over {len(sets.train.images)} images on {_device(params)}")
         for line in messages:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
@@ -74,7 +76,11 @@ def _starting_model(params: Params, sets: TrainingSets) -> tuple[RetinaNet, list
 
 def _fit(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> Iterator[Epoch]:
     cache = repo_root() / paths.IMAGE_CACHE if params.runtime.cache_images else None
-    return fit(model, sets, params.train, params.runtime, _input_size(params), best_device(), folder, cache, stop)
+    return fit(model, sets, params.train, params.runtime, _input_size(params), _device(params), folder, cache, stop)
+
+
+def _device(params: Params) -> torch.device:
+    return chosen_device(params.runtime.device)
 
 
 def _input_size(params: Params) -> InputSize:
@@ -92,7 +98,8 @@ def _train(
     model: RetinaNet, sets: TrainingSets, params: Params, tiling: Tiling, folder: Path, stop: StopSignal
 ) -> None:
     history = History(folder)
-    trained = TrainedModel(model, sets.train.class_names, sets.train.category_ids, _input_size(params), tiling)
+    classes = sets.train.class_names, sets.train.category_ids
+    trained = TrainedModel(model, *classes, _input_size(params), tiling, reading=sets.train.reading)
     source = params.download.source_name()
     description = (
         f"RetinaNet, {params.model.backbone}, trained on {source}: {len(sets.train.images)} train and "

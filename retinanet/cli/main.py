@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import retinanet
-from retinanet.cli.commands import data, deciding, training, using
+from retinanet.cli.argument_types import fraction, positive, rate
+from retinanet.cli.commands import data, deciding, serving, training, using
+from retinanet.cli.raster_options import add_raster_options
 from retinanet.cli.written_formats import WRITTEN_FORMATS
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.threads import wait_without_spinning
 
 Parser = argparse.ArgumentParser
+# The optional extra of pyproject.toml that a package belongs to; others are of `pipeline`.
+EXTRAS = {"rasterio": "raster", "pyogrio": "raster"}
 
 
 @exit_on_error
@@ -28,8 +32,9 @@ def main() -> int | None:
     except ModuleNotFoundError as error:
         if (error.name or "retinanet").split(".")[0] == "retinanet":
             raise
+        extra = "serve" if arguments.command is serving.serve else EXTRAS.get(error.name or "", "pipeline")
         raise RetinanetError(
-            f"this command needs {error.name}, which is not installed; run pip install 'retinanet[pipeline]'"
+            f"this command needs {error.name}, which is not installed; run pip install 'retinanet[{extra}]'"
         ) from error
 
 
@@ -72,7 +77,7 @@ def _data(command: Callable[..., Parser]) -> list[Parser]:
         metavar="FOLDER",
         help="folder or archive of labeled images (default: the source of params.yaml)",
     )
-    init.add_argument("--minutes", type=_positive, default=45, help="that the whole `dvc repro` may take (default: 45)")
+    init.add_argument("--minutes", type=positive, default=45, help="that the whole `dvc repro` may take (default: 45)")
     init.add_argument(
         "--orientation",
         choices=["upright", "any"],
@@ -92,7 +97,7 @@ def _training(command: Callable[..., Parser]) -> list[Parser]:
     preset.add_argument("name", metavar="NAME", help="torchvision_v1, torchvision_v2 or detectron2")
     _add_params_options(preset)
     check = command(training.check_training, "after prepare: overfit a batch, try learning rates", "--steps 60")
-    check.add_argument("--steps", type=_positive, default=40, help="training steps of each check (default: 40)")
+    check.add_argument("--steps", type=positive, default=40, help="training steps of each check (default: 40)")
     replay = command(
         training.replay_step,
         "repeat a training step whose loss was NaN or infinite",
@@ -112,12 +117,18 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
     )
     compare.add_argument("new", nargs="?", help="number of a version, or an alias (default: this workspace's version)")
     compare.add_argument("old", nargs="?", default="production", help="what it is compared with (default: production)")
+    compare.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page of the test images on which they disagree most; needs this workspace's test split",
+    )
     promote = command(
         deciding.promote,
         "put a version into production if it passes the gate (params.yaml: promote)",
         "--version 4 --dry-run",
     )
-    promote.add_argument("--version", type=_positive, help="default: the version that this workspace registered")
+    promote.add_argument("--version", type=positive, help="default: the version that this workspace registered")
     promote.add_argument("--dry-run", action="store_true", help="print the decision and change nothing")
     promote.add_argument("--allow-dirty", action="store_true", help="accept a version made from uncommitted code")
     promote.add_argument("--again", action="store_true", help="promote a version that was rolled back; needs --reason")
@@ -135,10 +146,10 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
 def _using(command: Callable[..., Parser]) -> list[Parser]:
     predict = command(
         using.predict,
-        "detect objects in images: drawn copies and COCO results",
+        "detect objects in images or videos: drawn copies, COCO results, JSON lines",
         "photos/ cat.jpg --model models:/retinanet@production --out found",
     )
-    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    predict.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER_OR_VIDEO")
     _add_model_option(predict)
     predict.add_argument(
         "--out",
@@ -149,11 +160,18 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
     _add_score_option(predict)
     predict.add_argument(
         "--agnostic-nms",
-        type=_fraction,
+        type=fraction,
         metavar="IOU",
         help="of boxes that overlap more than this, keep the best one, whatever their classes (default: by class only)",
     )
-    predict.add_argument("--no-draw", dest="draw", action="store_false", help="write no drawn copies, which is faster")
+    predict.add_argument(
+        "--draw",
+        action=argparse.BooleanOptionalAction,
+        help="write drawn copies (default: of images, not of videos, where they take time)",
+    )
+    frames = predict.add_mutually_exclusive_group()
+    frames.add_argument("--every", type=positive, metavar="N", help="of videos: only every Nth frame")
+    frames.add_argument("--fps", type=rate, metavar="RATE", help="of videos: RATE frames of a second, e.g. 2 or 0.1")
     predict.add_argument(
         "--format",
         action="append",
@@ -175,11 +193,45 @@ def _using(command: Callable[..., Parser]) -> list[Parser]:
         help="table of the images that you counted: image, and a column for each class (default: counted.csv)",
     )
     count.add_argument(
-        "--draw", type=_positive, metavar="N", help="add N images, drawn at random, to the table to fill in"
+        "--draw", type=positive, metavar="N", help="add N images, drawn at random, to the table to fill in"
     )
     _add_model_option(count)
     _add_score_option(count)
-    return [predict, count]
+    serve = command(
+        serving.serve,
+        "answer requests over HTTP with the detections of a model, and follow its alias",
+        "--model models:/retinanet@production --port 8000",
+    )
+    serving.add_options(serve)
+    explain = command(
+        using.explain,
+        "show which parts of images their detections rest on: a page with heat maps",
+        "photo.jpg --model models/model.safetensors --out why",
+    )
+    explain.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    explain.add_argument(
+        "--model", metavar="FILE", help="a .safetensors file (default: models/model.safetensors of this workspace)"
+    )
+    explain.add_argument(
+        "--out", type=Path, metavar="DIR", default=Path("explained"), help="a new or empty folder (default: explained)"
+    )
+    explain.add_argument("--count", type=positive, default=12, help="detections of each image (default: 12)")
+    explain.add_argument(
+        "--method",
+        choices=["hirescam", "gradcam", "gradcam++", "eigencam"],
+        default="hirescam",
+        help="how heat maps are computed (default: hirescam; docs/explanation.md compares them)",
+    )
+    _add_score_option(explain)
+    mapping = command(
+        using.map,
+        "detect objects in a raster of any size, such as an orthophoto: a GeoPackage or GeoJSON layer",
+        "ortho.tif --model models:/retinanet@production --out trees.gpkg",
+    )
+    add_raster_options(mapping)
+    _add_model_option(mapping)
+    _add_score_option(mapping)
+    return [predict, count, mapping, explain, serve]
 
 
 def _add_model_option(parser: Parser) -> None:
@@ -192,27 +244,13 @@ def _add_model_option(parser: Parser) -> None:
 
 def _add_score_option(parser: Parser) -> None:
     parser.add_argument(
-        "--score", type=_fraction, help="minimum score, in 0..1 (default: that of each class, which was chosen on val)"
+        "--score", type=fraction, help="minimum score, in 0..1 (default: that of each class, which was chosen on val)"
     )
 
 
 def _add_params_options(parser: Parser) -> None:
     parser.add_argument("--write", action="store_true", help="write these settings and keep the file's comments")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
-    return value
 
 
 if __name__ == "__main__":

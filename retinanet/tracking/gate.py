@@ -10,11 +10,14 @@ from retinanet.tracking.comparison import BETTER, UNDECIDED, Evaluated, Gate, co
 from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.evaluations import stored_matches
 from retinanet.tracking.provenance import code_digest, uncommitted
-from retinanet.tracking.registry import metric_of
+from retinanet.tracking.registry import metric_of, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+# The evaluations, by digest, that have compared a version with production.
+DECIDED_TAG = "decided.by"
 
 Measure = Callable[["ModelVersion"], Evaluated]
 
@@ -54,8 +57,12 @@ def require_better(
     gate: Gate,
     evaluation_digest: str | None,
     measure: Measure | None,
+    is_counted: bool,
 ) -> str:
-    """Raise Refused unless the candidate reaches the floor and is better than production; returns the comparison."""
+    """Raise Refused unless the candidate reaches the floor and is better than production; returns the comparison.
+
+    is_counted: keep that this test set has decided about the candidate.
+    """
     candidate_digest = candidate.tags.get(EVALUATION_TAG)
     # Metrics with one digest can be compared, whatever changed since.
     if not evaluation_digest or (production and production.tags.get(EVALUATION_TAG) == candidate_digest):
@@ -70,13 +77,27 @@ def require_better(
     summary += f", version {production.version} in production {old.value:.4f}"
     if production.tags.get(EVALUATION_TAG) != evaluation_digest:
         summary += " (evaluated again on the current test set)"
-    verdict = compare(new, old, gate)
+    verdict = compare(new, old, gate, decided_before(client, candidate, evaluation_digest))
+    if is_counted and evaluation_digest and evaluation_digest not in decided_by(candidate):
+        digests = " ".join([*decided_by(candidate), evaluation_digest])
+        client.set_model_version_tag(candidate.name, candidate.version, DECIDED_TAG, digests)
     summary = f"{verdict.answer}: {summary}; {verdict.reason}"
     if verdict.answer == BETTER:
         return summary
     if verdict.answer == UNDECIDED and gate.accepts_undecided:
         return f"{summary}; promote.when_undecided is accept"
     raise (Undecided if verdict.answer == UNDECIDED else Refused)(summary)
+
+
+def decided_before(client: "MlflowClient", candidate: "ModelVersion", evaluation_digest: str | None) -> int:
+    """The number of other versions that the test set of this evaluation has decided about."""
+    others = [version for version in versions(client, candidate.name) if version.version != candidate.version]
+    return sum(evaluation_digest in decided_by(version) for version in others)
+
+
+def decided_by(version: "ModelVersion") -> list[str]:
+    """The digests of the evaluations that have compared a version with the one in production."""
+    return [digest for digest in version.tags.get(DECIDED_TAG, "").split() if digest]
 
 
 def _require_committed(candidate: "ModelVersion") -> None:

@@ -87,7 +87,7 @@ def promote(
                 _require_not_rolled_back(standing, version)
             require_finished(client, candidate, allow_dirty)
             try:
-                answer = _compare(client, candidate, standing, gate, evaluation_digest, measure)
+                answer = _compare(client, candidate, standing, gate, evaluation_digest, measure, not dry_run)
             except Refused as refusal:
                 if not force:
                     raise
@@ -184,6 +184,7 @@ def _compare(
     gate: Gate,
     evaluation_digest: str | None,
     measure: Measure | None,
+    is_counted: bool,
 ) -> str:
     production = standing.production
     if standing.numbers and production is None:
@@ -193,7 +194,7 @@ def _compare(
         production = left.get(standing.number)
         if production is None:
             raise Refused(way_out(standing))
-    return require_better(client, candidate, production, gate, evaluation_digest, measure)
+    return require_better(client, candidate, production, gate, evaluation_digest, measure, is_counted)
 
 
 def _change(client: "MlflowClient", model_name: str, standing: Standing, change: Change) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 from support.squares import NETWORK, make_squares
+from support.toy_onnx import write_toy_onnx
 
 from benchmarks import learning_curve, search
 from retinanet.config.params import write_params
+from retinanet.export.runtimes import RUNTIMES
 from retinanet.prepare.decisions import Decisions, write_decisions
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +80,17 @@ def test_training_prints_a_row(workspace):
 
 @pytest.mark.slow
 def test_inference_prints_a_row_for_each_runtime(workspace):
-    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-4:]
-    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", "onnx"]
+    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-3 - len(RUNTIMES) :]
+    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", *RUNTIMES]
+
+
+@pytest.mark.slow
+def test_serving_prints_a_row_for_each_service_and_no_5xx_of_ours(workspace):
+    write_toy_onnx(workspace / "model.onnx")
+    lines = run_module("serving", "--model", "model.onnx", "--rounds", "2", "--seconds", "2").splitlines()
+    assert lines[4].startswith("| retinanet serve |") and " | 0 of " in lines[4]
+    assert lines[5].startswith("| mlflow models serve |")
+    assert lines[-1].startswith("images/s, ours to MLflow's: ")
 
 
 @pytest.mark.slow
@@ -105,3 +117,18 @@ def test_evaluation_prints_its_speed_and_difference_from_pycocotools(workspace):
     rows = run_module("evaluation", "speed", "--images", "60", "--detections", "20", "--classes", "2").splitlines()
     assert rows[0].startswith("pycocotools: match, accumulate, summarize:")
     assert float(rows[-1].split(", ")[1].split()[0]) < 1e-12
+
+
+@pytest.mark.slow
+def test_rasters_compares_origins_of_the_grid_and_maps_a_raster(workspace):
+    write_toy_onnx(workspace / "toy.onnx")
+    (workspace / "data" / "raw").mkdir()
+    Image.effect_noise((1000, 1000), 90).convert("RGB").save(workspace / "data" / "raw" / "a.png")
+    tiny = ["--model", "toy.onnx", "--tile", "100", "--side", "250"]
+    rows = run_module("rasters", "origins", "--origins", "1", *tiny).splitlines()[-3:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| at the corner of a raster cut off at any pixel",
+        "| at any cell of the network",
+        "| at any pixel",
+    ]
+    assert run_module("rasters", "large", "--kills", "0", *tiny).endswith("EPSG:32612: the same\n")

@@ -30,7 +30,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
     assert groups["deciding"] == ["status", "compare", "promote", "rollback"]
-    assert groups["using"] == ["predict", "count"]
+    assert groups["using"] == ["predict", "count", "explain", "serve"]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,9 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         "promote",
         "rollback",
         "predict",
+        "count",
+        "explain",
+        "serve",
     ],
 )
 def test_help_of_a_command_has_an_example_that_parses(monkeypatch, capsys, command):

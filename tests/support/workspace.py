@@ -15,7 +15,7 @@ SMALL: dict[str, dict[str, object]] = {
     "model": {"short_side": 128, "long_side": 128, "head_depth": 1},
     "train": {"epochs": 2, "batch_size": 8, "validate_every": 1, "learning_rate": 0.002},
     "evaluate": {"drawn_images": 2},
-    "gradcam": {"images": 2},
+    "gradcam": {"cases_per_kind": 2},
     "promote": {"floor": 0.0},
 }
 

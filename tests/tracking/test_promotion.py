@@ -4,7 +4,7 @@ import pytest
 from support.found_images import found_images
 
 from retinanet.errors import EvaluationError, TrackingError
-from retinanet.evaluation.intervals import intervals
+from retinanet.evaluation.intervals import intervals, metric_values
 from retinanet.tracking import promotion
 from retinanet.tracking.comparison import Evaluated, Gate
 from retinanet.tracking.history import PROMOTE, Change, append, entries
@@ -88,7 +88,7 @@ def test_promote_compares_the_detections_that_the_runs_have_stored(make_version)
     assert "(95% interval -" in decision.reason and "more test images would tell (power 80%)" in decision.reason
     better = promote(MODEL, 3, gate)
     assert (better.accepted, in_production()) == (True, 3)
-    assert better.reason.startswith("better: version 3") and "(95% interval +" in better.reason
+    assert better.reason.startswith("better: version 3") and "(97.5% interval +" in better.reason
 
 
 def test_promote_does_not_believe_detections_that_do_not_give_the_registered_metric(make_version):
@@ -367,3 +367,16 @@ def test_promote_restores_a_deleted_alias_and_compares_with_its_version(make_ver
 def test_promote_of_an_unknown_version_is_an_error(root):
     with pytest.raises(TrackingError, match="no version 7"):
         promote(MODEL, 7, GATE)
+
+
+def test_a_test_set_counts_the_versions_that_it_has_decided_about(make_version):
+    """The second candidate is judged with more confidence; a dry run and the same version again are not counted."""
+    for found in (50, 60, 61):
+        matches = found_images(found)
+        make_version(found / 100, matches=matches, metrics={"AP50": metric_values(matches)["AP50"]})
+    promote(MODEL, 1, GATE)
+    for dry_run in (True, True, False, False):
+        decision = promote(MODEL, 2, Gate("AP50", 0.3, min_gain=0.5), dry_run=dry_run)
+        assert not decision.accepted and "(95% interval" in decision.reason
+    decision = promote(MODEL, 3, GATE, dry_run=True)
+    assert "(97.5% interval" in decision.reason and "decided about 1 version before" in decision.reason
