@@ -1,6 +1,5 @@
 """Export the model, compare it with PyTorch on test images, and register it: models/export."""
 
-import json
 from pathlib import Path
 
 from retinanet.config.params import load_params
@@ -14,8 +13,9 @@ from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
-from retinanet.tracking.registry import register
+from retinanet.tracking.publication import log_export, register_exported
 from retinanet.tracking.runs import resume_run
+from retinanet.tracking.version_record import write_record
 from stages import paths
 
 RUNTIME = "onnx"  # what is registered and served
@@ -42,20 +42,11 @@ def main() -> None:
     size = sum(file.stat().st_size for file in paths.EXPORT.iterdir())
     report = {"images": len(images), **agreement._asdict(), "megabytes": round(size / 1e6, 1)}
     write_json(paths.EXPORT_REPORT, report)
-    metrics, evaluation, run_facts = (
-        json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST, paths.RUN)
-    )
+    with new_folder(paths.VERSION_RECORD) as folder:
+        write_record(folder, trained.class_names, paths)
     with resume_run(paths.RUN) as run:
-        run.log_artifact(paths.EXPORT_REPORT, "export")
-        version = register(
-            params.tracking.model_name,
-            run_id=run.id,
-            exported=paths.EXPORT,
-            model_sha256=run_facts["model_sha256"],
-            metrics=metrics,
-            evaluation_digest=evaluation["digest"],
-            class_names=trained.class_names,
-        )
+        log_export(run, paths)
+        version = register_exported(params.tracking.model_name, run.id, paths)
     write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version})
     print(
         f"export: {paths.EXPORT / runtime.file_name} ({report['megabytes']} MB) gives the same {agreement.detections} "

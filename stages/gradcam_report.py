@@ -16,6 +16,7 @@ from retinanet.images.reading import read_image
 from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings, thresholds_text
 from retinanet.model.weights import load_model
+from retinanet.tracking.publication import log_heat_maps
 from retinanet.tracking.runs import resume_run
 from retinanet.tracking.status import pages_hint
 from stages import paths
@@ -58,7 +59,7 @@ def main() -> None:
                 folder / "images" / f"{number:02}.jpg", quality=85
             )
     with resume_run(paths.RUN) as run:
-        run.log_artifacts(paths.GRADCAM_REPORT, "gradcam")
+        log_heat_maps(run, paths)
     explained = sum(len(example.explained) for example in examples)
     page = paths.GRADCAM_REPORT / "index.html"
     print(f"gradcam-report: {explained} detections on {len(examples)} images explained: {page}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
 
 # Caches; not outputs of DVC stages.
 CACHE = Path(".cache")
@@ -31,17 +32,21 @@ DATA_STATISTICS = DATA_REPORT / "statistics.json"
 TRAINED = Path("models/trained.safetensors")
 RUN = Path("models/run.json")
 TRAIN_REPORT = Path("reports/train")
+TRAINING_RECORD = TRAIN_REPORT / "record.json"
+SBOM = TRAIN_REPORT / "sbom.json"
 
 # evaluate
 MODEL = Path("models/model.safetensors")
 EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
 MATCHES = EVALUATION / "matches.npz"
+DETECTIONS = EVALUATION / "detections.json"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
 # export
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
+VERSION_RECORD = Path("models/record")
 REGISTERED = Path("models/registered.json")
 
 # gradcam-report

@@ -13,6 +13,7 @@ from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.evaluations import stored_matches
 from retinanet.tracking.provenance import code_digest, uncommitted
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, metric_of
+from retinanet.tracking.signing import require_signed
 from retinanet.tracking.store import lock_path, open_client, store_errors
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ def promote(
     measure: Measure | None = None,
     dry_run: bool = False,
     allow_dirty: bool = False,
+    trusted_keys: str = "",
 ) -> Decision:
     """Put a version into production if it passes the gate.
 
     evaluation_digest is the workspace's; `measure` evaluates a version that was registered with another digest.
-    Raises TrackingError if the version is missing or its files were changed after registration.
+    trusted_keys is a file of keys, one of which must have signed the version; empty: none. Raises TrackingError if the
+    version is missing, not signed, or was changed after registration.
     """
     client = open_client()
     try:
@@ -61,6 +64,7 @@ def promote(
             production = at_alias(client, model_name, PRODUCTION)
             if production and production.version == candidate.version:
                 return Decision(True, version, f"version {version} is in production already")
+            require_signed(client, candidate, trusted_keys)
             _require_finished(client, candidate, allow_dirty)
             comparison = _require_better(client, candidate, production, gate, evaluation_digest, measure)
             check_digest(client, candidate)
