@@ -30,6 +30,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
     assert groups["deciding"] == ["status", "compare", "promote", "rollback"]
+    assert groups["record"] == ["sync", "reproduce", "sign", "verify"]
     assert groups["using"] == ["predict", "count"]
 
 
@@ -45,6 +46,10 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         "status",
         "promote",
         "rollback",
+        "sync",
+        "reproduce",
+        "sign",
+        "verify",
         "predict",
     ],
 )
