@@ -8,7 +8,7 @@ from pathlib import Path
 
 import retinanet
 from retinanet.cli.argument_types import fraction, positive, rate
-from retinanet.cli.commands import data, deciding, serving, training, using
+from retinanet.cli.commands import data, deciding, record, serving, training, using
 from retinanet.cli.raster_options import add_raster_options
 from retinanet.cli.written_formats import WRITTEN_FORMATS
 from retinanet.errors import RetinanetError, exit_on_error
@@ -21,7 +21,7 @@ EXTRAS = {"rasterio": "raster", "pyogrio": "raster"}
 
 @exit_on_error
 def main() -> int | None:
-    """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 a promotion refused, 4 undecided."""
+    """Exit codes: 0 done, 1 an error or an unreadable image, 2 wrong usage, 3 refused or different, 4 undecided."""
     # File names may have characters that the terminal's encoding lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -57,7 +57,7 @@ def _parser() -> Parser:
         return added
 
     groups = {"data": _data(command), "training": _training(command)}
-    groups |= {"deciding": _deciding(command), "using": _using(command)}
+    groups |= {"deciding": _deciding(command), "record": _record(command), "using": _using(command)}
     for group, members in groups.items():
         rows = [f"  {member.prog.split()[-1]:16}{member.get_default('summary')}" for member in members]
         parser.epilog = "\n".join([*([parser.epilog, ""] if parser.epilog else []), f"{group}:", *rows])
@@ -141,6 +141,34 @@ def _deciding(command: Callable[..., Parser]) -> list[Parser]:
     for changing in (promote, rollback):
         changing.add_argument("--reason", default="", metavar="TEXT", help="recorded in `retinanet status --history`")
     return [status, compare, promote, rollback]
+
+
+def _record(command: Callable[..., Parser]) -> list[Parser]:
+    sync = command(record.sync, "bring MLflow to what dvc.lock, models/ and reports/ say", "")
+    reproduce = command(
+        record.reproduce, "make a version again from its commit, params and data, and compare", "production --dry-run"
+    )
+    reproduce.add_argument("name", metavar="VERSION", help="number of a version, or an alias")
+    reproduce.add_argument(
+        "--at", type=Path, metavar="FOLDER", help="a new folder that is kept (default: a temporary one)"
+    )
+    reproduce.add_argument("--dry-run", action="store_true", help="print what would be done")
+    sign = command(record.sign, "sign a version's files, record, tags and description", "4 --key signing-key")
+    sign.add_argument("name", metavar="VERSION", help="number of a version, or an alias")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private ed25519 key, OpenSSH or PEM")
+    verify = command(
+        record.verify,
+        "check a version without running it: signature, digests, data, metrics",
+        "4 --key signing-key.pub",
+    )
+    verify.add_argument("name", metavar="VERSION", help="number of a version, or an alias")
+    keys = verify.add_mutually_exclusive_group()
+    keys.add_argument(
+        "--key", type=Path, metavar="FILE", help="trusted public keys (default: promote.require_signature)"
+    )
+    keys.add_argument("--unsigned", action="store_true", help="check everything but the signature")
+    verify.add_argument("--retrain", action="store_true", help="if all of that holds, also run `retinanet reproduce`")
+    return [sync, reproduce, sign, verify]
 
 
 def _using(command: Callable[..., Parser]) -> list[Parser]:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from support.mlflow_server import wait_for
 from support.prepare_workspace import sample_objects, write_voc
+from support.signing_keys import make_keys
 from support.workspace import Workspace
 
 from retinanet.cli.commands.deciding import EXIT_REFUSED, EXIT_UNDECIDED
@@ -122,6 +123,7 @@ def with_images(workspace) -> Workspace:
         (workspace.folder / name).write_bytes(tile.read_bytes())
     (workspace.folder / "path/to/my_images").mkdir(parents=True)
     write_voc(workspace.folder / "path/to/my_images", sample_objects(30))
+    make_keys(workspace.folder / "release-key")
     workspace.run("retinanet", "promote", code=(0, EXIT_REFUSED, EXIT_UNDECIDED))
     return workspace
 
