@@ -7,11 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from support.squares import NETWORK, make_squares
+from support.squares import NETWORK, build_network, make_squares, small_network
 
 from benchmarks import learning_curve, search
 from retinanet.config.params import write_params
+from retinanet.explain.cam import METHODS
+from retinanet.explain.faithfulness import GAUSSIAN, RANDOM
+from retinanet.images.preprocess import InputSize
+from retinanet.model.weights import TrainedModel, save_model
 from retinanet.prepare.decisions import Decisions, write_decisions
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +110,13 @@ def test_evaluation_prints_its_speed_and_difference_from_pycocotools(workspace):
     rows = run_module("evaluation", "speed", "--images", "60", "--detections", "20", "--classes", "2").splitlines()
     assert rows[0].startswith("pycocotools: match, accumulate, summarize:")
     assert float(rows[-1].split(", ")[1].split()[0]) < 1e-12
+
+
+@pytest.mark.slow
+def test_explanation_prints_a_row_for_each_map(workspace):
+    network = build_network(small_network(backbone="timm/test_resnet"), 1)
+    torch.nn.init.zeros_(network.classification.last.bias)  # detections everywhere, some of them on the squares
+    save_model(workspace / "model.safetensors", TrainedModel(network, ("square",), (1,), InputSize(96, 128)))
+    rows = run_module("explanation", "--hits", "2", "--model", "model.safetensors", "--test", "squares.json")
+    names = [row.split(" | ")[0] for row in rows.splitlines()[-6:]]
+    assert names == [f"| {name}" for name in (*METHODS, RANDOM, GAUSSIAN)]
