@@ -90,7 +90,7 @@ class Gradcam(Section):
     max_cases: Count
     """Maximum number of explained cases; with many classes each has fewer."""
     faithfulness_hits: CountOrZero
-    """Hits on which deletion, insertion and randomization are measured; each takes about 70 passes of the network."""
+    """Hits on which deletion, insertion and randomization are measured; each takes about 36 passes of the network."""
 
 
 class Promote(Section):
