@@ -6,10 +6,11 @@ entry names the entry that it follows. Of entries that follow the same one, the 
 """
 
 import getpass
+import json
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PROMOTE, ROLLBACK = "promote", "rollback"
 NO_VERSION = 0
-DONE = "done"
+ENTRY, DONE = "entry", "done"  # tags: the entry as JSON, and whether the alias has moved
 ATTEMPTS = 5  # to add an entry while the store is busy
 
 
@@ -55,9 +56,10 @@ def entries(client: "MlflowClient", model_name: str) -> list[Entry]:
     found = client.search_model_versions(f"name = '{history_name(model_name)}'", max_results=10_000)
     counted: list[Entry] = []
     for version in sorted(found, key=lambda version: int(version.version)):
+        content = json.loads(version.tags.get(ENTRY, '{"after": -1}'))
         last = counted[-1].number if counted else 0
-        if int(version.tags.get("after", -1)) >= last:  # above it if the entry it follows was deleted
-            counted.append(_entry(version))
+        if content["after"] >= last:  # above it if the entry it follows was deleted
+            counted.append(_entry(version, content))
     return counted
 
 
@@ -114,16 +116,15 @@ def _write(client: "MlflowClient", model_name: str, after: int, change: Change, 
     from mlflow.exceptions import MlflowException
 
     by = f"{git_user() or getpass.getuser()} ({socket.gethostname()})"
-    tags = {"after": after, "key": key, "by": by, **change._asdict()}
+    # One tag, because the page of the history shows every tag of every entry.
+    tags = {ENTRY: json.dumps({"after": after, "key": key, "by": by, **change._asdict()}, ensure_ascii=False)}
     text = f"{change.action}: {change.before or 'none'} -> {change.version}, by {by}. {change.reason}"
     source = f"models:/{model_name}/{change.version}"
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _ensure_history(client, model_name)
             # A retry after a lost answer may write a twin, which follows the same entry and thus never counts.
-            version = client.create_model_version(
-                history_name(model_name), source, tags={k: str(v) for k, v in tags.items()}, description=text.strip()
-            )
+            version = client.create_model_version(history_name(model_name), source, tags=tags, description=text.strip())
             return int(version.version)
         except MlflowException:
             if attempt == ATTEMPTS:
@@ -143,8 +144,7 @@ def _ensure_history(client: "MlflowClient", model_name: str) -> None:
             raise
 
 
-def _entry(version: "ModelVersion") -> Entry:
-    tags = version.tags
-    change = Change(tags["action"], int(tags["before"]), int(tags["version"]), tags["reason"], tags["gate"])
+def _entry(version: "ModelVersion", content: Mapping) -> Entry:
+    change = Change(**{name: content[name] for name in Change._fields})
     at = datetime.fromtimestamp(version.creation_timestamp / 1000)
-    return Entry(int(version.version), change, tags["by"], at, DONE in tags, tags["key"])
+    return Entry(int(version.version), change, content["by"], at, DONE in version.tags, content["key"])

@@ -95,7 +95,7 @@ def promote(
             except Refused as refusal:
                 if not force:
                     raise
-                answer = f"forced, although {refusal}"
+                answer = f"forced; the gate refuses: {refusal}"
             check_digest(client, candidate)
             if dry_run:
                 return Decision(True, version, f"{answer}; dry run, nothing changed")

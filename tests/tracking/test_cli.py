@@ -65,7 +65,7 @@ def test_promote_again_and_force_need_a_reason_which_the_history_shows(workspace
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[2] for line in lines if not line.startswith(" ")] == ["rollback", "promote", "promote"]
     assert "    reason: misses trees in shadow" in lines and "    reason: new camera" in lines
-    assert any(line.startswith("    gate: forced, although not better: ") for line in lines)
+    assert any(line.startswith("    gate: forced; the gate refuses: not better: ") for line in lines)
 
 
 def test_promote_without_a_registered_version_says_what_to_run(workspace, monkeypatch, capsys):

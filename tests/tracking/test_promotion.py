@@ -302,7 +302,7 @@ def test_force_overrides_the_comparison_and_the_floor_only(make_version):
     worse = make_version(0.2)
     decision = promote(MODEL, worse, GATE, force=True, reason="the only one for the new camera")
     assert (decision.accepted, in_production()) == (True, worse)
-    assert decision.reason == "forced, although version 2 has AP50 0.2000, below the floor of 0.3"
+    assert decision.reason == "forced; the gate refuses: version 2 has AP50 0.2000, below the floor of 0.3"
     assert entries(open_client(), MODEL)[-1].change.gate == decision.reason
     failed = make_version(0.1)
     open_client().set_terminated(find_version(open_client(), MODEL, failed).run_id, "FAILED")
