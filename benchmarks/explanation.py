@@ -31,7 +31,7 @@ from retinanet.inference.detections import STANDARD_DECODING
 from retinanet.model.folding import for_inference
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import load_model
-from retinanet.runtime import best_device
+from retinanet.runtime import chosen_device
 
 TIMED = 5
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, default=Path("data/prepared/test.json"))
     args = parser.parse_args()
     trained, test_set = load_model(args.model), read_coco(args.test)
-    model = for_inference(trained.model).to(best_device())
+    model = for_inference(trained.model).to(chosen_device())
     results = validate(model, test_set, Path(), trained.input_size, STANDARD_DECODING, workers=0).results
     detections = detections_above(test_set, results, trained.score_thresholds)
     count = sum(map(len, detections.values()))
@@ -112,7 +112,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def _image(test_set: CocoDataset, hit: Case) -> np.ndarray:
     info = next(info for info in test_set.images if info.id == hit.image_id)
-    return read_image(Path(info.file_name), info.max_pixels)
+    return read_image(Path(info.file_name), test_set.reading)
 
 
 if __name__ == "__main__":
