@@ -9,9 +9,9 @@ COPY retinanet retinanet
 RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir '.[serve]'
 
 FROM python:3.12-slim
-RUN useradd --create-home retinanet
+RUN useradd --create-home --uid 1000 retinanet
 COPY --from=build /opt/venv /opt/venv
-USER retinanet
+USER 1000
 WORKDIR /home/retinanet
 EXPOSE 8000
 HEALTHCHECK --start-period=60s CMD ["/opt/venv/bin/python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health', timeout=5)"]

@@ -24,6 +24,7 @@ from retinanet.model.folding import for_inference
 from retinanet.model.weights import load_model, save_model
 from retinanet.runtime import chosen_device, keep_freed_memory
 from retinanet.tracking.provenance import evaluation_digest
+from retinanet.tracking.publication import log_evaluation
 from retinanet.tracking.runs import evaluation_run
 from stages import paths
 
@@ -77,8 +78,7 @@ def main() -> None:
         draw_precision_recall(curve, folder / "pr_curve.png")
         draw_comparisons(test_set, detections, settings.drawn_images, folder / "images")
     with evaluation_run(paths.RUN, digest) as run:
-        run.log_metrics({f"test/{name}": value for name, value in metrics.items()})
-        run.log_artifacts(paths.EVALUATION, "evaluate")
+        log_evaluation(run, paths)
     for name, point in zip(test_set.class_names, points, strict=True):
         if point.reason:
             print(f"evaluate: threshold of {name} {point.threshold:g}: {point.reason}")

@@ -1,15 +1,11 @@
 """Export the model, compare it with PyTorch, and register it: models/export, reports/export."""
 
-import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 
 from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
-from retinanet.config.settings import Params
 from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
 from retinanet.export.artifacts import Gate, Limits, export, table_row
@@ -24,8 +20,9 @@ from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
 from retinanet.runtime import processor
 from retinanet.tracking.model_card import model_card
-from retinanet.tracking.registry import register
+from retinanet.tracking.publication import log_export, register_exported
 from retinanet.tracking.runs import resume_run
+from retinanet.tracking.version_record import write_record
 from stages import paths
 
 ONNX = "onnx"  # always exported: the other runtimes convert it
@@ -63,37 +60,17 @@ def main() -> None:
         )
     metrics = {row["runtime"]: {key: row[key] for key in METRICS if key in row} for row in rows[1:]}
     write_json(paths.EXPORT_REPORT, {"images": len(compared), **metrics.pop(ONNX), **metrics})
-    version = _register(params, trained.class_names)
+    write_text(paths.MODEL_CARD, model_card(params, trained.class_names, paths.EVALUATION, paths.SPLITS))
+    with new_folder(paths.VERSION_RECORD) as folder:
+        write_record(folder, trained.class_names, settings.serve, paths)
+    with resume_run(paths.RUN) as run:
+        log_export(run, paths)
+        version = register_exported(params.tracking.model_name, run.id, paths)
     write_json(paths.REGISTERED, {"name": params.tracking.model_name, "version": version, "runtime": settings.serve})
     print(
         f"export: {paths.EXPORT / RUNTIMES[settings.serve].file_name} registered as {params.tracking.model_name} "
         f"version {version}; see {paths.EXPORT_TABLE}"
     )
-
-
-def _register(params: Params, class_names: tuple[str, ...]) -> int:
-    """Register the files of the runtime that export.serve names."""
-    metrics, evaluation, run_facts = (
-        json.loads(path.read_text()) for path in (paths.METRICS, paths.EVALUATION_DIGEST, paths.RUN)
-    )
-    card = model_card(params, class_names, paths.EVALUATION, paths.SPLITS)
-    write_text(paths.MODEL_CARD, card)
-    with resume_run(paths.RUN) as run, tempfile.TemporaryDirectory() as folder:
-        for report in (paths.EXPORT_REPORT, paths.EXPORT_TABLE):
-            run.log_artifact(report, "export")
-        run.log_artifact(paths.MODEL_CARD)
-        for file in RUNTIMES[params.export.serve].files(paths.EXPORT):
-            shutil.copy2(file, folder)
-        return register(
-            params.tracking.model_name,
-            run_id=run.id,
-            exported=Path(folder),
-            model_sha256=run_facts["model_sha256"],
-            metrics=metrics,
-            evaluation_digest=evaluation["digest"],
-            class_names=class_names,
-            card=card,
-        )
 
 
 def _summary(row: dict) -> str:

@@ -21,6 +21,7 @@ from retinanet.inference.detections import thresholds_text
 from retinanet.model.folding import for_inference
 from retinanet.model.weights import TrainedModel, load_model
 from retinanet.runtime import chosen_device
+from retinanet.tracking.publication import log_heat_maps
 from retinanet.tracking.runs import resume_run
 from retinanet.tracking.status import pages_hint
 from stages import paths
@@ -59,8 +60,7 @@ def main() -> None:
         pd.DataFrame(table(test_set, to_check), columns=COLUMNS).to_csv(folder / "labels_to_check.csv", index=False)
         _write_images(figures, folder / "images")
     with resume_run(paths.RUN) as run:
-        run.log_metrics({f"test/{name}": value for name, value in metrics.items()})
-        run.log_artifacts(paths.GRADCAM_REPORT, "gradcam")
+        log_heat_maps(run, paths)
     page, unlabeled = paths.GRADCAM_REPORT / "index.html", to_check[UNLABELED]
     if unlabeled:
         first = first_of([image.image.file_name for image in unlabeled], 3)

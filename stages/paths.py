@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
 
 # Caches; not outputs of DVC stages.
 CACHE = Path(".cache")
@@ -31,6 +32,8 @@ DATA_STATISTICS = DATA_REPORT / "statistics.json"
 TRAINED = Path("models/trained.safetensors")
 RUN = Path("models/run.json")
 TRAIN_REPORT = Path("reports/train")
+TRAINING_RECORD = TRAIN_REPORT / "record.json"
+SBOM = TRAIN_REPORT / "sbom.json"
 
 # evaluate
 MODEL = Path("models/model.safetensors")
@@ -45,6 +48,7 @@ MODEL_CARD = Path("reports/model_card.md")
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
 EXPORT_TABLE = Path("reports/export/runtimes.csv")
+VERSION_RECORD = Path("models/record")
 REGISTERED = Path("models/registered.json")
 
 # gradcam-report

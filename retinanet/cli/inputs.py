@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from retinanet.annotations.files import SYSTEM_FOLDERS, SourceFiles
-from retinanet.cli.workspace import in_workspace, workspace_paths
+from retinanet.cli.workspace import in_workspace, trusted_keys, workspace_paths
 from retinanet.errors import ImageError, WeightsError, first_of
 from retinanet.export.runtimes import exported_runtime
 from retinanet.images.reading import IMAGE_SUFFIXES, Decoded, Reading, decode_image
@@ -130,11 +130,13 @@ def _served_runtime(registered: Path) -> str:
 def _registered(uri: str) -> Iterator[Path]:
     from retinanet.tracking.registered_weights import named_version
     from retinanet.tracking.registry import model_files
+    from retinanet.tracking.signing import require_signed
     from retinanet.tracking.store import open_client
 
     client = open_client()
     version = named_version(client, uri)
     print(f"{uri} is version {version.version}", flush=True)
+    require_signed(client, version, trusted_keys())
     with model_files(client, version) as folder:
         exported = folder / "artifacts" / "exported"
         yield exported / exported_runtime(exported).file_name

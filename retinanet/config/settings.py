@@ -90,7 +90,7 @@ class Gradcam(Section):
     max_cases: Count
     """Maximum number of explained cases; with many classes each has fewer."""
     faithfulness_hits: CountOrZero
-    """Hits on which deletion, insertion and randomization are measured; each takes about 70 passes of the network."""
+    """Hits on which deletion, insertion and randomization are measured; each takes about 36 passes of the network."""
 
 
 class Promote(Section):
@@ -106,10 +106,15 @@ class Promote(Section):
     """Refuse if the metric of a class falls by more than this with 95% confidence."""
     when_undecided: Literal["refuse", "accept"]
     """Whether a version with a gain that may be chance is promoted."""
+    require_signature: str
+    """File of public keys, one of which must have signed a version that is promoted or used by its name in the
+    registry; empty: no signature is needed."""
 
     def gate(self) -> dict[str, Any]:
         """The arguments of retinanet.tracking.comparison.Gate."""
-        return self.model_dump(exclude={"when_undecided"}) | {"accepts_undecided": self.when_undecided == "accept"}
+        return self.model_dump(exclude={"when_undecided", "require_signature"}) | {
+            "accepts_undecided": self.when_undecided == "accept"
+        }
 
 
 class Tracking(Section):

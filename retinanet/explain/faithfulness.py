@@ -18,7 +18,7 @@ import torch
 from scipy.stats import rankdata
 
 from retinanet.dataset.coco import CocoDataset
-from retinanet.explain.cam import METHODS, heat_maps
+from retinanet.explain.cam import METHODS, anchor_cell, heat_maps
 from retinanet.explain.case_heats import localization
 from retinanet.explain.cases import Case
 from retinanet.explain.targets import ImagePass, Target, find_anchor, network_input, on_image, run_image
@@ -26,7 +26,7 @@ from retinanet.images.preprocess import InputSize, padding_color
 from retinanet.images.reading import read_image
 from retinanet.model.retinanet import RetinaNet
 
-STEPS = 8
+STEPS = 5
 # Pixels that the last step has painted over or put in, in areas of the box.
 MAX_AREAS = 2.0
 RANDOM, GAUSSIAN = "random map", "Gaussian on the box"
@@ -107,20 +107,19 @@ def deletion_and_insertion(
     paint = np.full_like(image, padding_color(model.backbone.mean))
     # Where the heat is equal, for example 0, pixels come in a random order.
     order = np.lexsort((generator.random(heat.size), -heat.ravel()))
-    counts = (np.arange(STEPS + 1) / STEPS * MAX_AREAS * sides.prod()).round().astype(int)
+    counts = (np.arange(1, STEPS + 1) / STEPS * MAX_AREAS * sides.prod()).round().astype(int)
 
-    def mean_score(start: np.ndarray, end: np.ndarray) -> float:
-        scores = []
+    whole = float(torch.sigmoid(image_pass.forward.logits[anchor].detach().float()))
+
+    def mean_score(start: np.ndarray, end: np.ndarray, score: float) -> float:
+        scores = [score]
         for count in counts:
             changed = start.reshape(-1, 3).copy()
             changed[order[:count]] = end.reshape(-1, 3)[order[:count]]
-            inputs = network_input(model, changed.reshape(image.shape), image_pass.size)
-            with torch.no_grad():
-                scores.append(float(torch.sigmoid(model(inputs)[0][0][anchor].float())))
-        whole = float(torch.sigmoid(image_pass.forward.logits[anchor].detach().float()))
+            scores.append(_score(model, image_pass, changed.reshape(image.shape), anchor))
         return float(np.trapezoid(scores) / STEPS / whole)
 
-    return mean_score(image, paint), mean_score(blurred, image)
+    return mean_score(image, paint, whole), mean_score(blurred, image, _score(model, image_pass, blurred, anchor))
 
 
 def gaussian(shape: tuple[int, ...], box_xyxy: np.ndarray) -> np.ndarray:
@@ -162,3 +161,14 @@ def faithfulness_metrics(
         values = [of_hit[method].similarity[name] for of_hit in measured]
         metrics[f"heat_similarity_random_{suffix}"] = float(np.mean(values))
     return metrics
+
+
+def _score(model: RetinaNet, image_pass: ImagePass, image: np.ndarray, anchor: tuple[int, int]) -> float:
+    """The score of an anchor (index, label) on a changed image; the subnet runs on the anchor's level alone."""
+    grid_sizes = [(m.shape[-2], m.shape[-1]) for m in image_pass.forward.maps]
+    level = anchor_cell(anchor[0], grid_sizes, model.anchors_per_cell)[0]
+    first = sum(rows * columns for rows, columns in grid_sizes[:level]) * model.anchors_per_cell
+    with torch.no_grad():
+        maps = model.features(network_input(model, image, image_pass.size))
+        logits = model.classification([maps[level]])
+    return float(torch.sigmoid(logits[0, anchor[0] - first, anchor[1]].float()))

@@ -47,7 +47,12 @@ def create_app(service: Service) -> FastAPI:
         "description": "no image could be read, each result says why; or the request is not as described here",
     }
 
-    @app.post("/detect", responses=responses, openapi_extra={"requestBody": request_body(service.limits)})
+    @app.post(
+        "/detect",
+        operation_id="detect",
+        responses=responses,
+        openapi_extra={"requestBody": request_body(service.limits)},
+    )
     async def detect(request: Request, response: Response) -> DetectResponse:
         """Detect objects in images. An image that cannot be read has an error in its result."""
         answer = await _detect(request, service)
@@ -55,13 +60,15 @@ def create_app(service: Service) -> FastAPI:
             response.status_code = 422
         return answer
 
-    @app.get("/health")
+    @app.get("/health", operation_id="health")
     async def health() -> Health:
         """The version in service."""
         model = service.models.current
         return Health(ready=True, model=model.name, version=model.version, problem=service.models.problem)
 
-    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @app.get(
+        "/metrics", operation_id="metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
+    )
     async def metrics() -> Response:
         """Metrics for Prometheus."""
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

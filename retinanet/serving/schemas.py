@@ -8,10 +8,14 @@ from retinanet.serving.limits import Limits
 
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 THRESHOLD_TEXT = "Minimum score of detections, instead of the thresholds of each class that the model carries."
+# A black PNG of 16 x 16, as an example.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAQAAAAA3iMLMAAAADElEQVR42mNgIA0AAAAwAAEodEl9AAAAAElFTkSuQmCC"
 
 
 class DetectRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"images": [PNG], "score_threshold": 0.5}]}
+    )
 
     images: list[str] = Field(min_length=1, description="Encoded images (JPEG, PNG, TIFF …) as base64 texts.")
     score_threshold: Threshold | None = Field(None, description=THRESHOLD_TEXT)

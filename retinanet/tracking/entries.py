@@ -73,7 +73,7 @@ def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
         return found.info.run_id
     renamed = {**entry, "name": entry.get("name") or f"restored {run_id[:8]}"}
     new_id = _new_run(client, experiment_id, renamed, restored_from=run_id)
-    client.set_terminated(new_id, "FINISHED")
+    client.set_terminated(new_id, "FINISHED", entry.get("ended"))
     print(f"tracking: run {run_id} is deleted or not in the store; {new_id} replaces it", flush=True)
     return new_id
 

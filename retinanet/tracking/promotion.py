@@ -23,6 +23,7 @@ from retinanet.tracking.history import (
     set_done,
 )
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, versions
+from retinanet.tracking.signing import require_signed
 from retinanet.tracking.store import open_client, store_errors
 
 if TYPE_CHECKING:
@@ -69,12 +70,14 @@ def promote(
     again: bool = False,
     force: bool = False,
     reason: str = "",
+    trusted_keys: str = "",
 ) -> Decision:
     """Put a version into production if it passes the gate.
 
     evaluation_digest is the workspace's; `measure` evaluates a version that was registered with another digest. again
     accepts a version that was rolled back, force one that does not win the comparison; both are recorded with the
-    reason. Raises TrackingError if the version is missing or its files were changed after registration.
+    reason. trusted_keys is a file of keys, one of which must have signed the version; empty: none. Raises
+    TrackingError if the version is missing, not signed, or was changed after registration.
     """
     client = open_client()
     try:
@@ -85,6 +88,7 @@ def promote(
                 return Decision(True, version, f"version {version} is in production already")
             if not again:
                 _require_not_rolled_back(standing, version)
+            require_signed(client, candidate, trusted_keys)
             require_finished(client, candidate, allow_dirty)
             try:
                 answer = _compare(client, candidate, standing, gate, evaluation_digest, measure, not dry_run)

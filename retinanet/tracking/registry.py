@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,12 +37,15 @@ def register(
     metrics: Mapping[str, float],
     evaluation_digest: str,
     class_names: Sequence[str],
+    provenance: Mapping[str, str] | None = None,
+    record: Path | None = None,
     card: str = "",
 ) -> int:
     """Register the exported model in the folder `exported`; returns the number of its version.
 
-    card is its description, in Markdown. If a version with the same weights and exported files exists, its number is
-    returned and its metrics stay. Raises TrackingError.
+    provenance are the tags of retinanet.tracking.provenance (default: those of now); record is a folder that is stored
+    with the version's files, and card the version's description, in Markdown. If a version with the same weights and
+    exported files exists, its number is returned and its metrics stay. Raises TrackingError.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -54,18 +57,22 @@ def register(
         try:
             _ensure_model(client, model_name)
             same = {"model_sha256": model_sha256, "export_sha256": tree_digest(exported)}
-            for registered in versions(client, model_name):
-                if registered.status == "READY" and same.items() <= registered.tags.items():
-                    return int(registered.version)
+            if (number := same_version(client, model_name, same)) is not None:
+                return number
             tags = {_metric_tag(name): repr(float(value)) for name, value in metrics.items()}
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
-            provenance = provenance_tags()
-            unused = ("version.", "mlflow.", "python")
-            tags |= {name: value for name, value in provenance.items() if not name.startswith(unused)}
-            return _new_version(client, model_name, run_id, exported, tags, card, Path(folder))
+            made, unused = provenance_tags() if provenance is None else provenance, ("version.", "mlflow.", "python")
+            tags |= {name: value for name, value in made.items() if not name.startswith(unused)}
+            return _new_version(client, model_name, run_id, exported, record, tags, card, Path(folder))
         except (MlflowException, OSError, ImportError) as error:
             raise unreachable(error) from error
+
+
+def same_version(client: "MlflowClient", model_name: str, digests: Mapping[str, str]) -> int | None:
+    """The number of the newest version with these tags model_sha256 and export_sha256, or None."""
+    found = (v for v in versions(client, model_name) if v.status == "READY" and digests.items() <= v.tags.items())
+    return next((int(version.version) for version in found), None)
 
 
 def versions(client: "MlflowClient", model_name: str) -> list["ModelVersion"]:
@@ -121,6 +128,14 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
 
     Raises TrackingError if they are not those that were registered: nothing of a version is executed or read before.
     """
+    with unchecked_files(client, version) as path:
+        _require_digest(version, tree_digest(path))
+        yield path
+
+
+@contextmanager
+def unchecked_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path]:
+    """Like model_files, for a caller that compares the files itself. Raises TrackingError if they are lost."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -136,7 +151,6 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
                 f"{version.name} version {version.version}: its files cannot be fetched ({reason_of(error)}); if they "
                 f"are lost, {REGISTER_AGAIN}"
             ) from error
-        _require_digest(version, tree_digest(path))
         yield path
 
 
@@ -149,10 +163,10 @@ def _require_digest(version: "ModelVersion", digest: str) -> None:
         )
 
 
-def tree_digest(folder: Path) -> str:
-    """A hash of the names and contents of a model's files."""
+def tree_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
+    """A hash of the names and contents of a model's files; by default of all in the folder."""
     lines = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*") if files is None else files):
         name = path.relative_to(folder)
         if path.is_file() and not set(name.parts) & set(IGNORED_NAMES):
             lines.append(f"{name.as_posix()} {sha256_of(path)}")
@@ -174,6 +188,7 @@ def _new_version(
     model_name: str,
     run_id: str,
     exported: Path,
+    record: Path | None,
     tags: dict[str, str],
     card: str,
     folder: Path,
@@ -186,7 +201,7 @@ def _new_version(
     logged = client.create_logged_model(
         experiment_id, model_name, run_id, tags={"export_sha256": tags["export_sha256"]}
     )
-    write_served_files(folder / "model", exported, folder, run_id, logged.model_id)
+    write_served_files(folder / "model", exported, record, folder, run_id, logged.model_id)
     client.log_model_artifacts(logged.model_id, str(folder / "model"))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

@@ -5,14 +5,14 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from retinanet.errors import TrackingError
-from retinanet.files import write_json, write_text
+from retinanet.files import write_text
 from retinanet.tracking.delivery import Delivery
 from retinanet.tracking.failures import without_password
 from retinanet.tracking.locations import tracking_uri
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 DESCRIPTION = "mlflow.note.content"
-# Tags that a person looks for, or that search uses; write_provenance has everything.
+# Tags that a person looks for, or that search uses; train/record.json has everything.
 SHOWN_TAGS = ("dirty", "dirty.files", "dvc.experiment", "mlflow.source.git.commit")
 KILLED_EXIT_CODES = (130, 143)  # those of SIGINT and SIGTERM
 
@@ -39,25 +39,26 @@ def start_run(
     As a context manager it ends as FINISHED, as KILLED on Ctrl-C and SIGTERM, or as FAILED.
     """
     name = name or os.environ.get("DVC_EXP_NAME")
-    tags = _source_tags() | ({DESCRIPTION: description} if description else {})
+    tags = source_tags() | ({DESCRIPTION: description} if description else {})
     first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": tags}
     if resume_run_id:
         first |= {"do": "reopen", "run_id": resume_run_id}
     return Run(resume_run_id or f"offline-{uuid.uuid4().hex}", first, experiment, ends=True)
 
 
-def resume_run(run_file: Path) -> "Run":
+def resume_run(run_file: Path, restored: Mapping | None = None) -> "Run":
     """Open the run of a run.json to log more; its status does not change.
 
-    If the store lacks the run, a new one, tagged restored_from, replaces it. Raises TrackingError.
+    If the store lacks the run, a new one, tagged restored_from, replaces it; `restored` has its tags and start (at).
+    Raises TrackingError.
     """
     try:
         content = json.loads(run_file.read_text(encoding="utf-8"))
         run_id, experiment = content["run_id"], content["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackingError(f"{run_file}: cannot be read ({error}); `dvc repro train` writes it") from error
-    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": _source_tags()}
-    return Run(run_id, first, experiment, ends=False)
+    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": source_tags()}
+    return Run(run_id, first | dict(restored or {}), experiment, ends=False)
 
 
 def evaluation_run(run_file: Path, digest: str) -> "Run":
@@ -71,9 +72,11 @@ def evaluation_run(run_file: Path, digest: str) -> "Run":
     return run
 
 
-def write_provenance(path: Path) -> None:
-    """Write commit, uncommitted files, digest of the code, and versions of Python and libraries as JSON."""
-    write_json(path, provenance_tags())
+def files_below(path: Path, folder: str | None) -> Iterator[tuple[Path, str | None]]:
+    """The files of a folder, each with the folder of a run's artifacts that it belongs into."""
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        below = file.parent.relative_to(path).as_posix()
+        yield file, "/".join(part for part in (folder, below) if part not in (None, ".")) or None
 
 
 def write_run_file(path: Path, run: "Run", model_sha256: str) -> None:
@@ -112,9 +115,8 @@ class Run:
 
     def log_artifacts(self, path: Path, folder: str | None = None) -> None:
         """Log the content of a folder."""
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            below = file.parent.relative_to(path).as_posix()
-            self.log_artifact(file, "/".join(part for part in (folder, below) if part not in (None, ".")) or None)
+        for file, below in files_below(path, folder):
+            self.log_artifact(file, below)
 
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: Mapping | None = None) -> None:
         """Log a data set that the run used; context is training, validation or test, profile its statistics."""
@@ -184,7 +186,8 @@ def _status_of(error: BaseException | None) -> str:
     return "FAILED"
 
 
-def _source_tags() -> dict[str, str]:
+def source_tags() -> dict[str, str]:
+    """The tags of a run that starts now: its provenance, and the program."""
     program = Path(sys.argv[0])
     shown = {name: value for name, value in provenance_tags().items() if name in SHOWN_TAGS}
     return shown | {

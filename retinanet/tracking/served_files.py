@@ -1,4 +1,4 @@
-"""The files of a registered version: a pyfunc without pickles, which MLflow serves."""
+"""The files of a registered version: a pyfunc without pickles, which MLflow serves, and the version's record."""
 
 import shutil
 import warnings
@@ -11,10 +11,16 @@ from retinanet.export.runtimes import exported_runtime
 PACKAGE = Path(retinanet.__file__).parent
 # In addition to the requirements of the exported model's runtime.
 SERVED_WITH = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow")
+RECORD = "record"  # the folder of retinanet.tracking.version_record
 
 
-def write_served_files(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) -> None:
-    """Write a pyfunc without pickles: the exported model, the package's source, and the module that loads them."""
+def write_served_files(
+    path: Path, exported: Path, record: Path | None, folder: Path, run_id: str, model_id: str
+) -> None:
+    """Write a pyfunc without pickles: the exported model, the package's source, and the module that loads them.
+
+    record is a folder to store with them, and `folder` is for temporary files.
+    """
     import mlflow
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -52,3 +58,5 @@ def write_served_files(path: Path, exported: Path, folder: Path, run_id: str, mo
             ],
             mlflow_model=Model(run_id=run_id, model_id=model_id),
         )
+    if record:
+        shutil.copytree(record, path / RECORD)

@@ -24,7 +24,7 @@ from retinanet.serving.payload import check_image, decode_base64, decode_image, 
 MAX_BYTES = 20_000_000
 # In a request to the service; a job that loads the model itself has none of these limits.
 MAX_IMAGES = 64
-MAX_TILES = 100  # of an image
+MAX_TILES = 200  # of an image
 MAX_SECONDS = 30
 SERVER_MODULE = "mlflow.pyfunc.scoring_server.app"
 

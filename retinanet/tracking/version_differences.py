@@ -8,7 +8,7 @@ from retinanet.evaluation.intervals import Difference, differences, metric_value
 from retinanet.evaluation.matches import Matches, is_same_test_set
 from retinanet.tracking.entries import EVALUATION_TAG
 from retinanet.tracking.evaluations import StoredDetections, stored_detections, stored_matches
-from retinanet.tracking.registered_weights import named_version
+from retinanet.tracking.registered_weights import named_version, version_uri
 from retinanet.tracking.registry import metric_of
 from retinanet.tracking.store import open_client, store_errors
 
@@ -24,7 +24,7 @@ def differences_text(model_name: str, new: str, old: str, metric: str) -> str:
     """
     client = open_client()
     with store_errors():
-        versions = [_named(client, model_name, name) for name in (old, new)]
+        versions = [named_version(client, version_uri(model_name, name)) for name in (old, new)]
         made_from = [_made_from(client, version) for version in versions]
         lines = [f"{model_name}: version {versions[0].version} -> version {versions[1].version}", ""]
         lines += _changed(*made_from) or ["settings, data and code are equal"]

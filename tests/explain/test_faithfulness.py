@@ -52,10 +52,10 @@ def curves(image, heat):
 
 def test_deleting_the_evidence_first_ends_the_score(red_cell):
     deletion, insertion = curves(red_cell, red_cell[:, :, 0].astype(np.float32))
-    # Each of 8 steps deletes 64 pixels: the score is 1 at first, then that of black, 0.0003 / 0.982.
-    assert deletion == pytest.approx(0.5 / 8, abs=0.001)
+    # Each of 5 steps deletes 102 pixels: the score is 1 at first, then that of black, 0.0003 / 0.982.
+    assert deletion == pytest.approx(0.5 / 5, abs=0.001)
     # Inserting them gives the full score from the first step on; the blurred image has hardly any.
-    assert insertion == pytest.approx(7.5 / 8, abs=0.01)
+    assert insertion == pytest.approx(4.5 / 5, abs=0.01)
 
 
 def test_deleting_the_evidence_last_keeps_the_score(red_cell):
@@ -92,6 +92,17 @@ def test_randomized_shuffles_the_subnet_or_all_weights(network):
                 assert not torch.equal(before, after), key
             assert torch.equal(before.flatten().sort().values, after.flatten().sort().values), key
     assert list(copies) == [SUBNET, ALL]
+
+
+@pytest.mark.parametrize("index", [0, 900, -1])  # on P3, P4 and P7
+def test_without_heat_that_deletes_anything_the_score_is_the_networks(network, red_cell, index):
+    image_pass = run_image(network, red_cell, SIZE)
+    anchor = range(len(image_pass.anchors))[index], 1
+    nothing = np.array([0.0, 0, 0, 0])  # no box, so that at most a pixel or two are deleted
+    heat = np.zeros((96, 96), np.float32)
+    heat[95, 0] = 1
+    deletion, _ = deletion_and_insertion(network, image_pass, red_cell, anchor, heat, nothing, np.random.default_rng(0))
+    assert deletion == pytest.approx(1, abs=0.02)
 
 
 def test_measure_has_every_map_and_eigencam_does_not_depend_on_the_subnet(network, red_cell):

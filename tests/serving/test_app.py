@@ -221,10 +221,13 @@ def test_metrics_count_requests_images_batches_and_name_the_version(start, sourc
 
 
 def test_openapi_describes_both_bodies_and_every_answer(start):
-    operation = start(images=7).get("/openapi.json").json()["paths"]["/detect"]["post"]
+    client = start(images=7)
+    operation = client.get("/openapi.json").json()["paths"]["/detect"]["post"]
     content = operation["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
-    assert content["application/json"]["schema"]["properties"]["images"]["maxItems"] == 7
+    schema = content["application/json"]["schema"]
+    assert schema["properties"]["images"]["maxItems"] == 7
+    assert client.post("/detect", json=schema["examples"][0]).status_code == 200
     assert set(operation["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
 
 

@@ -44,9 +44,12 @@ class DetectsRed(nn.Module):
     def _at(images: Tensor, stride: int) -> Tensor:
         return nn.functional.interpolate(images, size=[-(-side // stride) for side in images.shape[-2:]])
 
-    def heads(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def classification(self, features: Sequence[Tensor]) -> Tensor:
         red = [f[:, 0] * 12 - 8 if i == 0 else f[:, 0] * 0 - 8 for i, f in enumerate(features)]
-        logits = torch.cat([r.reshape(len(r), -1, 1) for r in red], dim=1) * self.scale
+        return torch.cat([r.reshape(len(r), -1, 1) for r in red], dim=1) * self.scale
+
+    def heads(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        logits = self.classification(features)
         return logits, logits.new_zeros(len(logits), logits.shape[1], 4)
 
     def grid_sizes(self, height: int, width: int) -> list[tuple[int, int]]:

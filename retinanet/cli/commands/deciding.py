@@ -72,7 +72,8 @@ def promote(arguments: Namespace) -> int:
         version = _workspace_version(params.tracking.model_name)
     if version is None:
         raise TrackingError(
-            f"{paths.REGISTERED}: no version of {params.tracking.model_name}; run `dvc repro`, or use --version"
+            f"{paths.REGISTERED}: no version of {params.tracking.model_name} in this store; run `dvc repro`, or "
+            "`retinanet sync` if it was registered elsewhere, or use --version"
         )
     # Without a test set here, only versions with the same evaluation digest can be compared.
     digest = _evaluation_digest()
@@ -87,6 +88,7 @@ def promote(arguments: Namespace) -> int:
         again=arguments.again,
         force=arguments.force,
         reason=arguments.reason,
+        trusted_keys=params.promote.require_signature,
     )
     print(f"{'accepted' if decision.accepted else 'refused'}: {decision.reason}")
     if decision.undecided:
@@ -113,8 +115,6 @@ def _evaluation_digest() -> str | None:
 
 def _workspace_version(model_name: str) -> int | None:
     """The version that the export stage registered in this workspace."""
-    path = workspace_paths().REGISTERED
-    if not path.exists():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return int(content["version"]) if content["name"] == model_name else None
+    from retinanet.tracking.sync import workspace_version
+
+    return workspace_version(model_name, workspace_paths())
