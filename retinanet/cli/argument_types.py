@@ -1,5 +1,6 @@
 """Types of the command line's options."""
 
+import math
 from argparse import ArgumentTypeError
 
 
@@ -7,6 +8,13 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 

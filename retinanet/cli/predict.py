@@ -1,4 +1,4 @@
-"""`retinanet predict`: images in, files of detections out; reading, the network and writing overlap."""
+"""`retinanet predict`: images or videos in, files of detections out; reading, the network and writing overlap."""
 
 import signal
 import sys
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from retinanet.cli.inputs import read_ahead, relative_names
 from retinanet.cli.result_files import ResultFiles
+from retinanet.cli.video import Sampling, VideoFiles, open_video, sampled_frames
 from retinanet.errors import ImageError
 from retinanet.images.reading import Decoded
 from retinanet.inference.detections import Detections
@@ -35,9 +36,9 @@ def predict_images(
     with (
         _one_interrupt(),
         results,
-        _progress(len(images)) as progress,
+        _progress(len(images), " images") as progress,
         _writer() as write,
-        closing(read_ahead(images)) as decoded,
+        closing(read_ahead(images, detector.reading)) as decoded,
     ):
 
         def add(number: int, path: Path, image: Decoded, detections: Detections) -> None:
@@ -54,6 +55,52 @@ def predict_images(
                 write(add_failed, path, image)
             else:
                 write(add, number, path, image, select(detector([image.pixels])[0]))
+
+
+def predict_videos(
+    detector: Detector,
+    videos: Sequence[Path],
+    files: VideoFiles,
+    select: Callable[[Detections], Detections],
+    sampling: Sampling,
+) -> list[Path]:
+    """Detect objects in the frames of videos, and print a line for each video; returns those that cannot be read.
+
+    The detections of the frames before an error, or before Ctrl-C, are written, and `files` are closed.
+    """
+    failed = []
+    with _one_interrupt(), closing(files):
+        for path in videos:
+            try:
+                frames = _predict_video(detector, path, files, select, sampling)
+                print(f"{path}: {frames} frames", flush=True)
+            except ImageError as error:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+                failed.append(path)
+    return failed
+
+
+def _predict_video(
+    detector: Detector,
+    path: Path,
+    files: VideoFiles,
+    select: Callable[[Detections], Detections],
+    sampling: Sampling,
+) -> int:
+    """The number of frames that were taken."""
+    count = 0
+    with open_video(path) as video:
+        rate = sampling.rate(video.rate)
+        total = round(video.frame_count * rate / video.rate) or None
+        try:
+            with _progress(total, " frames") as progress, _writer() as write:
+                for frame in sampled_frames(video, sampling):
+                    write(files.add, video, frame, select(detector([frame.pixels])[0]), rate)
+                    progress.update()
+                    count += 1
+        finally:
+            files.end_video()
+    return count
 
 
 @contextmanager
@@ -76,10 +123,10 @@ def _one_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _progress(total: int) -> tqdm:
+def _progress(total: int | None, unit: str) -> tqdm:
     # A log file gets a line in a minute instead of ten in a second.
     interval = 0.1 if sys.stderr.isatty() else 60
-    return tqdm(total=total, unit=" images", mininterval=interval, delay=1, leave=False, file=sys.stderr)
+    return tqdm(total=total, unit=unit, mininterval=interval, delay=1, leave=False, file=sys.stderr)
 
 
 def _print(progress: tqdm, line: str, stream: TextIO) -> None:

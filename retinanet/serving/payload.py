@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from retinanet.errors import ImageError
-from retinanet.images.reading import read_image, stored_size
+from retinanet.images.reading import Reading, read_image, stored_size
 from retinanet.images.tiles import Tiling
 from retinanet.inference.detections import Detections
 from retinanet.inference.tiling import cut
@@ -53,9 +53,9 @@ def check_image(content: bytes, tiling: Tiling, max_pixels: int, max_tiles: int 
     return width * height
 
 
-def decode_image(content: bytes, max_pixels: int) -> np.ndarray:
+def decode_image(content: bytes, reading: Reading) -> np.ndarray:
     """Decode an image to (H, W, 3) uint8. Raises ImageError."""
-    return read_image(io.BytesIO(content), max_pixels)
+    return read_image(io.BytesIO(content), reading)
 
 
 def result_of(detections: Detections, class_names: Sequence[str]) -> dict:

@@ -109,10 +109,13 @@ class Service:
 
     async def _detections(self, content: bytes, detector: Detector) -> Detections:
         read = asyncio.get_running_loop().run_in_executor
-        limits = self.limits
-        pixels = await read(self._readers, check_image, content, detector.tiling, limits.pixels, limits.tiles)
+        reading = detector.reading
+        if self.limits.pixels:
+            reading = reading._replace(max_pixels=self.limits.pixels)
+        checked = content, detector.tiling, reading.max_pixels, self.limits.tiles
+        pixels = await read(self._readers, check_image, *checked)
         async with self._large if pixels > LARGE_PIXELS else self._small:
-            image = await read(self._readers, decode_image, content, limits.pixels)
+            image = await read(self._readers, decode_image, content, reading)
             return await self._in_tiles(image, detector)
 
     async def _in_tiles(self, image: np.ndarray, detector: Detector) -> Detections:

@@ -22,7 +22,6 @@ from retinanet.inference.detector import Detector
 from retinanet.serving.payload import check_image, decode_base64, decode_image, error_result, result_of
 
 MAX_BYTES = 20_000_000
-MAX_REQUEST_PIXELS = 50_000_000
 # In a request to the service; a job that loads the model itself has none of these limits.
 MAX_IMAGES = 64
 MAX_TILES = 200  # of an image
@@ -61,8 +60,9 @@ def respond(image: object, detector: Detector, thresholds: float | Sequence[floa
     """The response row of one image: its detections, or an error."""
     try:
         content = decode_base64(image, MAX_BYTES)
-        check_image(content, detector.tiling, MAX_REQUEST_PIXELS, MAX_TILES if _in_service() else None)
-        detections = detector([decode_image(content, MAX_REQUEST_PIXELS)])[0].above(thresholds)
+        limits = detector.reading.max_pixels, MAX_TILES if _in_service() else None
+        check_image(content, detector.tiling, *limits)
+        detections = detector([decode_image(content, detector.reading)])[0].above(thresholds)
     except ImageError as error:
         return error_result(str(error))
     return result_of(detections, detector.class_names)

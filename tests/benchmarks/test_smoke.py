@@ -7,12 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
-from support.squares import NETWORK, make_squares
+from PIL import Image
+from support.squares import NETWORK, build_network, make_squares, small_network
 from support.toy_onnx import write_toy_onnx
 
 from benchmarks import learning_curve, search
 from retinanet.config.params import write_params
+from retinanet.explain.cam import METHODS
+from retinanet.explain.faithfulness import GAUSSIAN, RANDOM
+from retinanet.export.runtimes import RUNTIMES
+from retinanet.images.preprocess import InputSize
+from retinanet.model.weights import TrainedModel, save_model
 from retinanet.prepare.decisions import Decisions, write_decisions
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +85,8 @@ def test_training_prints_a_row(workspace):
 
 @pytest.mark.slow
 def test_inference_prints_a_row_for_each_runtime(workspace):
-    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-4:]
-    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", "onnx"]
+    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-3 - len(RUNTIMES) :]
+    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", *RUNTIMES]
 
 
 @pytest.mark.slow
@@ -115,3 +122,28 @@ def test_evaluation_prints_its_speed_and_difference_from_pycocotools(workspace):
     rows = run_module("evaluation", "speed", "--images", "60", "--detections", "20", "--classes", "2").splitlines()
     assert rows[0].startswith("pycocotools: match, accumulate, summarize:")
     assert float(rows[-1].split(", ")[1].split()[0]) < 1e-12
+
+
+@pytest.mark.slow
+def test_rasters_compares_origins_of_the_grid_and_maps_a_raster(workspace):
+    write_toy_onnx(workspace / "toy.onnx")
+    (workspace / "data" / "raw").mkdir()
+    Image.effect_noise((1000, 1000), 90).convert("RGB").save(workspace / "data" / "raw" / "a.png")
+    tiny = ["--model", "toy.onnx", "--tile", "100", "--side", "250"]
+    rows = run_module("rasters", "origins", "--origins", "1", *tiny).splitlines()[-3:]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| at the corner of a raster cut off at any pixel",
+        "| at any cell of the network",
+        "| at any pixel",
+    ]
+    assert run_module("rasters", "large", "--kills", "0", *tiny).endswith("EPSG:32612: the same\n")
+
+
+@pytest.mark.slow
+def test_explanation_prints_a_row_for_each_map(workspace):
+    network = build_network(small_network(backbone="timm/test_resnet"), 1)
+    torch.nn.init.zeros_(network.classification.last.bias)  # detections everywhere, some of them on the squares
+    save_model(workspace / "model.safetensors", TrainedModel(network, ("square",), (1,), InputSize(96, 128)))
+    rows = run_module("explanation", "--hits", "2", "--model", "model.safetensors", "--test", "squares.json")
+    names = [row.split(" | ")[0] for row in rows.splitlines()[-6:]]
+    assert names == [f"| {name}" for name in (*METHODS, RANDOM, GAUSSIAN)]

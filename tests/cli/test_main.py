@@ -30,7 +30,8 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
     assert groups["deciding"] == ["status", "compare", "promote", "rollback"]
-    assert groups["using"] == ["predict", "count", "serve"]
+    assert groups["record"] == ["sync", "reproduce", "sign", "verify"]
+    assert groups["using"] == ["predict", "count", "map", "explain", "serve"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,13 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         "status",
         "promote",
         "rollback",
+        "sync",
+        "reproduce",
+        "sign",
+        "verify",
         "predict",
+        "count",
+        "explain",
         "serve",
     ],
 )

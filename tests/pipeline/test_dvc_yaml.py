@@ -91,6 +91,7 @@ def test_imports_point_one_way():
         "model",
         "losses",
         "inference",
+        "rasters",
         "drawing",
         "pages",
         "data_report",

@@ -5,6 +5,7 @@ from PIL import Image
 from support.pet_models import base64_of, encoded
 
 from retinanet.errors import ImageError
+from retinanet.images.reading import STANDARD_READING
 from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.serving.payload import check_image, decode_base64, decode_image
 
@@ -59,4 +60,4 @@ def test_jpeg_of_many_scans_is_refused():
 def test_damaged_header_is_left_to_decoding():
     assert check_image(b"no image", UNCUT, 1000, 1) == 0
     with pytest.raises(ImageError, match="expected JPEG"):
-        decode_image(b"no image", 1000)
+        decode_image(b"no image", STANDARD_READING)

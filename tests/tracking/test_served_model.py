@@ -10,6 +10,7 @@ import pytest
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
+from retinanet.images.reading import STANDARD_READING, Reading
 from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.inference.detections import Detections
 from retinanet.tracking import served_model
@@ -23,7 +24,8 @@ def encoded(width=8, height=6, **settings):
 
 
 class TwoCats:
-    class_names, thresholds, tiling = ("cat", "dog"), (0.5, 0.1), UNCUT
+    class_names, thresholds = ("cat", "dog"), (0.5, 0.1)
+    reading, tiling = STANDARD_READING, UNCUT
 
     def __call__(self, images):
         height, width = images[0].shape[:2]
@@ -88,7 +90,7 @@ def test_predict_does_not_open_a_file_whose_name_is_valid_base64(model, tmp_path
 
 def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
-    monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 100)
+    model.detector.reading = Reading(max_pixels=100)
     monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
     monkeypatch.setitem(sys.modules, served_model.SERVER_MODULE, None)
     rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())

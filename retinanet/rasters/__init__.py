@@ -1,0 +1,1 @@
+"""Rasters of any size, such as orthophotos, to georeferenced boxes."""
