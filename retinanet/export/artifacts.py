@@ -76,7 +76,7 @@ def export(name: str, folder: Path, source: Source, gate: Gate) -> Checked:
     """
     runtime = RUNTIMES[name]
     path = folder / runtime.file_name
-    attempts = {"": runtime.write} | runtime.more_exact
+    attempts = {"": runtime.write, **runtime.more_exact}
     for number, (way, write) in enumerate(attempts.items(), start=1):
         write(path, source)
         try:
