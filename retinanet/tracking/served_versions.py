@@ -4,14 +4,18 @@ from retinanet.export.runtimes import load_exported
 from retinanet.inference.detector import Detector
 from retinanet.tracking.registered_weights import named_version
 from retinanet.tracking.registry import find_version, model_files
+from retinanet.tracking.signing import require_signed
 from retinanet.tracking.store import open_client, store_errors
 
 
 class RegisteredModel:
-    """models:/NAME@ALIAS, which may name another version later, or models:/NAME/VERSION. Raises TrackingError."""
+    """models:/NAME@ALIAS, which may name another version later, or models:/NAME/VERSION. Raises TrackingError.
 
-    def __init__(self, uri: str):
-        self._uri, self._client = uri, open_client()
+    trusted_keys is a file of public keys, one of which must have signed what is opened; empty: no signature is needed.
+    """
+
+    def __init__(self, uri: str, trusted_keys: str = ""):
+        self._uri, self._client, self._trusted_keys = uri, open_client(), trusted_keys
         self.name = named_version(self._client, uri).name
         self.follows = "@" in uri
 
@@ -23,5 +27,6 @@ class RegisteredModel:
         """Open a version's exported model, if its files are those that were registered. Raises RetinanetError."""
         with store_errors():
             found = find_version(self._client, self.name, version)
+            require_signed(self._client, found, self._trusted_keys)
         with model_files(self._client, found) as folder:
             return load_exported(folder / "artifacts" / "exported")

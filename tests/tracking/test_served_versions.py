@@ -4,9 +4,11 @@ from functools import partial
 
 import pytest
 from support.service import Clients, running_service, wait_until
+from support.signing_keys import make_keys
 
 from retinanet.errors import TrackingError
 from retinanet.tracking.served_versions import RegisteredModel
+from retinanet.tracking.signing import SignatureError
 from retinanet.tracking.store import open_client
 
 MODEL = "retinanet"
@@ -96,3 +98,10 @@ def test_service_keeps_its_version_while_the_new_one_is_damaged_or_the_store_is_
 def _problem(service) -> str:
     with urllib.request.urlopen(f"{service.url}/health", timeout=10) as answer:
         return json.load(answer)["problem"] or ""
+
+
+def test_a_version_without_a_signature_is_not_opened_if_one_is_required(make_version, tmp_path):
+    make_version()
+    key = make_keys(tmp_path / "key")
+    with pytest.raises(SignatureError, match="is not signed"):
+        RegisteredModel(f"models:/{MODEL}/1", f"{key}.pub").open("1")

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from retinanet.cli.argument_types import port, positive
+from retinanet.cli.workspace import trusted_keys
 from retinanet.serving.limits import Limits
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="N",
         help="images or tiles that the network takes at once, if so many wait (default: 8 on a GPU, 1 on a CPU)",
     )
+    parser.add_argument(
+        "--require-signature",
+        metavar="FILE",
+        help="public keys, one of which must have signed a version (default: promote.require_signature)",
+    )
     for limit in dataclasses.fields(Limits):
         parser.add_argument(
             f"--max-{limit.name.replace('_', '-')}",
@@ -46,16 +52,16 @@ def serve(arguments: Namespace) -> int:
     from retinanet.serving.server import run
 
     limits = Limits(**{field.name: getattr(arguments, f"max_{field.name}") for field in dataclasses.fields(Limits)})
-    source = _model_source(arguments.model)
+    source = _model_source(arguments.model, arguments.require_signature)
     run(source, arguments.host, arguments.port, limits, arguments.follow, arguments.batch_size)
     return 0
 
 
-def _model_source(name: str | None) -> "ModelSource":
+def _model_source(name: str | None, public_keys: str | None) -> "ModelSource":
     if name is not None and name.startswith("models:/"):
         from retinanet.tracking.served_versions import RegisteredModel
 
-        return RegisteredModel(name)
+        return RegisteredModel(name, public_keys or trusted_keys())
     from retinanet.cli.inputs import model_path
     from retinanet.serving.models import ModelFile
 
