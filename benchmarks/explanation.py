@@ -53,7 +53,7 @@ def main() -> None:
     if not hits:
         raise EvaluationError(f"{args.model} has no true positive on {args.test}, so there is nothing to measure")
     print(f"{len(hits)} hits of {args.model} on {len(test_set.images)} test images\n")
-    print("| map | deletion | insertion | maximum in the box | heat in the box | similarity, subnet random |", end="")
+    print("| map | deletion | insertion | heat in the box | maximum in the box | similarity, subnet random |", end="")
     print(" similarity, all random | passes for 1 | for 10 |\n|" + " --- |" * 9)
     measured = _measure_all(model, test_set, hits, trained.input_size)
     passes = _passes(model, test_set, hits, trained.input_size)
