@@ -95,10 +95,21 @@ def run_stages(folder: Path, root: Path, recorded: Recorded) -> None:
     """Run the stages in the worktree, without the results that DVC remembers of earlier runs. Raises TrackingError."""
     environment = _environment(folder)
     _bring_storage(root, folder)
-    _bring_weights(folder)
+    bring_weights(folder)
     _bring_data(folder, environment)
     for stage in STAGES:
         _run_stage(folder, stage, environment)
+
+
+def bring_weights(folder: Path) -> None:
+    """Fetch the weights of a registered version that training starts from: the worktree's store lacks them."""
+    path = folder / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    weights = yaml.safe_load(text)["model"]["weights"]
+    if str(weights).startswith("models:/"):
+        with resolve_weights(weights) as fetched:
+            shutil.copy(fetched, folder / "initial.safetensors")
+        write_text(path, with_values(text, {"model.weights": "initial.safetensors"}, path))
 
 
 def compare(folder: Path, recorded: Recorded, paths: ModuleType) -> Reproduction:
@@ -186,17 +197,6 @@ def _bring_storage(root: Path, folder: Path) -> None:
         config["remote"] = repo.config["remote"]
         if default := repo.config["core"].get("remote"):
             config["core"]["remote"] = default
-
-
-def _bring_weights(folder: Path) -> None:
-    """Fetch the weights of a registered version that training starts from: the worktree's store lacks them."""
-    path = folder / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    weights = yaml.safe_load(text)["model"]["weights"]
-    if str(weights).startswith("models:/"):
-        with resolve_weights(weights) as fetched:
-            shutil.copy(fetched, folder / "initial.safetensors")
-        write_text(path, with_values(text, {"model.weights": "initial.safetensors"}, path))
 
 
 def _bring_data(folder: Path, environment: Mapping[str, str]) -> None:

@@ -11,8 +11,9 @@ from retinanet.errors import TrackingError
 from retinanet.files import sha256_of
 from retinanet.tracking import reproduce
 from retinanet.tracking.registry import register
-from retinanet.tracking.reproduce import plan, read_recorded, reproduction
+from retinanet.tracking.reproduce import bring_weights, plan, read_recorded, reproduction
 from retinanet.tracking.runs import start_run
+from retinanet.tracking.store import open_client
 from stages import paths
 
 
@@ -115,3 +116,19 @@ def test_commit_of_another_clone_is_an_error_with_the_fix(finished):
     recorded = read_recorded(MODEL, "1")._replace(commit="1" * 40)
     with pytest.raises(TrackingError, match="a commit of another clone comes with `git fetch`"):
         reproduction(recorded, finished, None, paths)
+
+
+def test_weights_of_a_registered_version_are_brought_for_training(finished, tmp_path):
+    open_client().set_registered_model_alias(MODEL, "production", "1")
+    text = Path("params.yaml").read_text()
+    assert "weights: auto  " in text
+    (tmp_path / "params.yaml").write_text(text.replace("weights: auto  ", "weights: models:/retinanet@production  "))
+    bring_weights(tmp_path)
+    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["model"]["weights"] == "initial.safetensors"
+    assert (tmp_path / "initial.safetensors").read_bytes() == b"weights"
+
+
+def test_params_without_registered_weights_stay_as_they_are(finished, tmp_path):
+    shutil.copy("params.yaml", tmp_path)
+    bring_weights(tmp_path)
+    assert (tmp_path / "params.yaml").read_text() == Path("params.yaml").read_text()
