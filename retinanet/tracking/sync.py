@@ -64,6 +64,8 @@ def workspace_version(model_name: str, paths: ModuleType) -> int | None:
     content = _read(paths.REGISTERED)
     if content["name"] != model_name:
         return None
+    if not paths.VERSION_RECORD.exists():  # registered before versions had records
+        return int(content["version"])
     with store_errors():
         return same_version(open_client(), model_name, version_digests(paths.VERSION_RECORD, paths.EXPORT))
 
