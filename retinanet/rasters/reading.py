@@ -19,6 +19,8 @@ from retinanet.rasters.grid import Grid
 
 # Rows that are converted to 8 bit at a time.
 ROWS = 64
+# One part of the memory in so many is for GDAL's decoded blocks: a row of them is enough, as each is read once.
+CACHE_SHARE = 8
 SAMPLE = 1024  # px, side of the window in the middle whose values suggest limits
 
 
@@ -87,7 +89,7 @@ def open_raster(
 
     Raises ImageError if it cannot be read as RGB.
     """
-    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=memory // 2):
+    with warnings.catch_warnings(), rasterio.Env(GDAL_CACHEMAX=memory // CACHE_SHARE):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             dataset = rasterio.open(path)
@@ -179,7 +181,7 @@ def _check_memory(raster: Raster, grid: Grid, width: int) -> None:
     dataset = raster.dataset
     pixel = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
     row_of_blocks = dataset.block_shapes[0][0] * dataset.width * pixel
-    needed = 2 * max(strip, row_of_blocks)
+    needed = max(2 * strip, CACHE_SHARE * row_of_blocks)
     if needed > raster.memory:
         block = " x ".join(map(str, dataset.block_shapes[0][::-1]))
         raise RetinanetError(

@@ -54,6 +54,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         "count",
         "explain",
         "serve",
+        "map",
     ],
 )
 def test_help_of_a_command_has_an_example_that_parses(monkeypatch, capsys, command):
@@ -90,3 +91,13 @@ def test_missing_module_of_the_package_is_a_traceback(monkeypatch):
     monkeypatch.setattr("sys.argv", ["retinanet", "status"])
     with pytest.raises(ModuleNotFoundError):
         main()
+
+
+def test_a_missing_package_names_the_extra_that_has_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.delitem(sys.modules, "retinanet.rasters.reading", raising=False)
+    assert run(monkeypatch, "map", "a.tif", "--out", "a.gpkg") == 1
+    assert capsys.readouterr().err == (
+        "error: this command needs rasterio, which is not installed; run pip install 'retinanet[raster]'\n"
+    )

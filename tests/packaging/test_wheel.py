@@ -84,9 +84,17 @@ def test_predict_with_an_exported_model_writes_nothing_beside_its_folder(install
     assert written == {"toy.onnx", "a.png", "found", "found/a.jpg", "found/images.json", "found/detections.json"}
 
 
-@pytest.mark.parametrize("arguments", [["predict", "a.png", "--model", "a.safetensors"], ["status"], ["datasets"]])
-def test_command_that_needs_the_extra_says_so_in_one_line(installed, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["predict", "a.png", "--model", "a.safetensors"], "pipeline"),
+        (["status"], "pipeline"),
+        (["datasets"], "pipeline"),
+        (["map", "a.png", "--out", "a.gpkg"], "raster"),
+    ],
+)
+def test_command_that_needs_an_extra_says_so_in_one_line(installed, arguments, extra):
     Image.new("RGB", (64, 48)).save(installed.folder / "a.png")
     [line] = [line for line in installed.run(*arguments, code=1).splitlines() if not line.startswith("model:")]
     assert line.startswith("error: this command needs ")
-    assert line.endswith("which is not installed; run pip install 'retinanet[pipeline]'")
+    assert line.endswith(f"which is not installed; run pip install 'retinanet[{extra}]'")
