@@ -1,6 +1,8 @@
 """Run the service in this process until SIGTERM or Ctrl-C."""
 
+import ctypes
 import os
+import platform
 import signal
 import socket
 from types import FrameType
@@ -18,12 +20,15 @@ from retinanet.serving.service import Service
 ANSWER_S, END_S = 6.0, 8
 # Longer than load balancers keep idle connections, so that they close them and no request meets a closed one.
 KEEP_ALIVE_S = 75
+# glibc's mallopt(3) name, and the size from which a freed block goes back to the system at once.
+M_MMAP_THRESHOLD, RETURNED_BYTES = -3, 1 << 20
 
 
 def run(
     source: ModelSource, host: str, port: int, limits: Limits, follow_every_s: float, batch_size: int | None
 ) -> None:
     """Serve a model. Raises RetinanetError if the address or the model cannot be opened."""
+    _return_freed_memory()
     listener = _bind(host, port)
     metrics = Metrics()
     models = Models(source, metrics)
@@ -66,6 +71,12 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         self._service.stop_in(ANSWER_S)
+
+
+def _return_freed_memory() -> None:
+    """Keep the memory of large images from staying with the threads that decoded them; only glibc needs it."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ from retinanet.serving.schemas import DetectResponse, ImageResult
 from retinanet.serving.worker import Worker
 
 READERS = min(4, os.cpu_count() or 1)
-# Decoded images that exist at once: one large one, and few small ones, so that memory is limited to some 500 MB.
+# Decoded images that exist at once. Decoding takes several times the memory of the image: 0.8 GB for 49 megapixels.
 LARGE_PIXELS = 4_000_000
 MAX_SMALL, MAX_LARGE = 32, 1
 
