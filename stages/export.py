@@ -54,10 +54,9 @@ def main() -> None:
         speed = measure_speed(paths.EXPORT / RUNTIMES[name].file_name, compared_files)
         rows.append(table_row(name, checked[name], gate, RUNTIMES[name].files(paths.EXPORT), speed))
         print(f"export: {_summary(rows[-1])}", flush=True)
+    table = pd.DataFrame(rows).assign(processor=processor()).convert_dtypes()
     with new_folder(paths.EXPORT_TABLE.parent) as folder:
-        pd.DataFrame(rows).assign(processor=processor()).convert_dtypes().to_csv(
-            folder / paths.EXPORT_TABLE.name, index=False
-        )
+        table.to_csv(folder / paths.EXPORT_TABLE.name, index=False)
     metrics = {row["runtime"]: {key: row[key] for key in METRICS if key in row} for row in rows[1:]}
     write_json(paths.EXPORT_REPORT, {"images": len(compared), **metrics.pop(ONNX), **metrics})
     write_text(paths.MODEL_CARD, model_card(params, trained.class_names, paths.EVALUATION, paths.SPLITS))

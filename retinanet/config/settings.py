@@ -72,7 +72,7 @@ class Export(Section):
     @model_validator(mode="after")
     def _serves_what_is_made(self) -> "Export":
         if self.serve not in ("onnx", *self.runtimes):
-            raise ValueError(f"serve is {self.serve!r}, which is not made; add it to export.runtimes, or serve onnx")
+            raise ValueError(f"serve is {self.serve}, which is not made; add it to export.runtimes, or serve onnx")
         return self
 
     def limits(self) -> dict[str, Any]:

@@ -112,6 +112,17 @@ def test_model_path_without_a_name_prefers_the_exported_model(folder):
         assert path == Path("other.onnx")
 
 
+def test_the_default_model_is_the_runtime_that_was_registered(two_images):
+    in_pipeline_repository()
+    Path("models/export").mkdir(parents=True)
+    for name in ("model.onnx", "openvino.xml"):
+        Path("models/export", name).touch()
+    for registered, expected in (("", "model.onnx"), ('{"runtime": "openvino"}', "openvino.xml")):
+        Path("models/registered.json").write_text(registered)
+        with model_path(None) as path:
+            assert path == Path("models/export", expected)
+
+
 def test_model_path_without_a_name_outside_of_a_repository_is_an_error(folder):
     with pytest.raises(WeightsError, match="no default model; use --model"), model_path(None):
         pass

@@ -52,6 +52,7 @@ def test_load_params_reads_an_exponent_without_a_dot_as_a_number(tmp_path):
         ("download.source", "archive", r"download: source is archive, so archive\.url must be set"),
         ("download.archive.sha256", "xyz", r"download\.archive\.sha256 is 'xyz'; it must be a sha256 of 64 hex"),
         ("prepare.test_share", 0.9, r"prepare: val_share \+ test_share is 1\.05; it must be below 1"),
+        ("export.serve", "openvino", r"export: serve is openvino, which is not made; add it to export\.runtimes"),
         ("train.augment.scale", [1.33, 0.75], r"train\.augment\.scale.* the smallest factor, then the largest"),
         ("model.anchors.sizes", [32, 64], r"model\.anchors\.sizes is \[32, 64\]; it must be a list of at least 5"),
         ("model.anchors", 3, r"model\.anchors is 3; it must be a mapping"),
