@@ -24,6 +24,7 @@ from retinanet.config.model import Model
 from retinanet.config.params import load_params
 from retinanet.dataset.samples import Batch
 from retinanet.export.onnx import open_detector, write
+from retinanet.export.source import Source
 from retinanet.files import write_text
 from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import STANDARD_DECODING
@@ -96,7 +97,7 @@ def export_and_run(model: RetinaNet, folder: Path) -> None:
     """Write the model as ONNX and run it on images of two sizes, one and two at a time."""
     path = folder / "model.onnx"
     trained = TrainedModel(model.eval(), ("a", "b"), (1, 2), InputSize(640, 640))
-    write(path, trained, replace(STANDARD_DECODING, score_threshold=0.0))
+    write(path, Source(trained, replace(STANDARD_DECODING, score_threshold=0.0), path))
     detector = open_detector(path)
     small, wide = (np.full((*size, 3), 90, np.uint8) for size in ((200, 200), (150, 300)))
     for found in (*detector([small]), *detector([wide, wide])):

@@ -79,7 +79,7 @@ def step_milliseconds(seconds: float, take_turns: bool) -> float:
     from retinanet.images.preprocess import padding_color
     from retinanet.model.backbones import freeze_stages
     from retinanet.model.retinanet import RetinaNet
-    from retinanet.runtime import best_device, keep_freed_memory
+    from retinanet.runtime import chosen_device, keep_freed_memory
     from retinanet.training.step import Learner, train_step
     from retinanet.training.turns import Turns, cpu_turns
 
@@ -88,9 +88,9 @@ def step_milliseconds(seconds: float, take_turns: bool) -> float:
     torch.manual_seed(0)
     model = RetinaNet(1, **params.model.architecture()).train()
     freeze_stages(model.backbone, params.model.frozen_stages)
-    learner = Learner(model, params.train, 1000, best_device())
+    learner = Learner(model, params.train, 1000, chosen_device())
     padding = padding_color(model.backbone.mean)
-    turns = cpu_turns(best_device()) if take_turns else Turns(Path(), enabled=False)
+    turns = cpu_turns(chosen_device()) if take_turns else Turns(Path(), enabled=False)
     with tempfile.TemporaryDirectory() as folder:
         settings = params.train.augment.model_copy(update={"orientation": "any"})
         augmentation = Augmentation(settings, params.model.short_side, params.model.long_side, padding)

@@ -11,7 +11,6 @@ ssdlite320 resizes every image to 320 px.
 
 import argparse
 import math
-import platform
 import statistics
 import tempfile
 from pathlib import Path
@@ -19,15 +18,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from PIL import Image
 
 from benchmarks.turns import Finish, Step, by_turns, ratio
 from retinanet.config.params import load_params
 from retinanet.export.runtimes import RUNTIMES
+from retinanet.export.source import Source
 from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import STANDARD_DECODING
+from retinanet.inference.detector import Detector
 from retinanet.inference.network import run_network, torch_detector
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel, from_torchvision
+from retinanet.runtime import processor
 
 CLASSES, CANDIDATES = 20, 3000
 CASES = ("resnet18", "320"), ("resnet50", "640")
@@ -40,8 +43,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--case", nargs=2, metavar=("BACKBONE", "SIDE"), action="append")
     args = parser.parse_args()
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{platform.machine()}, {capability}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"{processor()}; torch {torch.__version__}, OpenVINO's float weights in {RUNTIMES['openvino'].precision()}\n")
     print("| network | runtime | ms an image, median | p95 | times torchvision |")
     print("| --- | --- | --- | --- | --- |")
     for backbone, side in args.case or CASES:
@@ -68,9 +70,7 @@ def _competitor(name: str, backbone: str, side: int) -> tuple[Step, Finish]:
         detector = torch_detector(trained, STANDARD_DECODING)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / RUNTIMES[name].file_name
-            RUNTIMES[name].write(path, trained, STANDARD_DECODING)
-            detector = RUNTIMES[name].open_detector(path)
+            detector = _exported(name, Path(folder), trained, image)
     return lambda: detector([image]), _nothing
 
 
@@ -97,6 +97,15 @@ def _same_network(backbone: str, side: int, image: np.ndarray) -> tuple[torch.nn
         ours.load_state_dict(from_torchvision(theirs.state_dict()))
     names = tuple(f"class {k}" for k in range(CLASSES))
     return theirs, TrainedModel(ours, names, tuple(range(1, CLASSES + 1)), InputSize(side, side))
+
+
+def _exported(name: str, folder: Path, trained: TrainedModel, image: np.ndarray) -> Detector:
+    calibration = folder / "image.png"
+    Image.fromarray(image).save(calibration)
+    source = Source(trained, STANDARD_DECODING, folder / RUNTIMES["onnx"].file_name, [calibration])
+    for runtime in dict.fromkeys(("onnx", name)):
+        RUNTIMES[runtime].write(folder / RUNTIMES[runtime].file_name, source)
+    return RUNTIMES[name].open_detector(folder / RUNTIMES[name].file_name)
 
 
 def _torchvisions(model: torch.nn.Module, image: np.ndarray) -> Step:

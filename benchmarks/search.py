@@ -18,7 +18,7 @@ from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
 from retinanet.images.preprocess import InputSize
 from retinanet.prepare.decisions import read_decisions
-from retinanet.runtime import best_device, keep_freed_memory
+from retinanet.runtime import chosen_device, keep_freed_memory
 from retinanet.training.fit import TrainingSets, fit
 from retinanet.training.start import starting_model
 from stages import paths
@@ -58,7 +58,7 @@ def train(params: Params, train_set: CocoDataset) -> dict[str, float]:
     sets, size = TrainingSets(train_set, val_set), InputSize(params.model.short_side, params.model.long_side)
     settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation, len(train_set.images))
     with tempfile.TemporaryDirectory() as folder:
-        epochs = list(fit(model, sets, settings, params.runtime, size, best_device(), Path(folder)))
+        epochs = list(fit(model, sets, settings, params.runtime, size, chosen_device(), Path(folder)))
     steps = len(epochs) * -(-len(train_set.images) // params.train.batch_size)
     return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
 

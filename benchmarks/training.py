@@ -25,7 +25,7 @@ from retinanet.losses.detection import DetectionLoss, image_divisors
 from retinanet.losses.matching import match_images
 from retinanet.model.backbones import freeze_stages
 from retinanet.model.retinanet import RetinaNet
-from retinanet.runtime import best_device, keep_freed_memory
+from retinanet.runtime import chosen_device, keep_freed_memory
 from retinanet.training.optim import compute_type
 from retinanet.training.step import Learner, train_step
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=8, help="in an image")
     parser.add_argument("--case", nargs=3, metavar=("BACKBONE", "SIDE", "BATCH"), action="append")
     args = parser.parse_args()
-    device = best_device()
+    device = chosen_device()
     fastest = str(compute_type("auto", device)).removeprefix("torch.")
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}; auto precision is {fastest}\n")
     print("| network | precision | ours, images/s | torchvision fp32 | ratio | memory, ours / theirs | losses |")
@@ -84,7 +84,7 @@ def _trainer(trainer: str, case: Case, precision: str) -> tuple[Step, Finish]:
     boxes = torch.cat([corner, corner + 16 + torch.rand(case.batch_size, case.objects, 2) * case.side * 0.25], 2)
     labels = torch.randint(0, CLASSES, (case.batch_size, case.objects))
     make = _ours if trainer == "ours" else _theirs
-    return make(case, precision, best_device(), images, boxes, labels)
+    return make(case, precision, chosen_device(), images, boxes, labels)
 
 
 def _ours(

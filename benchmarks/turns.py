@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from retinanet.runtime import best_device
+from retinanet.runtime import chosen_device
 
 WARM_UP = 2  # the first steps choose algorithms and fill allocators
 Step = Callable[[], object]
@@ -48,7 +48,7 @@ def ratio(seconds: Sequence[float], of_ours: Sequence[float]) -> str:
 
 def wait_for_device() -> None:
     """Until what was started on the device is done."""
-    if best_device().type == "cuda":
+    if chosen_device().type == "cuda":
         torch.cuda.synchronize()
 
 
@@ -68,6 +68,6 @@ def _work(link: Connection, make: Callable[..., tuple[Step, Finish]], arguments:
 
 
 def _peak_megabytes() -> float:
-    if best_device().type == "cuda":
+    if chosen_device().type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
 
 # Caches; not outputs of DVC stages.
 CACHE = Path(".cache")
@@ -31,18 +32,25 @@ DATA_STATISTICS = DATA_REPORT / "statistics.json"
 TRAINED = Path("models/trained.safetensors")
 RUN = Path("models/run.json")
 TRAIN_REPORT = Path("reports/train")
+TRAINING_RECORD = TRAIN_REPORT / "record.json"
+SBOM = TRAIN_REPORT / "sbom.json"
 
 # evaluate
 MODEL = Path("models/model.safetensors")
 EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
+DETECTIONS = EVALUATION / "detections.json"
 MATCHES = EVALUATION / "matches.npz"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
 # export
+MODEL_CARD = Path("reports/model_card.md")
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
+EXPORT_TABLE = Path("reports/export/runtimes.csv")
+VERSION_RECORD = Path("models/record")
 REGISTERED = Path("models/registered.json")
 
 # gradcam-report
 GRADCAM_REPORT = Path("reports/gradcam")
+GRADCAM_METRICS = GRADCAM_REPORT / "metrics.json"

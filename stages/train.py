@@ -1,24 +1,29 @@
 """Train the network on data/prepared and keep the epoch that is best on val: models/trained.safetensors."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from retinanet import distributed
 from retinanet.config.params import flat, load_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
-from retinanet.files import new_folder, repo_root, sha256_of
+from retinanet.files import new_folder, repo_root, sha256_of, write_json
 from retinanet.images.preprocess import InputSize
 from retinanet.images.tiles import Tiling
 from retinanet.model.retinanet import RetinaNet
 from retinanet.model.weights import TrainedModel, save_model
 from retinanet.prepare.decisions import read_decisions
-from retinanet.runtime import best_device, keep_freed_memory
+from retinanet.runtime import chosen_device, keep_freed_memory
+from retinanet.tracking.publication import log_training_end, log_training_start
 from retinanet.tracking.registered_weights import resolve_weights
-from retinanet.tracking.runs import Run, start_run, write_run_file
+from retinanet.tracking.runs import start_run, write_run_file
+from retinanet.tracking.sbom import sbom
+from retinanet.tracking.training_record import training_record
 from retinanet.training.checkpoint import discard_old, lock_folder
 from retinanet.training.fingerprint import training_fingerprint
 from retinanet.training.fit import Epoch, TrainingSets, fit
@@ -54,7 +59,7 @@ def main() -> int | None:
             for _ in _fit(model, sets, params, folder, stop):
                 pass
             return None
-        print(f"train: {train.epochs} epochs over {len(sets.train.images)} images on {best_device()}")
+        print(f"train: {train.epochs} epochs over {len(sets.train.images)} images on {_device(params)}")
         for line in messages:
             print(f"train: {line}", flush=True)
         with lock_folder(folder):
@@ -73,7 +78,11 @@ def _starting_model(params: Params, sets: TrainingSets) -> tuple[RetinaNet, list
 
 def _fit(model: RetinaNet, sets: TrainingSets, params: Params, folder: Path, stop: StopSignal) -> Iterator[Epoch]:
     cache = repo_root() / paths.IMAGE_CACHE if params.runtime.cache_images else None
-    return fit(model, sets, params.train, params.runtime, _input_size(params), best_device(), folder, cache, stop)
+    return fit(model, sets, params.train, params.runtime, _input_size(params), _device(params), folder, cache, stop)
+
+
+def _device(params: Params) -> torch.device:
+    return chosen_device(params.runtime.device)
 
 
 def _input_size(params: Params) -> InputSize:
@@ -91,10 +100,13 @@ def _train(
     model: RetinaNet, sets: TrainingSets, params: Params, tiling: Tiling, folder: Path, stop: StopSignal
 ) -> None:
     history = History(folder)
-    trained = TrainedModel(model, sets.train.class_names, sets.train.category_ids, _input_size(params), tiling)
-    with start_run(params.tracking.experiment, resume_run_id=history.run_id()) as run:
+    classes = sets.train.class_names, sets.train.category_ids
+    trained = TrainedModel(model, *classes, _input_size(params), tiling, reading=sets.train.reading)
+    record = _record(params, sets)
+    with start_run(params.tracking.experiment, record["name"], history.run_id(), record["description"]) as run:
         history.keep_run_id(run.id)
-        _describe(run, params, sets)
+        run.log_system_metrics()
+        log_training_start(run, record, paths)
         for epoch in _fit(model, sets, params, folder, stop):
             run.log_metrics(epoch.metrics, step=epoch.number)
             history.add(epoch)
@@ -104,11 +116,11 @@ def _train(
         paths.TRAINED.parent.mkdir(exist_ok=True)
         shutil.copy(history.best_weights, paths.TRAINED)
         write_run_file(paths.RUN, run, sha256_of(paths.TRAINED))
-        # For model.weights: models:/...; a registered version holds only the exported model.
-        run.log_artifact(paths.TRAINED, "model")
         with new_folder(paths.TRAIN_REPORT) as report:
             history.write_tables(report)
-        run.log_artifacts(paths.TRAIN_REPORT, "train")
+            write_json(report / paths.TRAINING_RECORD.name, record)
+            write_json(report / paths.SBOM.name, sbom())
+        log_training_end(run, paths)
     best = history.best()
     print(
         f"train: {paths.TRAINED}: epoch {best['epoch']:.0f}, val AP50 {best['val/AP50']:.3f} AP {best['val/AP']:.3f}; "
@@ -116,23 +128,11 @@ def _train(
     )
 
 
-def _describe(run: Run, params: Params, sets: TrainingSets) -> None:
-    run.log_system_metrics()
-    run.log_params(flat({"model": params.model.model_dump(), "train": params.train.model_dump()}))
-    source = params.download.source_name()
-    _log_data_report(run)
-    for context, split, dataset in (("training", "train", sets.train), ("validation", "val", sets.val)):
-        sizes = {"images": len(dataset.images), "objects": sum(o.count for o in dataset.objects.values())}
-        digest = sha256_of(paths.SPLITS[split])
-        run.log_dataset(f"{Path(source).name} {split}", digest, source, context, sizes)
-
-
-def _log_data_report(run: Run) -> None:
-    """Log the data report if it was made from this data; training does not wait for it."""
-    if paths.DATA_STATISTICS.exists():
-        digests = json.loads(paths.DATA_STATISTICS.read_text(encoding="utf-8")).get("prepared", {})
-        if all(digests.get(split) == sha256_of(path) for split, path in paths.SPLITS.items()):
-            run.log_artifacts(paths.DATA_REPORT, "data")
+def _record(params: Params, sets: TrainingSets) -> dict[str, Any]:
+    settings = flat({"model": params.model.model_dump(), "train": params.train.model_dump()})
+    return training_record(
+        settings, params.download.source_name(), paths.SPLITS, {"train": sets.train, "val": sets.val}
+    )
 
 
 if __name__ == "__main__":

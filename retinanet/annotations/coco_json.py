@@ -36,11 +36,13 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
     if grouping:
         names = first_of(sorted({name for _, name in grouping}))
         source.remarks.append(f"categories that only group others and have no objects are left out: {names}")
+    category_ids: dict[str, int] = {}
+    conflicts: list[str] = []
     listed_in: dict[Path, str] = {}
     splits = {path: files.split_named_by(path) if len(contents) > 1 else None for path in contents}
     for path, content in contents.items():
         categories = [category for category in content["categories"] if _key(category) not in grouping]
-        _merge_categories(source.category_ids, categories, path)
+        conflicts += _merge_categories(category_ids, categories, path)
         class_names = {category["id"]: category["name"] for category in categories}
         boxes: dict[int, list[Box]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:
@@ -57,6 +59,13 @@ def read_coco_source(files: SourceFiles, group_column: str = "") -> SourceDatase
             for image in content["images"]
         ]
         add_listed(source, files, path, _image_folders(files, path), listed, listed_in, not any(splits.values()))
+    if conflicts:
+        source.class_names = sorted(category_ids)
+        source.remarks.append(
+            f"classes are numbered by name, because files contradict each other: {first_of(conflicts)}"
+        )
+    else:
+        source.category_ids = category_ids
     return source
 
 
@@ -78,8 +87,10 @@ def _grouping_categories(contents: Iterable[dict]) -> set[tuple[int, str]]:
     }
 
 
-def _merge_categories(category_ids: dict[str, int], categories: list[dict], path: Path) -> None:
+def _merge_categories(category_ids: dict[str, int], categories: list[dict], path: Path) -> list[str]:
+    """Add the categories of a file, and return how its ids contradict those of other files. Raises AnnotationError."""
     names = {category_id: name for name, category_id in category_ids.items()}
+    conflicts = []
     file_ids: dict[str, int] = {}
     for category in categories:
         name, category_id = category["name"], category["id"]
@@ -88,17 +99,12 @@ def _merge_categories(category_ids: dict[str, int], categories: list[dict], path
                 f"{path}: categories {file_ids[name]} and {category_id} have the same name {name!r}; rename one"
             )
         file_ids[name] = category_id
-        conflicts = []
         if names.get(category_id, name) != name:
-            conflicts.append(f"{category_id} is {names[category_id]!r}")
-        if category_ids.get(name, category_id) != category_id:
-            conflicts.append(f"{name!r} is {category_ids[name]}")
-        if conflicts:
-            raise AnnotationError(
-                f"{path}: category {category_id} is {name!r}, which contradicts another file "
-                f"({' and '.join(conflicts)}); use one id for each name"
-            )
+            conflicts.append(f"{category_id} is {name} in {path.name} and {names[category_id]} elsewhere")
+        elif category_ids.get(name, category_id) != category_id:
+            conflicts.append(f"{name} is {category_id} in {path.name} and {category_ids[name]} elsewhere")
     category_ids |= file_ids
+    return conflicts
 
 
 def _box(annotation: dict, names: dict[int, str]) -> Box:

@@ -88,7 +88,7 @@ def count_detections(
 ) -> tuple[dict[Path, np.ndarray], list[str]]:
     """(K,) numbers of detections of at least these scores by image, and the images that cannot be read."""
     counts, failed = dict[Path, np.ndarray](), list[str]()
-    with closing(read_ahead(images)) as decoded:
+    with closing(read_ahead(images, detector.reading)) as decoded:
         for path, image in tqdm(decoded, total=len(images), unit=" images", delay=1, leave=False, file=sys.stderr):
             if isinstance(image, ImageError):
                 print(f"error: {image}", file=sys.stderr)

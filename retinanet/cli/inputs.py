@@ -1,5 +1,6 @@
 """What `retinanet predict` reads: the images, decoded ahead of their use, and the model."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -9,11 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 from retinanet.annotations.files import SYSTEM_FOLDERS, SourceFiles
-from retinanet.cli.workspace import in_workspace, workspace_paths
+from retinanet.cli.workspace import in_workspace, trusted_keys, workspace_paths
 from retinanet.errors import ImageError, WeightsError, first_of
 from retinanet.export.runtimes import exported_runtime
-from retinanet.images.reading import IMAGE_SUFFIXES, Decoded, decode_image
+from retinanet.images.reading import IMAGE_SUFFIXES, Decoded, Reading, decode_image
 
+# Beside each other, they mark a folder that `retinanet predict` wrote.
+RESULT_FILES = ("detections.json", "images.json")
 READERS = min(4, os.cpu_count() or 1)
 # Decoded images that wait for the network: few, since one may take 300 MB.
 MAX_WAITING = READERS + 1
@@ -40,7 +43,7 @@ def relative_names(images: Sequence[Path]) -> dict[Path, str]:
     return {path: full.relative_to(common).as_posix() for path, full in absolute.items()}
 
 
-def read_ahead(images: Sequence[Path]) -> Generator[tuple[Path, Decoded | ImageError]]:
+def read_ahead(images: Sequence[Path], reading: Reading) -> Generator[tuple[Path, Decoded | ImageError]]:
     """Each image, or why it cannot be read, in order; the next ones are decoded in the meantime. Close it after use."""
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
         paths = iter(images)
@@ -48,7 +51,7 @@ def read_ahead(images: Sequence[Path]) -> Generator[tuple[Path, Decoded | ImageE
         try:
             while True:
                 for path in islice(paths, MAX_WAITING - len(waiting)):
-                    waiting.append((path, pool.submit(decode_image, path)))
+                    waiting.append((path, pool.submit(decode_image, path, reading)))
                 if not waiting:
                     return
                 path, decoded = waiting.popleft()
@@ -78,7 +81,8 @@ def model_path(name: str | None) -> Iterator[Path]:
 
 def _images_in(folder: Path) -> list[Path]:
     files = SourceFiles(folder)
-    images = files.images()
+    results = {of for of in files.folders if of != folder and all((of / name).is_file() for name in RESULT_FILES)}
+    images = [path for path in files.images() if results.isdisjoint(path.parents)]
     misnamed = [
         path
         for parent, subfolders, _ in os.walk(folder)
@@ -87,7 +91,10 @@ def _images_in(folder: Path) -> list[Path]:
     ]
     if not images and not misnamed:
         raise ImageError(f"{folder}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    if others := [str(path) for path in files.paths if path.suffix.lower() not in IMAGE_SUFFIXES]:
+    for written in sorted(results):
+        print(f"{written}: not read, it has the results of an earlier run", flush=True)
+    unread = [path for path in files.paths if results.isdisjoint(path.parents)]
+    if others := [str(path) for path in unread if path.suffix.lower() not in IMAGE_SUFFIXES]:
         print(f"{folder}: not read, {len(others)} other files: {first_of(others, 3)}", flush=True)
     return sorted([*images, *misnamed])
 
@@ -104,22 +111,32 @@ def _workspace_model() -> Path:
     paths = workspace_paths()
     try:
         # The exported model is the one that is served, and it opens without torch.
-        return paths.EXPORT / exported_runtime(paths.EXPORT).file_name
+        return paths.EXPORT / exported_runtime(paths.EXPORT, _served_runtime(paths.REGISTERED)).file_name
     except WeightsError:
         if paths.MODEL.exists():
             return paths.MODEL
         raise
 
 
+def _served_runtime(registered: Path) -> str:
+    """The runtime that the export stage registered, ONNX if it has registered none."""
+    try:
+        return str(json.loads(registered.read_text(encoding="utf-8"))["runtime"])
+    except (OSError, KeyError, ValueError):
+        return "onnx"
+
+
 @contextmanager
 def _registered(uri: str) -> Iterator[Path]:
     from retinanet.tracking.registered_weights import named_version
     from retinanet.tracking.registry import model_files
+    from retinanet.tracking.signing import require_signed
     from retinanet.tracking.store import open_client
 
     client = open_client()
     version = named_version(client, uri)
     print(f"{uri} is version {version.version}", flush=True)
+    require_signed(client, version, trusted_keys())
     with model_files(client, version) as folder:
         exported = folder / "artifacts" / "exported"
         yield exported / exported_runtime(exported).file_name

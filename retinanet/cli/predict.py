@@ -38,7 +38,7 @@ def predict_images(
         results,
         _progress(len(images), " images") as progress,
         _writer() as write,
-        closing(read_ahead(images)) as decoded,
+        closing(read_ahead(images, detector.reading)) as decoded,
     ):
 
         def add(number: int, path: Path, image: Decoded, detections: Detections) -> None:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from retinanet.cli.argument_types import positive
+
 
 def add_raster_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("raster", type=Path, metavar="RASTER", help="GeoTIFF, plain TIFF, PNG, JPEG ...")
@@ -17,13 +19,13 @@ def add_raster_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tile",
-        type=_positive,
+        type=positive,
         metavar="PX",
         help="side of the area that looks like a training image, in pixels of the raster (default: as in training)",
     )
     parser.add_argument(
         "--window",
-        type=_positive,
+        type=positive,
         default=2,
         metavar="N",
         help="the network sees N x N such areas at a time: fewer take less memory, but more boxes are near their edges "
@@ -31,7 +33,7 @@ def add_raster_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overlap", type=_share, metavar="SHARE", help="between tiles (default: as in training)")
     parser.add_argument(
-        "--memory", type=_positive, default=512, metavar="MB", help="for reading the raster (default: 512)"
+        "--memory", type=positive, default=512, metavar="MB", help="for reading the raster (default: 512)"
     )
 
 
@@ -47,13 +49,6 @@ def _range(text: str) -> tuple[float, float]:
     if len(values) != 2 or not values[0] < values[1]:
         raise argparse.ArgumentTypeError(f"{text} is not LOW,HIGH with LOW below HIGH")
     return values
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
 
 
 def _share(text: str) -> float:

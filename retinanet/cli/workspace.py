@@ -22,3 +22,12 @@ def workspace_paths() -> ModuleType:
 def in_workspace() -> bool:
     """Whether the current folder is the root of a pipeline repository."""
     return PATHS.is_file()
+
+
+def trusted_keys() -> str:
+    """promote.require_signature of the current folder's params.yaml; empty outside of a pipeline repository."""
+    if not in_workspace():
+        return ""
+    from retinanet.config.params import load_params
+
+    return load_params(workspace_paths().PARAMS).promote.require_signature

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,6 +35,16 @@ def _auto_or_at_least(least: int) -> Callable[[object, ValidatorFunctionWrapHand
     return check
 
 
+def _with_a_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+    if pattern and not groups:
+        raise ValueError(f"{pattern!r} has no (group) for the part of the path that counts")
+    return pattern
+
+
 Real = Annotated[float, BeforeValidator(_number_from_text)]
 Positive = Annotated[Real, Field(gt=0)]
 NotNegative = Annotated[Real, Field(ge=0)]
@@ -43,6 +54,7 @@ CountOrZero = Annotated[int, Field(ge=0)]
 AutoOrCount = Annotated[Literal["auto"] | Count, WrapValidator(_auto_or_at_least(1))]
 AutoOrCountOrZero = Annotated[Literal["auto"] | CountOrZero, WrapValidator(_auto_or_at_least(0))]
 Orientation = Literal["upright", "any"]
+Pattern = Annotated[str, AfterValidator(_with_a_group)]
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 

@@ -1,11 +1,10 @@
 """Section prepare of params.yaml."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from retinanet.config.fields import AutoOrCountOrZero, Count, Real, Section, Share
+from retinanet.config.fields import AutoOrCountOrZero, Count, Pattern, Real, Section, Share
 
 
 class Prepare(Section):
@@ -23,7 +22,7 @@ class Prepare(Section):
     """Seed of the splits."""
     group_column: str
     """Column or key of the annotations with the image's group (scene, patient, video); a group stays in one split."""
-    group_pattern: str
+    group_pattern: Pattern
     """Instead of `group_column`: regular expression for paths in data/raw whose first (group) is the image's group."""
     near_duplicates: Literal["together", "apart"]
     """Whether near-duplicates, images that look the same, stay in one split."""
@@ -35,19 +34,10 @@ class Prepare(Section):
     """Minimum share of a box inside a tile for an object there; below it, a truncated object, which is ignored."""
     max_pixels: Count
     """Maximum number of pixels of an image; larger images are skipped."""
+    white_level: Annotated[int, Field(ge=1, le=65_535)]
+    """Value of 16-bit images that becomes white, e.g. 4095 if they hold 12-bit data; smaller values become darker."""
     max_skipped: Share
     """Maximum share of unusable images; with more of them the stage fails."""
-
-    @field_validator("group_pattern")
-    @classmethod
-    def _pattern_with_a_group(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
-        if pattern and not groups:
-            raise ValueError(f"{pattern!r} has no (group) for the name of a scene, patient or video")
-        return pattern
 
     @model_validator(mode="after")
     def _shares_leave_train_images(self) -> "Prepare":

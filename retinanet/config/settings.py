@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from retinanet.config.download import Download
-from retinanet.config.fields import Count, CountOrZero, NotNegative, Positive, Real, Section, Share
+from retinanet.config.fields import Count, CountOrZero, NotNegative, Pattern, Positive, Real, Section, Share
 from retinanet.config.model import Model
 from retinanet.config.prepare import Prepare
 from retinanet.config.training import Runtime, Train
@@ -34,16 +34,21 @@ class Evaluate(Section):
     precision or recall of `operating_target`."""
     operating_target: Annotated[Real, Field(gt=0, lt=1)]
     """Precision or recall to reach; not used for f1."""
+    ious: list[Annotated[Real, Field(gt=0, lt=1)]]
+    """IoU thresholds to report AP, precision, recall and F1 at, in addition to COCO's metrics, e.g. `[0.4]`."""
+    slice_pattern: Pattern
+    """Regular expression for image paths whose first (group) is a slice of the test set to report metrics of."""
     drawn_images: CountOrZero
     """Test images drawn with ground truth and detections."""
 
     def decoding(self) -> dict[str, Any]:
         """The arguments of retinanet.inference.detections.DecodeSettings."""
-        return self.model_dump(exclude={"operating_point", "operating_target", "drawn_images"})
+        others = {"operating_point", "operating_target", "ious", "slice_pattern", "drawn_images"}
+        return self.model_dump(exclude=others)
 
 
 class Export(Section):
-    """How closely the exported model must agree with PyTorch on test images."""
+    """The runtimes that the model is exported to, and how closely they must agree with PyTorch."""
 
     min_matched: Share
     """Minimum share of detections with a counterpart in the other model."""
@@ -53,15 +58,39 @@ class Export(Section):
     """Maximum difference of their scores."""
     check_images: Count
     """Test images to compare on."""
+    runtimes: list[str]
+    """Made beside the ONNX file: `openvino` (in bfloat16 if the processor computes in it), `openvino-int8`."""
+    serve: str
+    """What the registered version holds: `onnx` or one of `export.runtimes`."""
+    max_loss_bf16: Share
+    """AP on val that a model may lose by computing in bfloat16."""
+    max_loss_int8: Share
+    """AP on val that a model may lose by computing in 8-bit integers."""
+    calibration_images: Count
+    """Maximum number of val images from which the ranges of 8-bit numbers are chosen."""
+
+    @model_validator(mode="after")
+    def _serves_what_is_made(self) -> "Export":
+        if self.serve not in ("onnx", *self.runtimes):
+            raise ValueError(f"serve is {self.serve!r}, which is not made; add it to export.runtimes, or serve onnx")
+        return self
+
+    def limits(self) -> dict[str, Any]:
+        """The arguments of retinanet.export.artifacts.Limits."""
+        return self.model_dump(exclude={"check_images", "runtimes", "serve", "calibration_images"})
 
 
 class Gradcam(Section):
-    """What the HiResCAM report shows."""
+    """What the report of explained detections shows, and how heat maps are computed (docs/explanation.md)."""
 
-    images: Count
-    """Number of test images."""
-    detections_per_image: Count
-    """Explained detections of each image."""
+    method: Literal["hirescam", "gradcam", "gradcam++", "eigencam"]
+    """How heat maps are computed."""
+    cases_per_kind: Count
+    """Hits, false positives and missed objects to explain, of each kind and class."""
+    max_cases: Count
+    """Maximum number of explained cases; with many classes each has fewer."""
+    faithfulness_hits: CountOrZero
+    """Hits on which deletion, insertion and randomization are measured; each takes about 36 passes of the network."""
 
 
 class Promote(Section):
@@ -77,10 +106,15 @@ class Promote(Section):
     """Refuse if the metric of a class falls by more than this with 95% confidence."""
     when_undecided: Literal["refuse", "accept"]
     """Whether a version with a gain that may be chance is promoted."""
+    require_signature: str
+    """File of public keys, one of which must have signed a version that is promoted or used by its name in the
+    registry; empty: no signature is needed."""
 
     def gate(self) -> dict[str, Any]:
         """The arguments of retinanet.tracking.comparison.Gate."""
-        return self.model_dump(exclude={"when_undecided"}) | {"accepts_undecided": self.when_undecided == "accept"}
+        return self.model_dump(exclude={"when_undecided", "require_signature"}) | {
+            "accepts_undecided": self.when_undecided == "accept"
+        }
 
 
 class Tracking(Section):

@@ -153,6 +153,8 @@ class Train(Section):
 class Runtime(Section):
     """Hardware settings. Changing these never re-runs a stage or discards a checkpoint."""
 
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    """Device for training and evaluation: cpu, cuda, cuda:1 ..., mps (Apple), or `auto`: a GPU if there is one."""
     workers: CountOrZero
     """Processes that load and augment images; 0: the training process itself."""
     processes: Count

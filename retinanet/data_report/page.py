@@ -9,6 +9,7 @@ from retinanet.data_report.coverage import THRESHOLDS
 from retinanet.data_report.thumbnails import sample, thumbnail
 from retinanet.dataset.coco import CocoDataset
 from retinanet.drawing import COLORS, IGNORED_COLOR, IGNORED_NAME
+from retinanet.images.reading import Reading
 from retinanet.images.sampling import evenly_spaced
 from retinanet.pages.render import css_color, jpeg_url, render_page
 from retinanet.prepare.findings import FINDING_LISTS, Findings
@@ -38,7 +39,7 @@ def write_page(
     (folder / "images").mkdir()
     for drawn in samples:
         (folder / "images" / drawn["file"]).write_bytes(drawn["jpeg"])
-    names = datasets[TRAIN].class_names
+    names, reading = datasets[TRAIN].class_names, datasets[TRAIN].reading
     legend = list(zip(names, map(css_color, COLORS), strict=False)) if len(names) <= len(COLORS) else []
     if any(statistics["splits"][split]["crowds"] for split in SPLITS):
         legend.append((IGNORED_NAME, css_color(IGNORED_COLOR)))
@@ -51,8 +52,8 @@ def write_page(
         legend=legend,
         charts=[(title, _bars(statistics["distributions"][key])) for key, title in CHARTS.items()],
         samples=[(drawn["title"], jpeg_url(drawn["jpeg"])) for drawn in samples],
-        look_alikes=_look_alikes(statistics),
-        kinds=_kinds(findings),
+        look_alikes=_look_alikes(statistics, reading),
+        kinds=_kinds(findings, reading),
         max_shown=MAX_SHOWN,
     )
     (folder / "index.html").write_text(text, encoding="utf-8", errors="replace")
@@ -64,7 +65,7 @@ def _samples(datasets: Mapping[str, CocoDataset]) -> list[dict]:
     for split, dataset in datasets.items():
         with_objects = [image for image in dataset.images if dataset.objects[image.id].count]
         for number, image in enumerate(evenly_spaced(with_objects, SAMPLES), start=1):
-            content = sample(Path(image.file_name), dataset.objects[image.id], dataset.class_names)
+            content = sample(Path(image.file_name), dataset.objects[image.id], dataset.class_names, dataset.reading)
             title = f"{split}: {Path(image.file_name).name}, {dataset.objects[image.id].count} objects"
             samples.append({"file": f"{split}_{number}.jpg", "title": title, "jpeg": content})
     return samples
@@ -111,13 +112,13 @@ def _bars(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
     return [(name, count, 100 * count / max_count) for name, count in counts.items()]
 
 
-def _look_alikes(statistics: Mapping) -> list[dict]:
+def _look_alikes(statistics: Mapping, reading: Reading) -> list[dict]:
     groups = []
     for kind, title in (("same_bytes", "identical files"), ("near_duplicates", "look alike")):
         # Groups in several splits come first.
         for group in islice(sorted(statistics[kind], key=lambda group: len(set(group.values())) < 2), MAX_SHOWN // 2):
             images = [
-                {"file": file, "split": split, "image": _optional(thumbnail(file))}
+                {"file": file, "split": split, "image": _optional(thumbnail(file, reading=reading))}
                 for file, split in islice(group.items(), 4)
             ]
             groups.append(
@@ -131,7 +132,7 @@ def _look_alikes(statistics: Mapping) -> list[dict]:
     return groups
 
 
-def _kinds(findings: Findings) -> list[tuple[str, str, int, list[dict]]]:
+def _kinds(findings: Findings, reading: Reading) -> list[tuple[str, str, int, list[dict]]]:
     kinds = (
         ("Skipped images", "Not in any split.", findings.skipped_images),
         ("Skipped boxes", "Removed; their images are kept.", findings.skipped_boxes),
@@ -140,12 +141,16 @@ def _kinds(findings: Findings) -> list[tuple[str, str, int, list[dict]]]:
         ("Contradicting boxes", "Two classes for what looks like one object; kept.", findings.contradicting_boxes),
         ("Images without objects", "Among images full of them: not annotated yet?", findings.unexpectedly_empty),
     )
-    return [(title, note, len(found), _cards(found)) for title, note, found in kinds]
+    return [(title, note, len(found), _cards(found, reading)) for title, note, found in kinds]
 
 
-def _cards(findings: Sequence[Finding]) -> list[dict]:
+def _cards(findings: Sequence[Finding], reading: Reading) -> list[dict]:
     return [
-        {"file": finding.file, "reason": finding.reason, "image": _optional(thumbnail(finding.file, finding.xyxy))}
+        {
+            "file": finding.file,
+            "reason": finding.reason,
+            "image": _optional(thumbnail(finding.file, finding.xyxy, reading)),
+        }
         for finding in findings[:MAX_SHOWN]
     ]
 

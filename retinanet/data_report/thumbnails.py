@@ -11,7 +11,7 @@ from retinanet.annotations.records import Xyxy
 from retinanet.dataset.coco import Objects
 from retinanet.drawing import COLORS, IGNORED_COLOR, draw_boxes, jpeg
 from retinanet.errors import ImageError
-from retinanet.images.reading import read_image
+from retinanet.images.reading import STANDARD_READING, Reading, read_image
 
 THUMB_SIDE = 300
 SAMPLE_SIDE = 720
@@ -19,10 +19,10 @@ SAMPLE_SIDE = 720
 MAX_THUMBNAIL_SOURCE_PIXELS = 200_000_000
 
 
-def thumbnail(path: Path | str, xyxy: Xyxy | None = None) -> bytes | None:
+def thumbnail(path: Path | str, xyxy: Xyxy | None = None, reading: Reading = STANDARD_READING) -> bytes | None:
     """A JPEG of the image, or of a crop around a box with the box drawn; None if the image cannot be read."""
     try:
-        image = read_image(Path(path), MAX_THUMBNAIL_SOURCE_PIXELS)
+        image = read_image(Path(path), reading._replace(max_pixels=MAX_THUMBNAIL_SOURCE_PIXELS))
     except ImageError:
         return None
     if xyxy is None or not all(isfinite(side) for side in xyxy):
@@ -42,12 +42,14 @@ def thumbnail(path: Path | str, xyxy: Xyxy | None = None) -> bytes | None:
     return jpeg(draw_boxes(crop, np.array([[*low, *high]]), [""], COLORS[2]))
 
 
-def sample(path: Path | str, objects: Objects, class_names: Sequence[str]) -> bytes:
+def sample(
+    path: Path | str, objects: Objects, class_names: Sequence[str], reading: Reading = STANDARD_READING
+) -> bytes:
     """A JPEG of the image with its boxes in the color of their class and ignored regions in gray.
 
     Boxes have captions if there are more classes than colors.
     """
-    image, scale = _fit(read_image(Path(path), MAX_THUMBNAIL_SOURCE_PIXELS), SAMPLE_SIDE)
+    image, scale = _fit(read_image(Path(path), reading), SAMPLE_SIDE)
     ignored = objects.boxes_xyxy[objects.iscrowd] * scale
     image = draw_boxes(image, ignored, [""] * len(ignored), IGNORED_COLOR)
     for label in np.unique(objects.labels):

@@ -9,7 +9,7 @@ import numpy as np
 from retinanet.dataset.coco_file import check_coco_content, check_file_name, parse_json
 from retinanet.errors import AnnotationError
 from retinanet.files import write_text
-from retinanet.images.reading import MAX_PIXELS
+from retinanet.images.reading import STANDARD_READING, Reading
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,6 @@ class ImageInfo:
     def unit(self) -> str:
         """Images of one unit are not independent of each other: the name of the group or, without one, of the file."""
         return f"group {self.group}" if self.group is not None else f"file {self.file_name}"
-
-    @property
-    def max_pixels(self) -> int:
-        """The limit for reading it: at least its own size, which prepare has accepted."""
-        return max(MAX_PIXELS, self.width * self.height)
 
 
 @dataclass(frozen=True)
@@ -73,13 +68,15 @@ class Objects:
 class CocoDataset:
     """Images and their objects. Label k is class_names[k] and category_ids[k]; ids ascend and may have gaps.
 
-    objects has an entry for every image id, with zero rows for an image without objects.
+    objects has an entry for every image id, with zero rows for an image without objects. reading says how the image
+    files become arrays.
     """
 
     images: tuple[ImageInfo, ...]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     objects: dict[int, Objects]
+    reading: Reading = STANDARD_READING
 
 
 def read_coco(path: Path | str) -> CocoDataset:
@@ -103,6 +100,7 @@ def read_coco(path: Path | str) -> CocoDataset:
         tuple(category["name"] for category in categories),
         category_ids,
         {image_id: _objects(image_rows) for image_id, image_rows in rows.items()},
+        _reading(content.get("info", {}), path),
     )
 
 
@@ -134,7 +132,7 @@ def write_coco(dataset: CocoDataset, path: Path | str) -> None:
     sections = {"images": images, "annotations": annotations, "categories": categories}
     # One row per line, for readable diffs.
     text = ",\n".join(f'"{name}": [\n{_lines(rows)}\n]' for name, rows in sections.items())
-    write_text(Path(path), f"{{\n{text}\n}}\n")
+    write_text(Path(path), f'{{\n"info": {json.dumps(dataset.reading._asdict())},\n{text}\n}}\n')
 
 
 def _read_json(path: Path) -> object:
@@ -144,6 +142,13 @@ def _read_json(path: Path) -> object:
         raise AnnotationError(f"{path}: {error.strerror}; run the stage before this one") from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path}: broken JSON ({error}); write the file again") from error
+
+
+def _reading(info: object, path: Path | str) -> Reading:
+    values = {name: info[name] for name in Reading._fields if name in info} if isinstance(info, dict) else {}
+    if not all(isinstance(value, int) and value > 0 for value in values.values()):
+        raise AnnotationError(f"{path}: info has {values}; both must be positive; run `dvc repro prepare`")
+    return Reading(**values)
 
 
 def _image(image: dict, path: Path | str) -> ImageInfo:

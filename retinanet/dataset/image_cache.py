@@ -9,16 +9,16 @@ import numpy as np
 from retinanet.dataset.coco import ImageInfo
 from retinanet.errors import ImageError, disk_full
 from retinanet.images.preprocess import resize_to, scaled_size
-from retinanet.images.reading import read_image
+from retinanet.images.reading import STANDARD_READING, Reading, read_image
 
 
 class ImageCache:
-    """Arrays by the sha256 of the image file and the size after resizing, so that entries cannot be stale."""
+    """Arrays by the sha256 of the image file, the size after resizing and the white level: entries cannot be stale."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def read(self, path: Path, info: ImageInfo, scale: float) -> np.ndarray:
+    def read(self, path: Path, info: ImageInfo, scale: float, reading: Reading = STANDARD_READING) -> np.ndarray:
         """The image (H, W, 3) uint8, resized by `scale` if that is below 1. info has its original size.
 
         Raises ImageError. On a full disk, the image is returned without being cached.
@@ -27,12 +27,13 @@ class ImageCache:
         height, width = scaled_size(info.height, info.width, scale)
         try:
             with path.open("rb") as file:
-                entry = self.folder / f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{height}x{width}.npy"
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                entry = self.folder / f"{digest}-{height}x{width}-{reading.white_level}.npy"
                 cached = _load(entry)
                 if cached is not None:
                     return cached
                 file.seek(0)
-                image = resize_to(read_image(file, info.max_pixels, scale), (height, width))
+                image = resize_to(read_image(file, reading, scale), (height, width))
         except FileNotFoundError as error:
             raise ImageError(f"{path}: no such file") from error
         _store(entry, image)

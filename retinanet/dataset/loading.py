@@ -49,7 +49,8 @@ def _kill_workers_at_exit() -> None:
     """At exit after an error, Python would wait for workers that ignore its SIGTERM: kill them first."""
 
     def kill() -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report each as an error
+        if hasattr(signal, "SIGCHLD"):  # not on Windows
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report each as an error
         for child in multiprocessing.active_children():
             if child.daemon:
                 child.kill()

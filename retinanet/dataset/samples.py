@@ -78,9 +78,10 @@ class TrainingImages(Dataset):
         scale = self.augmentation.scale(info.height, info.width, seed, canvas)
         path = self.root / info.file_name
         if self.cache:
-            image = self.cache.read(path, info, self.augmentation.largest_scale(info.height, info.width))
+            largest = self.augmentation.largest_scale(info.height, info.width)
+            image = self.cache.read(path, info, largest, self.dataset.reading)
         else:
-            image = read_image(path, info.max_pixels, scale)
+            image = read_image(path, self.dataset.reading, scale)
         return _at_scale(image, self.dataset, row, scale)
 
 
@@ -96,7 +97,7 @@ class EvaluationImages(Dataset):
     def __getitem__(self, row: int) -> Sample:
         info = self.dataset.images[row]
         scale = fit_scale(info.height, info.width, *self.input_size)
-        image = read_image(self.root / info.file_name, info.max_pixels)
+        image = read_image(self.root / info.file_name, self.dataset.reading)
         return Sample(*_at_scale(image, self.dataset, row, scale), info.id)
 
 

@@ -36,17 +36,23 @@ def coco_metrics(ground_truth: CocoDataset, results: Sequence[dict]) -> dict[str
     return summarize(evaluate(ground_truth, results), ground_truth)
 
 
-def evaluate(ground_truth: CocoDataset, results: Sequence[dict]) -> COCOeval:
-    """Run COCOeval: evaluate, accumulate and summarize. Raises EvaluationError like coco_metrics."""
+def evaluate(ground_truth: CocoDataset, results: Sequence[dict], ious: Sequence[float] = ()) -> COCOeval:
+    """Run COCOeval: evaluate, accumulate and, unless there are other ious than COCO's, summarize.
+
+    Raises EvaluationError like coco_metrics.
+    """
     _check(ground_truth, results)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = _indexed(_as_coco(ground_truth))
         # loadRes modifies the rows and rejects an empty list, which a COCO without annotations replaces.
         detected = truth.loadRes([dict(row) for row in results]) if results else _indexed(_as_coco(ground_truth, False))
         evaluation = COCOeval(truth, detected, "bbox")
+        if ious:
+            evaluation.params.iouThrs = np.array(ious)
         evaluation.evaluate()
         evaluation.accumulate()
-        evaluation.summarize()
+        if not ious:
+            evaluation.summarize()
     return evaluation
 
 

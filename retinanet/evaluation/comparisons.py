@@ -23,7 +23,7 @@ def draw_comparisons(dataset: CocoDataset, detections: Mapping[int, Detections],
     folder.mkdir()
     for info in evenly_spaced(dataset.images, count):
         path = Path(info.file_name)
-        image = read_image(path, info.max_pixels)
+        image = read_image(path, dataset.reading)
         ground_truth = draw_objects(image, dataset.objects[info.id], dataset.class_names)
         detected = draw_detections(image, detections[info.id], dataset.class_names)
         gap = np.full((detected.shape[0], GAP, 3), 255, np.uint8)

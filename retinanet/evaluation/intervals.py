@@ -1,7 +1,7 @@
 """95% intervals of AP over independent units, and of the difference of two models on the same units.
 
 The jackknife leaves out one unit (of many units, one of at most MAX_BLOCKS blocks) at a time. The interval of a metric
-is Student's t on the logit scale, that of a difference on its own scale; docs/training.md has their measured coverage.
+is Student's t on the logit scale, that of a difference on its own scale; their coverage is in docs/evaluation.md.
 """
 
 import math
@@ -39,7 +39,7 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The gain of one model over another with its 95% interval; unit_deviation is the standard deviation of a unit.
+    """The gain of one model over another with its interval; unit_deviation is the standard deviation of a unit.
 
     The standard error is unit_deviation / sqrt(units). low and high are NaN if there are too few units, see reason.
     """
@@ -101,16 +101,19 @@ def deciding_edges(found: Mapping[str, Interval]) -> dict[str, float]:
     return edges
 
 
-def differences(new: Matches, old: Matches) -> dict[str, Difference]:
-    """The gain of each metric from `old` to `new`, two models on the same images of the same classes."""
-    return {name: _difference(metric, len(new.images)) for name, metric in _jackknife(new, old).items()}
+def differences(new: Matches, old: Matches, level: float = LEVEL) -> dict[str, Difference]:
+    """The gain of each metric from `old` to `new`, two models on the same images of the same classes.
+
+    level is the confidence of the intervals.
+    """
+    return {name: _difference(metric, len(new.images), level) for name, metric in _jackknife(new, old).items()}
 
 
-def units_to_decide(difference: Difference, power: float = 0.8) -> float:
+def units_to_decide(difference: Difference, power: float = 0.8, level: float = LEVEL) -> float:
     """The number of units with which a true gain of this size is found with this probability; inf if it is 0."""
     if difference.value == 0:
         return math.inf
-    quantiles = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(power)
+    quantiles = stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power)
     return (quantiles * difference.unit_deviation / difference.value) ** 2
 
 
@@ -188,12 +191,12 @@ def _logit_interval(metric: _Jackknifed, units: int) -> Interval:
     return Interval(value, low, high)
 
 
-def _difference(metric: _Jackknifed, units: int) -> Difference:
+def _difference(metric: _Jackknifed, units: int, level: float) -> Difference:
     value = float(metric.value)
     deviation = metric.error * math.sqrt(units) if metric.freedom else math.nan
     if metric.freedom + 1 < MIN_PAIRED_UNITS:
         return Difference(value, math.nan, math.nan, units, deviation, _too_few(metric.freedom + 1, MIN_PAIRED_UNITS))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, metric.freedom)) * metric.error
+    half = float(stats.t.ppf((1 + level) / 2, metric.freedom)) * metric.error
     return Difference(value, value - half, value + half, units, deviation)
 
 

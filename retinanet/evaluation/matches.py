@@ -22,7 +22,7 @@ RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True)
 class Matches:
-    """D detections matched to the objects of U units and K classes, at T = 10 IoU thresholds.
+    """D detections matched to the objects of U units and K classes, at T IoU thresholds (usually COCO's 10).
 
     images (U,) and objects (U, K) int64 are numbers of images and of single objects. scores (D,) float64, labels (D,)
     and units (D,) int64, is_true (T, D) and is_ignored (T, D) bool are in pycocotools' order: class by class, best
@@ -42,6 +42,20 @@ class Matches:
         """The columns of the detections of a class."""
         first, end = np.searchsorted(self.labels, [label, label + 1]).tolist()
         return slice(first, end)
+
+    def of_units(self, kept: np.ndarray) -> "Matches":
+        """The matches of the units of a mask (U,)."""
+        rows = kept[self.units]
+        return Matches(
+            self.class_names,
+            self.images[kept],
+            self.objects[kept],
+            self.scores[rows],
+            self.labels[rows],
+            (np.cumsum(kept) - 1)[self.units[rows]],
+            self.is_true[:, rows],
+            self.is_ignored[:, rows],
+        )
 
     def save(self, path: Path) -> None:
         """Write an .npz file; the same matches give the same bytes."""
@@ -82,7 +96,7 @@ def matches_of(evaluation: COCOeval, ground_truth: CocoDataset) -> Matches:
         counts = [len(image["dtScores"]) for _, image in evaluated]
         # Stable, as in pycocotools: equal scores stay in the order of the images.
         order = np.argsort(-scores, kind="mergesort")
-        empty = np.zeros((len(IOUS), 0))
+        empty = np.zeros((len(evaluation.params.iouThrs), 0))
         matched = np.concatenate([empty, *(image["dtMatches"] for _, image in evaluated)], axis=1)[:, order] != 0
         ignored = np.concatenate([empty, *(image["dtIgnore"] for _, image in evaluated)], axis=1)[:, order] != 0
         unit = np.repeat([row for row, _ in evaluated], counts).astype(np.int64)[order]
@@ -107,7 +121,7 @@ def unit_rows(ground_truth: CocoDataset) -> dict[int, int]:
 def class_precisions(matches: Matches, label: int) -> np.ndarray:
     """(T, R) precision of a class at R = 101 recalls: pycocotools' eval["precision"]; NaN without objects."""
     objects = matches.objects[:, label].sum()
-    precisions = np.full((len(IOUS), len(RECALLS)), 0.0 if objects else np.nan)
+    precisions = np.full((len(matches.is_true), len(RECALLS)), 0.0 if objects else np.nan)
     curves = _curves(matches, label, np.ones((1, len(matches.images))))
     for t, (true_positives, precision) in enumerate(curves if objects else ()):
         reached = np.searchsorted(true_positives[0] / objects, RECALLS)
@@ -123,7 +137,7 @@ def class_areas(matches: Matches, label: int, weights: np.ndarray) -> np.ndarray
     objects.
     """
     objects = weights @ matches.objects[:, label]
-    areas = np.zeros((len(weights), len(IOUS)))
+    areas = np.zeros((len(weights), len(matches.is_true)))
     for t, (true_positives, precision) in enumerate(_curves(matches, label, weights)):
         areas[:, t] = (np.diff(true_positives, axis=1, prepend=0) * precision).sum(axis=1)
     return np.divide(areas, objects[:, None], out=np.full_like(areas, np.nan), where=objects[:, None] > 0)

@@ -46,11 +46,11 @@ def operating_points(matches: Matches, kind: str, target: float, lowest: float) 
     return [point._replace(threshold=other) if math.isnan(point.threshold) else point for point in points]
 
 
-def class_detections(matches: Matches, label: int) -> ClassDetections:
-    """The detections of a class at IoU 0.5."""
+def class_detections(matches: Matches, label: int, row: int = 0) -> ClassDetections:
+    """The detections of a class at an IoU threshold of the matches, by default the first, 0.5."""
     columns = matches.of_class(label)
-    counted = ~matches.is_ignored[0, columns]
-    scores, is_true, units = matches.scores[columns], matches.is_true[0, columns], matches.units[columns]
+    counted = ~matches.is_ignored[row, columns]
+    scores, is_true, units = matches.scores[columns], matches.is_true[row, columns], matches.units[columns]
     return ClassDetections(scores[counted], is_true[counted], units[counted], matches.objects[:, label])
 
 

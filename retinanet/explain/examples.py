@@ -3,17 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import torch
 
 from retinanet.dataset.coco import Objects
 from retinanet.evaluation.errors import IGNORED, TRUE_POSITIVE, Matching, match_detections
-from retinanet.explain.cam import hirescam
-from retinanet.images.preprocess import InputSize, fitted_size, pad_batch, padding_color, resize_to
+from retinanet.explain.targets import explain_anchors, run_image
+from retinanet.images.preprocess import InputSize
 from retinanet.inference.detections import DecodeSettings, Detections
-from retinanet.inference.network import decode_outputs, run_network, to_detections
-from retinanet.model.levels import FIRST_LEVEL, LEVEL_STRIDES
+from retinanet.inference.network import Outputs, decode_outputs, to_detections
 from retinanet.model.retinanet import RetinaNet
 
 
@@ -50,28 +47,30 @@ def explain_image(
     settings: DecodeSettings,
     thresholds: Sequence[float],
     count: int,
+    method: str = "hirescam",
 ) -> Example:
     """Detect like a Detector without tiling, and explain up to `count` detections of at least the threshold of their
     class, (K,).
 
     model must be in eval mode. image is (H, W, 3) uint8 RGB of any size.
     """
-    size = fitted_size(image.shape[0], image.shape[1], input_size)
-    batch = torch.from_numpy(pad_batch([resize_to(image, size)], padding_color(model.backbone.mean)))
-    with torch.no_grad():
-        (decoded,) = decode_outputs(run_network(model, batch), [size], settings)
-    detections = to_detections(decoded, size, image.shape[:2]).above(thresholds)
+    image_pass = run_image(model, image, input_size)
+    forward = image_pass.forward
+    padded = image_pass.inputs.shape[-2], image_pass.inputs.shape[-1]
+    outputs = Outputs(
+        forward.logits[None].detach(), forward.deltas[None], image_pass.anchors, model.anchors_per_level(*padded)
+    )
+    (decoded,) = decode_outputs(outputs, [image_pass.size], settings)
+    detections = to_detections(decoded, image_pass.size, image_pass.shape).above(thresholds)
     matching = match_detections(detections, objects)
     selected = select_examples(matching.outcomes, count)
-    inputs = model.normalize(batch.to(model.mean.device))
-    targets = [(int(decoded.anchor_index[row]), int(decoded.labels[row])) for row, _ in selected]
-    heats = hirescam(model, inputs, targets)
-    explained = []
-    for (row, reason), heat in zip(selected, heats, strict=True):
-        level = heat.level - FIRST_LEVEL
-        on_image = cam_to_image(heat.cells, LEVEL_STRIDES[level], model.origin(level), size, image.shape)
-        explained.append(Explained(row, reason, on_image, heat.level, LEVEL_STRIDES[level]))
-    return Example(name, image, detections, objects, matching, tuple(explained))
+    anchors = [(int(decoded.anchor_index[row]), int(decoded.labels[row])) for row, _ in selected]
+    explanations = explain_anchors(model, image_pass, anchors, method)
+    explained = tuple(
+        Explained(row, reason, found.heat, found.level, found.stride)
+        for (row, reason), found in zip(selected, explanations, strict=True)
+    )
+    return Example(name, image, detections, objects, matching, explained)
 
 
 def select_examples(outcomes: Sequence[str], count: int) -> list[tuple[int, str]]:
@@ -93,19 +92,3 @@ def select_examples(outcomes: Sequence[str], count: int) -> list[tuple[int, str]
     for row in sorted([*true, *false]):
         reasons.setdefault(row, "true positive" if row in true else "false positive")
     return list(reasons.items())[:count]
-
-
-def cam_to_image(
-    cells: np.ndarray, stride: int, origin: float, resized: Sequence[int], image: Sequence[int]
-) -> np.ndarray:
-    """Resample the cells of a pyramid map to an image: each cell at its center, linear in between.
-
-    In pixels of the network's input, cells are `stride` apart and the first is centered on `origin`; the image, of
-    shape `image` (H, W, ...), fills the input's top left `resized` (rows, columns). Returns (H, W).
-    """
-    inverse = np.zeros((2, 3))
-    for axis, side in ((0, 1), (1, 0)):  # x runs over columns
-        ratio = resized[side] / image[side]
-        inverse[axis, axis], inverse[axis, 2] = ratio / stride, ((ratio - 1) / 2 - origin) / stride
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(cells, inverse, (image[1], image[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)

@@ -1,15 +1,18 @@
-"""The images of the report, as arrays (H, W, 3) uint8: detections, ground truth, and one detection's heat map."""
+"""The images of the report, as arrays (H, W, 3) uint8: detections, ground truth, and heat maps."""
 
 import cv2
 import numpy as np
 
-from retinanet.drawing import COLORS, IGNORED_COLOR, draw_boxes
+from retinanet.dataset.coco import Objects
+from retinanet.drawing import COLORS, GROUND_TRUTH_COLOR, IGNORED_COLOR, draw_boxes
 from retinanet.explain.examples import Example, Explained
+from retinanet.inference.detections import Detections
 
 # The last color is red, which is reserved for missed objects.
 CLASS_COLORS, MISSED_COLOR = COLORS[:-1], COLORS[-1]
 # Longer sides in pixels.
 IMAGE_SIDE, CROP_SIDE = 760, 320
+CASE_SIDE, LABELS_SIDE = 224, 480
 MIN_CROP = 64
 MAX_OPACITY = 0.7
 
@@ -34,7 +37,7 @@ def detections_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarr
         name = [class_names[detections.labels[row]]] if len(class_names) > 1 else []
         captions.append(" ".join([*([letters[row]] if row in letters else []), *name, f"{detections.scores[row]:.2f}"]))
     colors = [class_color(int(detections.labels[row])) for row in rows]
-    return _boxes_by_color(example.image, detections.boxes_xyxy[rows], captions, colors)
+    return _boxes_by_color(example.image, detections.boxes_xyxy[rows], captions, colors, IMAGE_SIDE)
 
 
 def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
@@ -47,23 +50,46 @@ def truth_panel(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
     ]
     for row in example.matching.unmatched:
         colors[row] = MISSED_COLOR
-    return _boxes_by_color(example.image, objects.boxes_xyxy, captions, colors)
+    return _boxes_by_color(example.image, objects.boxes_xyxy, captions, colors, IMAGE_SIDE)
 
 
 def heat_panel(example: Example, explained: Explained) -> np.ndarray:
     """Draw two crops around one detection side by side, without and with the heat map."""
-    height, width = example.image.shape[:2]
-    box = example.detections.boxes_xyxy[explained.row]
-    top, bottom, left, right = _window(box, height, width)
-    crop = example.image[top:bottom, left:right]
-    heat = explained.heat[top:bottom, left:right]
-    scale = CROP_SIDE / max(crop.shape[:2])
+    box, label = example.detections.boxes_xyxy[explained.row], int(example.detections.labels[explained.row])
+    return crops_panel(example.image, explained.heat, box, class_color(label), CROP_SIDE)
+
+
+def crops_panel(
+    image: np.ndarray,
+    heat: np.ndarray,
+    box: np.ndarray,
+    color: tuple[int, int, int],
+    side: int,
+    objects: Objects | None = None,
+) -> np.ndarray:
+    """Draw two crops around a box (4,), of `side` pixels: the image, with its objects in white, and its heat (H, W)."""
+    top, bottom, left, right = _window(box, *image.shape[:2])
+    crop, heat = image[top:bottom, left:right], heat[top:bottom, left:right]
+    scale = side / max(crop.shape[:2])
     crop, heat = _scaled(crop, scale), _scaled(heat, scale)
-    color = class_color(int(example.detections.labels[explained.row]))
-    box_in_crop = (box - [left, top, left, top]) * scale
+    plain, hot = crop, heated(crop, heat)
+    origin = np.array([left, top, left, top])
+    if objects is not None:
+        for rows, object_color in ((objects.iscrowd, IGNORED_COLOR), (objects.is_single, GROUND_TRUTH_COLOR)):
+            boxes = (objects.boxes_xyxy[rows] - origin) * scale
+            plain = draw_boxes(plain, boxes, [""] * len(boxes), object_color)
     # Lines are thin on small crops: a second box around the first makes them two pixels wide.
-    boxes = box_in_crop + np.array([[0, 0, 0, 0], [-1, -1, 1, 1]])
-    return np.hstack([draw_boxes(view, boxes, ["", ""], color) for view in (crop, heated(crop, heat))])
+    boxes = (box - origin) * scale + np.array([[0, 0, 0, 0], [-1, -1, 1, 1]])
+    return np.hstack([draw_boxes(view, boxes, ["", ""], color) for view in (plain, hot)])
+
+
+def labels_panel(image: np.ndarray, objects: Objects, found: Detections) -> np.ndarray:
+    """Draw the objects in white, ignored regions in gray, and over them detections with scores, colored by class."""
+    boxes = np.vstack([objects.boxes_xyxy, found.boxes_xyxy])
+    captions = [""] * len(objects) + [f"{score:.2f}" for score in found.scores]
+    colors = [IGNORED_COLOR if crowd else GROUND_TRUTH_COLOR for crowd in objects.iscrowd]
+    colors += [class_color(int(label)) for label in found.labels]
+    return _boxes_by_color(image, boxes, captions, colors, LABELS_SIDE)
 
 
 def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -73,15 +99,11 @@ def heated(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (image * (1 - opacity) + colors * opacity).round().astype(np.uint8)
 
 
-def strip(example: Example, class_names: tuple[str, ...]) -> np.ndarray:
-    """The detections and all heat panels in one row, for viewers that show only images."""
-    panels = [detections_panel(example, class_names), *(heat_panel(example, e) for e in example.explained)]
-    return np.hstack([_scaled(panel, CROP_SIDE / panel.shape[0])[:CROP_SIDE] for panel in panels])
-
-
-def _boxes_by_color(image: np.ndarray, boxes_xyxy: np.ndarray, captions: list[str], colors: list) -> np.ndarray:
+def _boxes_by_color(
+    image: np.ndarray, boxes_xyxy: np.ndarray, captions: list[str], colors: list, side: int
+) -> np.ndarray:
     # Boxes are drawn after scaling: lines and captions have the same size on every image.
-    scale = IMAGE_SIDE / max(image.shape[:2])
+    scale = side / max(image.shape[:2])
     panel = _scaled(image, scale)
     for color in dict.fromkeys(colors):
         rows = [row for row, other in enumerate(colors) if other == color]

@@ -1,4 +1,4 @@
-"""The export gate: an exported model must give the same detections as the trained one."""
+"""The export gate: an exported model in float32 must give the same detections as the trained one, others its AP."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -66,6 +66,16 @@ def require_agreement(agreement: Agreement, min_matched: float, min_iou: float, 
         raise ExportError(
             f"the exported model differs from the trained one: {'; '.join(failures)}; nothing was exported. "
             "Check the packages of the runtime, or change the limits"
+        )
+
+
+def require_small_loss(name: str, trained_ap: float, exported_ap: float, limit: float, key: str) -> None:
+    """Raise ExportError if the exported model loses more than `limit`, the value of the setting `key`, in AP on val."""
+    loss = trained_ap - exported_ap
+    if not loss <= limit:  # NaN fails
+        raise ExportError(
+            f"{name} loses {loss:.4f} AP on val ({trained_ap:.4f} in PyTorch, {exported_ap:.4f} exported; {key} is "
+            f"{limit:g}); nothing was exported. Leave it out of export.runtimes, or raise the limit"
         )
 
 

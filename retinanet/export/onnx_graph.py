@@ -5,7 +5,6 @@ padding). Outputs for all D detections of the batch: boxes (D, 4) xyxy in input 
 image_index (D,) int64, the row of the image; best first within an image. N, H and W are dynamic.
 """
 
-import json
 import logging
 import warnings
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retinanet.images.preprocess import padding_color
+from retinanet.export.metadata import KEY, metadata_of
 from retinanet.inference.detections import DecodeSettings
 from retinanet.model import boxes as box_ops
 from retinanet.model.folding import for_inference
@@ -34,19 +33,10 @@ def write_onnx(path: Path, trained: TrainedModel, settings: DecodeSettings) -> N
     """
     model = trained.model
     graph = _joined(_export_network(for_inference(model), settings), _selection(settings, model.num_classes))
-    metadata = {
-        "class_names": list(trained.class_names),
-        "category_ids": list(trained.category_ids),
-        "input_size": list(trained.input_size),
-        "padding": padding_color(model.backbone.mean),
-        "decoding": vars(settings),
-        "tiling": list(trained.tiling),
-        "thresholds": list(trained.score_thresholds),
-    }
     for node in graph.graph.node:
         # The Python origin of each node, in random order: without it, the same model gives the same bytes.
         node.ClearField("metadata_props")
-    onnx.helper.set_model_props(graph, {"retinanet": json.dumps(metadata)})
+    onnx.helper.set_model_props(graph, {KEY: metadata_of(trained, settings)})
     path.parent.mkdir(parents=True, exist_ok=True)
     part, data = path.with_suffix(".part"), path.with_name(f"{path.name}.data")
     data.unlink(missing_ok=True)

@@ -34,10 +34,20 @@ PILLOW_FORMATS = [name for name in EXTENSIONS if name not in ("MPO", "HEIF")]
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
-MAX_PIXELS = 100_000_000
 THUMBNAIL = (18, 16)  # width, height
 ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+class Reading(NamedTuple):
+    """How image files become arrays: images of more than max_pixels are refused, and white_level is the value of
+    16-bit images that becomes white, e.g. 4095 if they hold 12-bit data."""
+
+    max_pixels: int = 100_000_000
+    white_level: int = 65_535
+
+
+STANDARD_READING = Reading()
 
 
 @dataclass(frozen=True)
@@ -64,19 +74,19 @@ class Decoded(NamedTuple):
     brightest: int | None
 
 
-def read_image(source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, scale: float = 1.0) -> np.ndarray:
+def read_image(source: Path | str | BinaryIO, reading: Reading = STANDARD_READING, scale: float = 1.0) -> np.ndarray:
     """Decode an image to an upright (H, W, 3) uint8 RGB array.
 
     Gray, palette, CMYK, 1-bit and animated (first frame) images become RGB, transparency is dropped, 16-bit gray is
     scaled to 8. A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, but not smaller than `scale` times its size.
-    Raises ImageError if the file is missing, damaged, not an image, or larger than max_pixels.
+    Raises ImageError if the file is missing, damaged, not an image, or larger than reading.max_pixels.
     """
-    return decode_image(source, max_pixels, scale).pixels
+    return decode_image(source, reading, scale).pixels
 
 
-def inspect_image(path: Path, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+def inspect_image(path: Path, reading: Reading = STANDARD_READING) -> ImageFacts:
     """Decode an image like read_image and return facts about it. Raises ImageError."""
-    image, traits, brightest = decode_image(path, max_pixels, remedy="cut it, or raise prepare.max_pixels")
+    image, traits, brightest = decode_image(path, reading, remedy="cut it, or raise prepare.max_pixels")
     # reducing_gap: a fast block average first, then the exact resize.
     thumbnail = Image.fromarray(image).resize(THUMBNAIL, Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     return ImageFacts(image.shape[1], image.shape[0], sha256_of(path), traits, thumbnail.tobytes(), brightest)
@@ -93,8 +103,17 @@ def upright_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
+def stored_size(source: Path | BinaryIO) -> tuple[int, int] | None:
+    """(width, height) in the header, before the image is turned upright; nothing is decoded. None if it has no size."""
+    try:
+        with _open(source) as image:
+            return image.size
+    except Exception:
+        return None
+
+
 def decode_image(
-    source: Path | str | BinaryIO, max_pixels: int = MAX_PIXELS, scale: float = 1.0, remedy: str = "cut it"
+    source: Path | str | BinaryIO, reading: Reading = STANDARD_READING, scale: float = 1.0, remedy: str = "cut it"
 ) -> Decoded:
     """Decode like read_image, and list how the file differs from plain 8-bit RGB. Raises ImageError."""
     is_path = isinstance(source, Path | str)
@@ -104,14 +123,14 @@ def decode_image(
             _check_regular(Path(name))
         with _open(source) as image:
             width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(f"{name}: {width} x {height} is more than {max_pixels} pixels; {remedy}")
+            if width * height > reading.max_pixels:
+                raise ImageError(f"{name}: {width} x {height} is more than {reading.max_pixels} pixels; {remedy}")
             if scale < 1:
                 image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
             image.load()
             traits = _traits(image, Path(name).suffix.lower() if name != "the image" else "")
             brightest = int(np.asarray(image).max()) if image.mode in SIXTEEN_BIT else None
-            return Decoded(_to_rgb(_upright(image), name), traits, brightest)
+            return Decoded(_to_rgb(_upright(image), name, reading.white_level), traits, brightest)
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -183,11 +202,11 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+def _to_rgb(image: Image.Image, name: str, white_level: int) -> np.ndarray:
     if image.mode in SIXTEEN_BIT:
         # Pillow's conversion would clip values above 255 to white.
-        gray = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return np.repeat(((gray + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+        gray = np.clip(np.asarray(image).astype(np.int64), 0, white_level)
+        return np.repeat(((gray * 255 + white_level // 2) // white_level).astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode == "F":
         raise ImageError(f"{name}: has floating-point samples of unknown range; convert it to 8 or 16 bit")
     if image.mode in ("P", "PA") and "transparency" in image.info:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from retinanet.images.preprocess import InputSize, fitted_size, pad_batch, resize_to
+from retinanet.images.reading import STANDARD_READING, Reading
 from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.inference.detections import Detections
 from retinanet.inference.tiling import cut, join
@@ -22,7 +23,8 @@ class Detector:
     """Call it with RGB images (H, W, 3) uint8 of any sizes; it returns one Detections per image, in its pixels.
 
     Their scores are above the model's evaluate.score_threshold. thresholds (K,) are the scores from which detections of
-    each class count, chosen on val: detections.above(detector.thresholds).
+    each class count, chosen on val: detections.above(detector.thresholds). reading is how image files were read for
+    training: read_image(path, detector.reading).
 
     Images larger than the tiles that the network was trained on are cut into such tiles, and the tiles' detections are
     merged.
@@ -35,6 +37,7 @@ class Detector:
     padding: tuple[int, int, int]
     thresholds: tuple[float, ...]
     tiling: Tiling = UNCUT
+    reading: Reading = STANDARD_READING
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Detections]:
         regions = [cut(image.shape[0], image.shape[1], self.tiling) for image in images]

@@ -68,4 +68,5 @@ def torch_detector(trained: TrainedModel, settings: DecodeSettings, device: torc
         padding_color(model.backbone.mean),
         trained.score_thresholds,
         trained.tiling,
+        trained.reading,
     )

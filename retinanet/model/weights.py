@@ -13,6 +13,7 @@ from torch import Tensor
 
 from retinanet.errors import WeightsError
 from retinanet.images.preprocess import InputSize
+from retinanet.images.reading import STANDARD_READING, Reading
 from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.model.retinanet import RetinaNet
 
@@ -24,7 +25,8 @@ DEFAULT_THRESHOLD = 0.3
 
 
 class TrainedModel(NamedTuple):
-    """A network with its classes, the size that images are resized to, and the tiling of larger images.
+    """A network with its classes, the size that images are resized to, the tiling of larger images, and how image files
+    are read.
 
     thresholds are the scores from which detections of each class count; empty until they are chosen on val.
     """
@@ -35,6 +37,7 @@ class TrainedModel(NamedTuple):
     input_size: InputSize
     tiling: Tiling = UNCUT
     thresholds: tuple[float, ...] = ()
+    reading: Reading = STANDARD_READING
 
     @property
     def score_thresholds(self) -> tuple[float, ...]:
@@ -56,6 +59,7 @@ def save_model(path: Path, trained: TrainedModel, state: Mapping[str, Tensor] | 
         "input_size": list(trained.input_size),
         "tiling": list(trained.tiling),
         "thresholds": list(trained.thresholds),
+        "reading": trained.reading._asdict(),
     }
     # One entry: safetensors writes several in an order that differs between processes.
     metadata = {ABOUT: json.dumps(about)}
@@ -85,9 +89,9 @@ def load_model(path: Path) -> TrainedModel:
         model = RetinaNet(len(class_names), **about["architecture"]).eval()
         model.load_state_dict(state)
         sizes = InputSize(*about["input_size"]), Tiling(*about["tiling"])
-        # Files of earlier releases lack thresholds.
-        thresholds = tuple(about.get("thresholds", ()))
-        return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes, thresholds)
+        # Files of earlier releases lack these two.
+        thresholds, reading = tuple(about.get("thresholds", ())), Reading(**about.get("reading", {}))
+        return TrainedModel(model, class_names, tuple(about["category_ids"]), *sizes, thresholds, reading)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path}: its weights do not fit its architecture ({reason}); train again") from error

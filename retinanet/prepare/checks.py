@@ -11,7 +11,7 @@ from tqdm import tqdm
 from retinanet.annotations.records import MIN_BOX_SIDE, Box, Finding, SourceImage, Xyxy
 from retinanet.dataset.coco_file import is_text
 from retinanet.errors import AnnotationError, ImageError, first_of
-from retinanet.images.reading import ImageFacts, inspect_image
+from retinanet.images.reading import ImageFacts, Reading, inspect_image
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Checked(NamedTuple):
     equal_boxes: list[Finding]
 
 
-def check_all(images: list[SourceImage], max_pixels: int) -> Checked:
+def check_all(images: list[SourceImage], reading: Reading) -> Checked:
     """Decode every image and check its boxes. The order of the images is kept."""
     checked = Checked([], [], [], [], [])
     # Decoding and hashing release the GIL.
     with ThreadPoolExecutor(cpu_count()) as pool:
-        outcomes = pool.map(lambda image: _inspect(image, max_pixels), images)
+        outcomes = pool.map(lambda image: _inspect(image, reading), images)
         for image, outcome in zip(images, tqdm(outcomes, "checking", len(images), disable=None), strict=True):
             if isinstance(outcome, str):
                 checked.skipped_images.append(Finding(str(image.file), outcome))
@@ -101,11 +101,11 @@ def refuse_many_skipped(skipped: list[Finding], total: int, max_share: float) ->
         )
 
 
-def _inspect(image: SourceImage, max_pixels: int) -> ImageFacts | str:
+def _inspect(image: SourceImage, reading: Reading) -> ImageFacts | str:
     if not is_text(str(image.file)):
         return "has a name that is not UTF-8; rename it"
     try:
-        facts = inspect_image(image.file, max_pixels)
+        facts = inspect_image(image.file, reading)
     except ImageError as error:
         return str(error).removeprefix(f"{image.file}: ")
     if image.size not in (None, (facts.width, facts.height)):

@@ -11,6 +11,7 @@ from retinanet.config.prepare import Prepare
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import AnnotationError
 from retinanet.images.preprocess import InputSize
+from retinanet.images.reading import Reading
 from retinanet.prepare.checks import Checked, check_all, refuse_many_skipped
 from retinanet.prepare.copies import Copies, find_copies, refuse_leaks
 from retinanet.prepare.decide import decide
@@ -19,16 +20,18 @@ from retinanet.prepare.findings import Findings, collect_findings
 from retinanet.prepare.near_duplicates import clusters
 from retinanet.prepare.placement import Part, assign_splits, bands_remark, complete_official_splits
 from retinanet.prepare.store import Stored, numbered_categories, split_datasets, store_tiles
-from retinanet.prepare.warnings import cut_objects, dark_images
+from retinanet.prepare.warnings import cut_objects, exposure
 
 
 class Readable(NamedTuple):
-    """The source in the folder raw, its usable images and boxes, and {old: new name} of the renamed classes."""
+    """The source in the folder raw, its usable images and boxes, {old: new name} of the renamed classes, and how its
+    image files are read."""
 
     raw: Path
     source: SourceDataset
     checked: Checked
     renamed: dict[str, str]
+    reading: Reading
 
 
 class Divided(NamedTuple):
@@ -60,10 +63,11 @@ def read_and_check(raw: Path, settings: Prepare, package: Package | None) -> Rea
     renames = {old: new for old, new in of_package.items() if old in names} | settings.rename_classes
     renamed = {old: new for old, new in renames.items() if old in names}
     source = rename_classes(source, renames)
-    checked = check_all(source.images, settings.max_pixels)
+    reading = Reading(settings.max_pixels, settings.white_level)
+    checked = check_all(source.images, reading)
     skipped = source.skipped + checked.skipped_images
     refuse_many_skipped(skipped, len(source.images) + len(source.skipped), settings.max_skipped)
-    return Readable(raw, source, checked, renamed)
+    return Readable(raw, source, checked, renamed, reading)
 
 
 def divide(readable: Readable, settings: Prepare, package: Package | None, input_size: InputSize) -> Divided:
@@ -91,9 +95,12 @@ def divide(readable: Readable, settings: Prepare, package: Package | None, input
 def store(divided: Divided, tiles: Path, final: Path) -> Prepared:
     """Write the tiles into `tiles`, a folder to create, which is renamed to `final` later."""
     readable, parts = divided.readable, divided.parts
-    stored = store_tiles(parts, tiles, final)
-    datasets = split_datasets(stored, numbered_categories(readable.source, parts))
-    warnings = [*dark_images(readable.checked.images), *cut_objects(parts, divided.decisions.tile_size)]
+    stored = store_tiles(parts, tiles, final, readable.reading)
+    datasets = split_datasets(stored, numbered_categories(readable.source, parts), readable.reading)
+    warnings = [
+        *exposure(readable.checked.images, readable.reading.white_level),
+        *cut_objects(parts, divided.decisions.tile_size),
+    ]
     findings = collect_findings(
         readable.source, readable.checked, divided.copies, stored, divided.remarks, warnings, readable.renamed
     )

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from retinanet.annotations.records import SPLITS, Box, SourceDataset
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.files import sha256_of
-from retinanet.images.reading import read_image
+from retinanet.images.reading import STANDARD_READING, Reading, read_image
 from retinanet.prepare.placement import Part
 
 # Bytes; the names of tiles add the split and position to the image's base name, and a file name has at most 255.
@@ -31,7 +31,7 @@ class Stored:
     sha256: str
 
 
-def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
+def store_tiles(parts: list[Part], folder: Path, final: Path, reading: Reading = STANDARD_READING) -> list[Stored]:
     """Write the tiles as PNG into `folder`, which is renamed to `final` later. Images that are not cut are not copied.
 
     The order of the parts of an image, and of the images, is kept.
@@ -47,7 +47,7 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
         tiles = [(part, part.region) for part in image_parts if part.region is not None]
         if not tiles:
             return [Stored(part, image.name, image.facts.sha256) for part in image_parts]
-        pixels = read_image(image.source.file, image.facts.width * image.facts.height)
+        pixels = read_image(image.source.file, reading)
         stem = image.source.file.stem
         if stems[stem] > 1 or len(os.fsencode(stem)) > MAX_STEM_BYTES:
             digest = hashlib.sha256(os.fsencode(image.name)).hexdigest()
@@ -65,7 +65,9 @@ def store_tiles(parts: list[Part], folder: Path, final: Path) -> list[Stored]:
         return [stored for image_tiles in bar for stored in image_tiles]
 
 
-def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[str, CocoDataset]:
+def split_datasets(
+    stored: list[Stored], category_ids: dict[str, int], reading: Reading = STANDARD_READING
+) -> dict[str, CocoDataset]:
     """The three datasets, all with the same categories.
 
     Image ids are those of the source if every image has a different one, else they count from 1 by file name.
@@ -85,7 +87,7 @@ def split_datasets(stored: list[Stored], category_ids: dict[str, int]) -> dict[s
         images[split].append(ImageInfo(image_id, tile.file_name, width, height, group))
         objects[split][image_id] = _objects(tile.part.boxes, label_of)
     ids = tuple(category_ids[name] for name in names)
-    return {split: CocoDataset(tuple(images[split]), tuple(names), ids, objects[split]) for split in SPLITS}
+    return {split: CocoDataset(tuple(images[split]), tuple(names), ids, objects[split], reading) for split in SPLITS}
 
 
 def numbered_categories(source: SourceDataset, parts: Iterable[Part]) -> dict[str, int]:

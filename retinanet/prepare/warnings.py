@@ -7,19 +7,24 @@ from retinanet.prepare.placement import Part
 
 # Share of the objects that tiles may cut without a warning.
 MAX_CUT_SHARE = 0.1
-# 16-bit images without a value above it use 14 bits or fewer.
-MAX_OF_14_BITS = 2**14 - 1
 
 
-def dark_images(images: Iterable[CheckedImage]) -> list[str]:
-    """A warning if the 16-bit images have 12- or 14-bit values, which are read as nearly black."""
+def fitting_white_level(images: Iterable[CheckedImage]) -> int | None:
+    """The highest value of as many bits as the 16-bit images use, at least 8; None without 16-bit images."""
     brightest = [image.facts.brightest for image in images if image.facts.brightest is not None]
-    if not brightest or max(brightest) > MAX_OF_14_BITS:
+    return 2 ** max(8, max(brightest).bit_length()) - 1 if brightest else None
+
+
+def exposure(images: Sequence[CheckedImage], white_level: int) -> list[str]:
+    """A warning if the 16-bit images are read as nearly black, or if values above the white level are lost."""
+    fitting = fitting_white_level(images)
+    if fitting is None or white_level // 4 < fitting <= white_level:
         return []
-    bits = max(8, max(brightest).bit_length())
+    brightest = [image.facts.brightest for image in images if image.facts.brightest is not None]
+    look = "nearly black" if fitting < white_level else "too bright in part"
     return [
-        f"{len(brightest)} images are 16-bit, but their brightest value is {max(brightest)}, so they are nearly black "
-        f"when read as 8-bit; multiply their values by {2 ** (16 - bits)} and write them again"
+        f"{len(brightest)} images are 16-bit with values up to {max(brightest)}, so they are {look} with "
+        f"prepare.white_level = {white_level}; set it to {fitting}"
     ]
 
 

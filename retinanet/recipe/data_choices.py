@@ -13,6 +13,7 @@ from retinanet.images.preprocess import InputSize
 from retinanet.preflight.anchors import propose_anchors, proposed_settings
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.placement import Part
+from retinanet.prepare.warnings import exposure, fitting_white_level
 from retinanet.recipe.choices import Choice
 
 # Pixels of the network's input.
@@ -113,6 +114,14 @@ def crowded_choice(params: Params, parts: Sequence[Part]) -> list[Choice]:
         return []
     needed = math.ceil(2 * most / DETECTION_MULTIPLE) * DETECTION_MULTIPLE
     return [Choice("evaluate.detections_per_image", needed, f"an image has {most} objects")]
+
+
+def exposure_choice(params: Params, images: Sequence[CheckedImage]) -> list[Choice]:
+    """The white level that fits the values of 16-bit images, if they use other bits than it allows."""
+    if not exposure(images, params.prepare.white_level):
+        return []
+    brightest = max(image.facts.brightest or 0 for image in images)
+    return [Choice("prepare.white_level", fitting_white_level(images), f"16-bit images have values up to {brightest}")]
 
 
 def cache_choice(params: Params, images: Sequence[CheckedImage], tile_size: int) -> list[Choice]:

@@ -26,12 +26,13 @@ from retinanet.recipe.data_choices import (
     anchor_choices,
     cache_choice,
     crowded_choice,
+    exposure_choice,
     input_sizes,
     orientation_choice,
 )
 from retinanet.recipe.schedule import Counts, Schedule, plan, shortage
 from retinanet.recipe.speed import Speed, busy_machine, measure_speed
-from retinanet.runtime import best_device
+from retinanet.runtime import chosen_device
 from retinanet.training.start import starting_model
 
 
@@ -64,6 +65,11 @@ def propose(params: Params, wishes: Wishes, weights: str, root: Path, download_c
         scratch = Path(name)
         raw = _raw(params, wishes.data, Folders(root, download_cache, scratch / "raw"))
         readable = read_and_check(raw, params.prepare, package)
+        bright = exposure_choice(params, readable.checked.images)
+        if bright:
+            # Near-duplicates are found among images as they will be read.
+            params = with_choices(params, bright)
+            readable = read_and_check(raw, params.prepare, package)
         images = readable.checked.images
         sizes, size_reason = _sizes(params, images)
         divided = divide(readable, params.prepare, package, sizes[0])
@@ -80,12 +86,13 @@ def propose(params: Params, wishes: Wishes, weights: str, root: Path, download_c
         schedule, speed = plan(wishes.minutes, counts, sizes, measure)
     choices = [
         *source,
+        *bright,
         *_size_choices(schedule.input_size, size_reason),
         *anchor_choices(params, train, schedule.input_size),
         *orientation,
         *crowded_choice(params, divided.parts),
         *cache_choice(params, images, divided.decisions.tile_size),
-        *_schedule_choices(schedule, counts, speed),
+        *_schedule_choices(schedule, counts, speed, chosen_device(params.runtime.device).type),
     ]
     lines = summary_lines(divided, prepared, params.evaluate.detections_per_image)
     # Files of an archive are named as they are in it.
@@ -149,17 +156,17 @@ def _packaged_weights(params: Params, cache: Path, scratch: Path) -> dict[str, P
 def _measure(params: Params, train: CocoDataset, weights: str, packaged: Mapping[str, Path], size: InputSize) -> Speed:
     print(f"measuring training steps at {size.short_side} px", flush=True)
     model, _ = starting_model(params.model, params.train.seed, train.class_names, weights, packaged)
-    return measure_speed(model, params, train, size, best_device())
+    return measure_speed(model, params, train, size, chosen_device(params.runtime.device))
 
 
 def _size_choices(size: InputSize, reason: str) -> list[Choice]:
     return [Choice("model.short_side", size.short_side, reason), Choice("model.long_side", size.long_side, reason)]
 
 
-def _schedule_choices(schedule: Schedule, counts: Counts, speed: Speed) -> list[Choice]:
+def _schedule_choices(schedule: Schedule, counts: Counts, speed: Speed, device: str) -> list[Choice]:
     steps = f"{counts.steps} steps of {speed.step_s:.2f} s"
     reason = (
-        f"epochs of {steps} on this {best_device().type}: {schedule.train_s / 60:.0f} minutes of training, "
+        f"epochs of {steps} on this {device}: {schedule.train_s / 60:.0f} minutes of training, "
         f"about {schedule.total_s / 60:.0f} for all stages"
     )
     return [

@@ -73,7 +73,7 @@ def _find(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
         return found.info.run_id
     renamed = {**entry, "name": entry.get("name") or f"restored {run_id[:8]}"}
     new_id = _new_run(client, experiment_id, renamed, restored_from=run_id)
-    client.set_terminated(new_id, "FINISHED")
+    client.set_terminated(new_id, "FINISHED", entry.get("ended"))
     print(f"tracking: run {run_id} is deleted or not in the store; {new_id} replaces it", flush=True)
     return new_id
 
@@ -155,8 +155,9 @@ def _child_evaluation(client: "MlflowClient", parent: "Run", entry: Mapping) -> 
     found = client.search_runs([experiment_id], query, max_results=1)
     if found:
         return found[0].info.run_id
-    name = f"{parent.info.run_name} evaluated again {digest[:8]}"
-    child = client.create_run(experiment_id, entry["at"], {PARENT: parent_id, EVALUATION_TAG: digest}, name)
+    name = f"evaluated with {entry.get('changes') or f'other data {digest[:8]}'}"
+    tags = {PARENT: parent_id, EVALUATION_TAG: digest}
+    child = client.create_run(experiment_id, entry["at"], tags, f"{parent.info.run_name}: {name}"[:250])
     client.set_terminated(child.info.run_id, "FINISHED")
     return child.info.run_id
 

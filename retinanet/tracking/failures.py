@@ -73,6 +73,8 @@ def fix_of(error: Exception) -> str:
         return f"copy the file, then `mlflow db upgrade {shown_uri()}`"
     if "readonly database" in reason or (isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES)):
         return "it is read-only here; change it where it can be written"
+    if "unsupported URI" in reason:
+        return "run pip install mlflow to open it; mlflow-skinny opens servers only"
     if database_path(tracking_uri()):
         return "check the file and the free space, and whether another program holds it"
     return "start the server, or unset MLFLOW_TRACKING_URI to use mlflow.db"

@@ -1,26 +1,37 @@
-"""Promotion of a version to production, behind a gate, and rollback."""
+"""Promotion of a version to production, behind a gate, and rollback; both are recorded in the history.
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+Promoters on several machines at once: the one whose entry comes first in the history wins and moves the alias, the
+others are refused. A later entry is added only when the one before is done, so that the aliases follow the history.
+"""
+
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from filelock import FileLock, Timeout
-
-from retinanet.errors import RetinanetError, TrackingError
-from retinanet.tracking.comparison import BETTER, UNDECIDED, Evaluated, Gate, compare
-from retinanet.tracking.entries import EVALUATION_TAG
-from retinanet.tracking.evaluations import stored_matches
-from retinanet.tracking.provenance import code_digest, uncommitted
-from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, metric_of
-from retinanet.tracking.store import lock_path, open_client, store_errors
+from retinanet.errors import TrackingError
+from retinanet.tracking.comparison import Gate
+from retinanet.tracking.gate import Measure, Refused, require_better, require_finished
+from retinanet.tracking.history import (
+    NO_VERSION,
+    PROMOTE,
+    ROLLBACK,
+    Change,
+    Entry,
+    append,
+    entries,
+    productions,
+    rolled_back,
+    set_done,
+)
+from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias, check_digest, find_version, versions
+from retinanet.tracking.signing import require_signed
+from retinanet.tracking.store import open_client, store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-PREDECESSOR = "previous_production"
-Measure = Callable[["ModelVersion"], Evaluated]
+FINISH_S = 15.0  # after this a promoter whose entry is not done has died
+POLL_S = 0.2
 
 
 class Decision(NamedTuple):
@@ -32,12 +43,19 @@ class Decision(NamedTuple):
     undecided: bool = False
 
 
-class _Refused(Exception):
-    undecided = False
+class Standing(NamedTuple):
+    """The history, the version with the alias `production`, and the numbers of it and those before it, it last.
 
+    The alias is missing if that version was deleted; its number is still the last.
+    """
 
-class _Undecided(_Refused):
-    undecided = True
+    history: list[Entry]
+    production: "ModelVersion | None"
+    numbers: list[int]
+
+    @property
+    def number(self) -> int:
+        return self.numbers[-1] if self.numbers else NO_VERSION
 
 
 def promote(
@@ -46,171 +64,176 @@ def promote(
     gate: Gate,
     evaluation_digest: str | None = None,
     measure: Measure | None = None,
+    *,
     dry_run: bool = False,
     allow_dirty: bool = False,
+    again: bool = False,
+    force: bool = False,
+    reason: str = "",
+    trusted_keys: str = "",
 ) -> Decision:
     """Put a version into production if it passes the gate.
 
-    evaluation_digest is the workspace's; `measure` evaluates a version that was registered with another digest.
-    Raises TrackingError if the version is missing or its files were changed after registration.
+    evaluation_digest is the workspace's; `measure` evaluates a version that was registered with another digest. again
+    accepts a version that was rolled back, force one that does not win the comparison; both are recorded with the
+    reason. trusted_keys is a file of keys, one of which must have signed the version; empty: none. Raises
+    TrackingError if the version is missing, not signed, or was changed after registration.
     """
     client = open_client()
     try:
-        with _exclusive():
+        with store_errors():
+            standing = read_standing(client, model_name) if dry_run else _finished_standing(client, model_name)
             candidate = find_version(client, model_name, version)
-            production = at_alias(client, model_name, PRODUCTION)
-            if production and production.version == candidate.version:
+            if standing.production and int(standing.production.version) == version:
                 return Decision(True, version, f"version {version} is in production already")
-            _require_finished(client, candidate, allow_dirty)
-            comparison = _require_better(client, candidate, production, gate, evaluation_digest, measure)
+            if not again:
+                _require_not_rolled_back(standing, version)
+            require_signed(client, candidate, trusted_keys)
+            require_finished(client, candidate, allow_dirty)
+            try:
+                answer = _compare(client, candidate, standing, gate, evaluation_digest, measure, not dry_run)
+            except Refused as refusal:
+                if not force:
+                    raise
+                answer = f"forced; the gate refuses: {refusal}"
             check_digest(client, candidate)
             if dry_run:
-                return Decision(True, version, f"{comparison}; dry run, nothing changed")
-            _move(client, candidate, production)
-            return Decision(True, version, comparison)
-    except _Refused as refusal:
+                return Decision(True, version, f"{answer}; dry run, nothing changed")
+            _change(client, model_name, standing, Change(PROMOTE, standing.number, version, reason, answer))
+            return Decision(True, version, answer)
+    except Refused as refusal:
         return Decision(False, version, str(refusal), refusal.undecided)
 
 
-def rollback(model_name: str) -> Decision:
-    """Put the previous version back into production.
+def rollback(model_name: str, reason: str = "") -> Decision:
+    """Put the version back into production that the history names before the present one.
 
-    Raises TrackingError if there is no previous version or its files were changed.
+    Raises TrackingError if there is none or its files were changed.
     """
     client = open_client()
     try:
-        with _exclusive():
-            production = at_alias(client, model_name, PRODUCTION)
-            if production is None:
+        with store_errors():
+            standing = _finished_standing(client, model_name)
+            if not standing.numbers:
                 raise TrackingError(f"{model_name} has no version in production; promote one with `retinanet promote`")
-            number = production.tags.get(PREDECESSOR, "none")
-            if number == "none":
+            if len(standing.numbers) == 1:
                 raise TrackingError(
-                    f"no version was in production before version {production.version}; promote another"
+                    f"no version was in production before version {standing.number}; promote another with "
+                    "`retinanet promote --version N`"
                 )
-            previous = find_version(client, model_name, number)
-            check_digest(client, previous)
-            client.set_registered_model_alias(model_name, PRODUCTION, previous.version)
-            _set_previous(client, model_name, previous.tags.get(PREDECESSOR, "none"))
-            return Decision(
-                True, int(number), f"version {number} is back in production in place of {production.version}"
-            )
-    except _Refused as refusal:
-        return Decision(False, 0, str(refusal))
+            number = standing.numbers[-2]
+            try:
+                check_digest(client, find_version(client, model_name, number))
+            except TrackingError as error:
+                raise TrackingError(
+                    f"version {number}, which was in production before {standing.number}, cannot be put back: {error}; "
+                    "to put another version into production, use `retinanet promote --version N --force --reason TEXT`"
+                ) from error
+            _change(client, model_name, standing, Change(ROLLBACK, standing.number, number, reason))
+            return Decision(True, number, f"version {number} is back in production in place of {standing.number}")
+    except Refused as refusal:
+        return Decision(False, NO_VERSION, str(refusal))
 
 
-def _require_finished(client: "MlflowClient", candidate: "ModelVersion", allow_dirty: bool) -> None:
-    from mlflow.exceptions import MlflowException
-
-    if candidate.status != "READY":
-        raise _Refused(f"version {candidate.version} is {candidate.status}, not READY")
-    status = "missing"  # e.g. of a version that was registered by hand
-    if candidate.run_id:
-        with suppress(MlflowException):
-            status = client.get_run(candidate.run_id).info.status
-    if status != "FINISHED":
-        raise _Refused(f"the run of version {candidate.version} is {status}, not FINISHED")
-    if not allow_dirty:
-        _require_committed(candidate)
+def read_standing(client: "MlflowClient", model_name: str) -> Standing:
+    """What is in production, and what was. A change that is not done does not count yet."""
+    return _standing(client, model_name, [entry for entry in entries(client, model_name) if entry.is_done])
 
 
-def _require_committed(candidate: "ModelVersion") -> None:
-    if candidate.tags.get("dirty") == "false":
-        return
-    changed = uncommitted()
-    same_code = candidate.tags.get("code.digest") == code_digest()
-    if same_code and not changed:
-        return  # committed after the version was made
-    files = candidate.tags.get("dirty.files", "unknown")
-    fix = "commit and promote again" if same_code else "commit the code that made it, then `dvc repro`"
-    raise _Refused(f"version {candidate.version} was made from uncommitted code ({files}); {fix}, or use --allow-dirty")
+def way_out(standing: Standing) -> str:
+    """What to do if the version in production was deleted, or its alias."""
+    steps = ["`retinanet promote --version N --force --reason TEXT` promotes without a comparison"]
+    if len(standing.numbers) > 1:
+        steps.insert(0, f"`retinanet rollback` puts version {standing.numbers[-2]} back")
+    return f"version {standing.number} was in production, and it or its alias was deleted; {', '.join(steps)}"
 
 
-def _require_better(
+def _finished_standing(client: "MlflowClient", model_name: str) -> Standing:
+    """Wait for a promoter that has added its entry and not moved the alias yet; if it has died, move the alias."""
+    history = entries(client, model_name)
+    deadline = time.monotonic() + FINISH_S
+    while history and not history[-1].is_done:
+        if time.monotonic() > deadline:
+            _follow_history(client, model_name)
+        time.sleep(POLL_S)
+        last, history = history[-1].number, entries(client, model_name)
+        if history[-1].number != last:
+            deadline = time.monotonic() + FINISH_S
+    return _standing(client, model_name, history)
+
+
+def _standing(client: "MlflowClient", model_name: str, history: list[Entry]) -> Standing:
+    # The alias is read after the history: an alias that has moved meanwhile belongs to an entry that comes before ours.
+    production = at_alias(client, model_name, PRODUCTION)
+    numbers = productions(history, int(production.version) if production else NO_VERSION)
+    previous = at_alias(client, model_name, PREVIOUS) if not history and production else None
+    if previous:  # promoted before there was a history
+        numbers.insert(0, int(previous.version))
+    return Standing(history, production, numbers)
+
+
+def _require_not_rolled_back(standing: Standing, version: int) -> None:
+    if entry := rolled_back(standing.history).get(version):
+        why = f", because: {entry.change.reason}" if entry.change.reason else ""
+        raise Refused(
+            f"version {version} was rolled back on {entry.at:%Y-%m-%d %H:%M} by {entry.by}{why}; "
+            "`--again --reason TEXT` promotes it nevertheless"
+        )
+
+
+def _compare(
     client: "MlflowClient",
     candidate: "ModelVersion",
-    production: "ModelVersion | None",
+    standing: Standing,
     gate: Gate,
     evaluation_digest: str | None,
     measure: Measure | None,
+    is_counted: bool,
 ) -> str:
-    candidate_digest = candidate.tags.get(EVALUATION_TAG)
-    # Metrics with one digest can be compared, whatever changed since.
-    if not evaluation_digest or (production and production.tags.get(EVALUATION_TAG) == candidate_digest):
-        evaluation_digest = candidate_digest
-    new = _evaluated(client, candidate, gate.metric, evaluation_digest, measure)
-    summary = f"version {candidate.version} has {gate.metric} {new.value:.4f}"
-    if new.value < gate.floor:
-        raise _Refused(f"{summary}, below the floor of {gate.floor:g}")
-    if production is None:
-        return f"{summary}, the floor is {gate.floor:g}; no version was in production"
-    old = _evaluated(client, production, gate.metric, evaluation_digest, measure)
-    summary += f", version {production.version} in production {old.value:.4f}"
-    if production.tags.get(EVALUATION_TAG) != evaluation_digest:
-        summary += " (evaluated again on the current test set)"
-    verdict = compare(new, old, gate)
-    summary = f"{verdict.answer}: {summary}; {verdict.reason}"
-    if verdict.answer == BETTER:
-        return summary
-    if verdict.answer == UNDECIDED and gate.accepts_undecided:
-        return f"{summary}; promote.when_undecided is accept"
-    raise (_Undecided if verdict.answer == UNDECIDED else _Refused)(summary)
+    production = standing.production
+    if standing.numbers and production is None:
+        if int(candidate.version) == standing.number:
+            return f"version {candidate.version} was in production, but the alias {PRODUCTION} was deleted"
+        left = {int(version.version): version for version in versions(client, candidate.name)}
+        production = left.get(standing.number)
+        if production is None:
+            raise Refused(way_out(standing))
+    return require_better(client, candidate, production, gate, evaluation_digest, measure, is_counted)
 
 
-def _evaluated(
-    client: "MlflowClient",
-    version: "ModelVersion",
-    metric: str,
-    evaluation_digest: str | None,
-    measure: Measure | None,
-) -> Evaluated:
-    """The metric with this evaluation digest, and its matches: of the version's run, or measured now."""
-    if version.tags.get(EVALUATION_TAG) == evaluation_digest:
-        value = metric_of(version, metric)
-        if value is None:
-            raise _Refused(f"version {version.version} was registered without {metric}")
-        evaluated = Evaluated(value, stored_matches(client, version, evaluation_digest, metric, value))
-    elif measure is None:
-        raise _Refused(
-            f"version {version.version} was evaluated with another test set or settings, and this workspace has no "
-            "test set to evaluate it again; run `dvc repro`"
-        )
-    else:
-        try:
-            evaluated = measure(version)
-        except RetinanetError as error:
-            raise _Refused(f"version {version.version} cannot be evaluated on the current test set: {error}") from error
-    if not math.isfinite(evaluated.value):
-        raise _Refused(f"version {version.version} has {metric} {evaluated.value}, which is not a finite number")
-    return evaluated
+def _change(client: "MlflowClient", model_name: str, standing: Standing, change: Change) -> None:
+    """Add the change to the history and move the aliases. Raises Refused if another change came first."""
+    current = at_alias(client, model_name, PRODUCTION)
+    is_same = (current and current.version) == (standing.production and standing.production.version)
+    after = standing.history[-1].number if standing.history else 0
+    if is_same and append(client, model_name, after, change):
+        _follow_history(client, model_name)
+        return
+    now = _finished_standing(client, model_name)
+    by = f" by {now.history[-1].by}" if now.history and now.history[-1].change.version == now.number else ""
+    raise Refused(f"version {now.number} was put into production in the meantime{by}; {change.action} again")
 
 
-def _move(client: "MlflowClient", candidate: "ModelVersion", production: "ModelVersion | None") -> None:
-    name = candidate.name
-    expected = str(production.version) if production else "none"
-    # The registry has no compare-and-set, and the lock is only this machine's: check again.
-    current = at_alias(client, name, PRODUCTION)
-    if (str(current.version) if current else "none") != expected:
-        raise _Refused(
-            f"version {current.version if current else 'none'} was put into production in the meantime; promote again"
-        )
-    client.set_model_version_tag(name, candidate.version, PREDECESSOR, expected)
-    _set_previous(client, name, expected)
-    client.set_registered_model_alias(name, PRODUCTION, candidate.version)
+def _follow_history(client: "MlflowClient", model_name: str) -> None:
+    """Move the aliases to what the history says, again if an entry was added meanwhile."""
+    moved = None
+    while (history := entries(client, model_name))[-1].number != moved:
+        numbers = productions(history)
+        if len(numbers) == 1 or not _set_alias(client, model_name, PREVIOUS, numbers[-2]):
+            client.delete_registered_model_alias(model_name, PREVIOUS)
+        _set_alias(client, model_name, PRODUCTION, numbers[-1])
+        set_done(client, model_name, history[-1])
+        moved = history[-1].number
 
 
-def _set_previous(client: "MlflowClient", model_name: str, number: str) -> None:
-    if number != "none":
-        client.set_registered_model_alias(model_name, PREVIOUS, number)
-    elif at_alias(client, model_name, PREVIOUS):
-        client.delete_registered_model_alias(model_name, PREVIOUS)
+def _set_alias(client: "MlflowClient", model_name: str, alias: str, number: int) -> bool:
+    """Move an alias; False if the version is deleted."""
+    from mlflow.exceptions import MlflowException
 
-
-@contextmanager
-def _exclusive() -> Iterator[None]:
-    """Allow one promotion or rollback at a time and refuse others. MLflow's errors become a TrackingError."""
     try:
-        with FileLock(lock_path("promotion"), timeout=0), store_errors():
-            yield
-    except Timeout as error:
-        raise _Refused("another promotion or rollback is running; try again when it has ended") from error
+        client.set_registered_model_alias(model_name, alias, str(number))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True

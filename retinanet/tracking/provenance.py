@@ -57,6 +57,16 @@ def uncommitted(root: Path = Path()) -> list[str]:
     return [line[3:] for line in status.splitlines() if not line.endswith((".pyc", "__pycache__/"))]
 
 
+def git_user(root: Path = Path()) -> str | None:
+    """The name that git gives a commit's author here."""
+    return _git(root, "config", "user.name")
+
+
+def committed_text(name: str, root: Path = Path()) -> str | None:
+    """A file below `root` as the last commit has it, or None."""
+    return _git(root, "show", f"HEAD:./{name}")
+
+
 def code_digest(root: Path = Path()) -> str:
     """A hash of the code and the settings that determine a model."""
     lines = []

@@ -34,7 +34,12 @@ def resolve_weights(weights: str) -> Iterator[str]:
     version = named_version(client, weights)
     print(f"{weights} is version {version.version}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        yield str(_fetch(client, version, folder))
+        yield str(fetch_weights(client, version, folder))
+
+
+def version_uri(model_name: str, name: str) -> str:
+    """The URI of a model's version that is named by its number or an alias."""
+    return f"models:/{model_name}{'/' if name.isdecimal() else '@'}{name}"
 
 
 def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
@@ -50,7 +55,8 @@ def named_version(client: "MlflowClient", uri: str) -> "ModelVersion":
     return version
 
 
-def _fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
+def fetch_weights(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
+    """Download a version's trained weights into a folder. Raises TrackingError, also for other weights."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 

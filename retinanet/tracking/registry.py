@@ -1,25 +1,21 @@
 """Versions of the model in MLflow's registry: registered once, found by alias, verified by digest."""
 
 import hashlib
-import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-import retinanet
 from retinanet.errors import TrackingError
-from retinanet.export.runtimes import exported_runtime
 from retinanet.files import sha256_of
 from retinanet.tracking.entries import EVALUATION_TAG, metric_name
 from retinanet.tracking.failures import reason_of
 from retinanet.tracking.locations import present_location, tracking_uri
 from retinanet.tracking.provenance import provenance_tags
+from retinanet.tracking.served_files import write_served_files
 from retinanet.tracking.store import lock_path, long_timeouts, open_client, require_active, unreachable
 
 if TYPE_CHECKING:
@@ -27,9 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PRODUCTION, PREVIOUS = "production", "previous"
-PACKAGE = Path(retinanet.__file__).parent
-# In addition to the requirements of the exported model's runtime.
-SERVED_WITH = ("mlflow", "numpy", "opencv-python-headless", "pandas", "pillow")
+MAX_DESCRIPTION = 5000  # characters, in MLflow's tables
 # MLflow adds the first to a download, Python the second to code that it runs.
 IGNORED_NAMES = ("registered_model_meta", "__pycache__")
 REGISTER_AGAIN = "delete the version, then register it again with `dvc repro -f -s export`"
@@ -43,11 +37,15 @@ def register(
     metrics: Mapping[str, float],
     evaluation_digest: str,
     class_names: Sequence[str],
+    provenance: Mapping[str, str] | None = None,
+    record: Path | None = None,
+    card: str = "",
 ) -> int:
     """Register the exported model in the folder `exported`; returns the number of its version.
 
-    If a version with the same weights and exported files exists, its number is returned and its metrics stay. Raises
-    TrackingError.
+    provenance are the tags of retinanet.tracking.provenance (default: those of now); record is a folder that is stored
+    with the version's files, and card the version's description, in Markdown. If a version with the same weights and
+    exported files exists, its number is returned and its metrics stay. Raises TrackingError.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -59,17 +57,22 @@ def register(
         try:
             _ensure_model(client, model_name)
             same = {"model_sha256": model_sha256, "export_sha256": tree_digest(exported)}
-            for registered in versions(client, model_name):
-                if registered.status == "READY" and same.items() <= registered.tags.items():
-                    return int(registered.version)
+            if (number := same_version(client, model_name, same)) is not None:
+                return number
             tags = {_metric_tag(name): repr(float(value)) for name, value in metrics.items()}
             tags |= {"classes": ", ".join(class_names), EVALUATION_TAG: evaluation_digest} | same
             # The run has the versions of libraries, and the model's requirements pin them.
-            provenance = provenance_tags()
-            tags |= {name: value for name, value in provenance.items() if not name.startswith(("version.", "mlflow."))}
-            return _new_version(client, model_name, run_id, exported, tags, Path(folder))
+            made, unused = provenance_tags() if provenance is None else provenance, ("version.", "mlflow.", "python")
+            tags |= {name: value for name, value in made.items() if not name.startswith(unused)}
+            return _new_version(client, model_name, run_id, exported, record, tags, card, Path(folder))
         except (MlflowException, OSError, ImportError) as error:
             raise unreachable(error) from error
+
+
+def same_version(client: "MlflowClient", model_name: str, digests: Mapping[str, str]) -> int | None:
+    """The number of the newest version with these tags model_sha256 and export_sha256, or None."""
+    found = (v for v in versions(client, model_name) if v.status == "READY" and digests.items() <= v.tags.items())
+    return next((int(version.version) for version in found), None)
 
 
 def versions(client: "MlflowClient", model_name: str) -> list["ModelVersion"]:
@@ -125,6 +128,14 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
 
     Raises TrackingError if they are not those that were registered: nothing of a version is executed or read before.
     """
+    with unchecked_files(client, version) as path:
+        _require_digest(version, tree_digest(path))
+        yield path
+
+
+@contextmanager
+def unchecked_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path]:
+    """Like model_files, for a caller that compares the files itself. Raises TrackingError if they are lost."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -140,7 +151,6 @@ def model_files(client: "MlflowClient", version: "ModelVersion") -> Iterator[Pat
                 f"{version.name} version {version.version}: its files cannot be fetched ({reason_of(error)}); if they "
                 f"are lost, {REGISTER_AGAIN}"
             ) from error
-        _require_digest(version, tree_digest(path))
         yield path
 
 
@@ -153,10 +163,10 @@ def _require_digest(version: "ModelVersion", digest: str) -> None:
         )
 
 
-def tree_digest(folder: Path) -> str:
-    """A hash of the names and contents of a model's files."""
+def tree_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
+    """A hash of the names and contents of a model's files; by default of all in the folder."""
     lines = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*") if files is None else files):
         name = path.relative_to(folder)
         if path.is_file() and not set(name.parts) & set(IGNORED_NAMES):
             lines.append(f"{name.as_posix()} {sha256_of(path)}")
@@ -174,7 +184,14 @@ def _ensure_model(client: "MlflowClient", model_name: str) -> None:
 
 
 def _new_version(
-    client: "MlflowClient", model_name: str, run_id: str, exported: Path, tags: dict[str, str], folder: Path
+    client: "MlflowClient",
+    model_name: str,
+    run_id: str,
+    exported: Path,
+    record: Path | None,
+    tags: dict[str, str],
+    card: str,
+    folder: Path,
 ) -> int:
     """Store the files, then the version with all its tags in one call: no version ever lacks its metrics."""
     from mlflow.entities import LoggedModelOutput
@@ -184,7 +201,7 @@ def _new_version(
     logged = client.create_logged_model(
         experiment_id, model_name, run_id, tags={"export_sha256": tags["export_sha256"]}
     )
-    _save(folder / "model", exported, folder, run_id, logged.model_id)
+    write_served_files(folder / "model", exported, record, folder, run_id, logged.model_id)
     client.log_model_artifacts(logged.model_id, str(folder / "model"))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -194,7 +211,7 @@ def _new_version(
         f"models:/{logged.model_id}",
         run_id,
         tags=tags,
-        description=_summary(tags),
+        description=card[:MAX_DESCRIPTION] or None,
         model_id=logged.model_id,
     )
     if version.status != "READY":
@@ -202,49 +219,3 @@ def _new_version(
             f"{model_name} version {version.version} is {version.status} ({version.status_message}); {REGISTER_AGAIN}"
         )
     return int(version.version)
-
-
-def _summary(tags: Mapping[str, str]) -> str:
-    metrics = [f"{name} {float(tags[f'metric.{name}']):.3f}" for name in ("AP50", "AP") if f"metric.{name}" in tags]
-    return "; ".join([", ".join(metrics) or "no metrics", tags["classes"], f"commit {tags['git.commit'][:7]}"])
-
-
-def _save(path: Path, exported: Path, folder: Path, run_id: str, model_id: str) -> None:
-    """Write a pyfunc without pickles: the exported model, the package's source, and the module that loads them."""
-    import mlflow
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import AnyType, Array
-
-    # The folder, because a runtime may write more files beside its model.
-    artifacts = {"exported": str(shutil.copytree(exported, folder / "exported"))}
-    code = folder / "retinanet"
-    shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
-    numbers = Array(DataType.double)
-    signature = ModelSignature(
-        # Any type, so that the model answers a number with an error in its row; MLflow would reject the whole request.
-        inputs=Schema([ColSpec(AnyType(), "image", required=False)]),
-        outputs=Schema(
-            [
-                ColSpec(Array(numbers), "boxes"),
-                ColSpec(numbers, "scores"),
-                ColSpec(Array(DataType.string), "labels"),
-                ColSpec(DataType.string, "error", required=False),
-            ]
-        ),
-        params=ParamSchema([ParamSpec("score_threshold", DataType.double, None)]),
-    )
-    with warnings.catch_warnings():
-        # MLflow warns that there is no input example; the signature above is explicit.
-        warnings.simplefilter("ignore", UserWarning)
-        mlflow.pyfunc.save_model(
-            path,
-            python_model=str(PACKAGE / "tracking" / "served_model.py"),
-            artifacts=artifacts,
-            code_paths=[str(code)],
-            signature=signature,
-            pip_requirements=[
-                f"{name}=={installed(name)}" for name in (*SERVED_WITH, *exported_runtime(exported).requirements)
-            ],
-            mlflow_model=Model(run_id=run_id, model_id=model_id),
-        )

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,38 +17,48 @@ from retinanet.tracking.delivery import Delivery
 from retinanet.tracking.failures import without_password
 from retinanet.tracking.locations import tracking_uri
 from retinanet.tracking.provenance import provenance_tags
+from retinanet.tracking.run_names import EVALUATED_BY, changes
 from retinanet.tracking.store import quiet
 
 if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+DESCRIPTION = "mlflow.note.content"
+# Tags that a person looks for, or that search uses; train/record.json has everything.
+SHOWN_TAGS = ("dirty", "dirty.files", "dvc.experiment", "mlflow.source.git.commit")
 KILLED_EXIT_CODES = (130, 143)  # those of SIGINT and SIGTERM
 
 
-def start_run(experiment: str, name: str | None = None, resume_run_id: str | None = None) -> "Run":
+def start_run(
+    experiment: str, name: str | None = None, resume_run_id: str | None = None, description: str = ""
+) -> "Run":
     """Start a run, tagged with its provenance, or resume an interrupted one. Its default name is the DVC experiment's.
+
+    description is Markdown, which MLflow's page of the run shows.
 
     As a context manager it ends as FINISHED, as KILLED on Ctrl-C and SIGTERM, or as FAILED.
     """
     name = name or os.environ.get("DVC_EXP_NAME")
-    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": _source_tags()}
+    tags = source_tags() | ({DESCRIPTION: description} if description else {})
+    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": tags}
     if resume_run_id:
         first |= {"do": "reopen", "run_id": resume_run_id}
     return Run(resume_run_id or f"offline-{uuid.uuid4().hex}", first, experiment, ends=True)
 
 
-def resume_run(run_file: Path) -> "Run":
+def resume_run(run_file: Path, restored: Mapping | None = None) -> "Run":
     """Open the run of a run.json to log more; its status does not change.
 
-    If the store lacks the run, a new one, tagged restored_from, replaces it. Raises TrackingError.
+    If the store lacks the run, a new one, tagged restored_from, replaces it; `restored` has its tags and start (at).
+    Raises TrackingError.
     """
     try:
         content = json.loads(run_file.read_text(encoding="utf-8"))
         run_id, experiment = content["run_id"], content["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackingError(f"{run_file}: cannot be read ({error}); `dvc repro train` writes it") from error
-    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": _source_tags()}
-    return Run(run_id, first, experiment, ends=False)
+    first = {"do": "find", "run_id": run_id, "experiment": experiment, "at": _now(), "tags": source_tags()}
+    return Run(run_id, first | dict(restored or {}), experiment, ends=False)
 
 
 def evaluation_run(run_file: Path, digest: str) -> "Run":
@@ -60,6 +70,13 @@ def evaluation_run(run_file: Path, digest: str) -> "Run":
     run = resume_run(run_file)
     run.begin_evaluation(digest)
     return run
+
+
+def files_below(path: Path, folder: str | None) -> Iterator[tuple[Path, str | None]]:
+    """The files of a folder, each with the folder of a run's artifacts that it belongs into."""
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        below = file.parent.relative_to(path).as_posix()
+        yield file, "/".join(part for part in (folder, below) if part not in (None, ".")) or None
 
 
 def write_run_file(path: Path, run: "Run", model_sha256: str) -> None:
@@ -98,9 +115,8 @@ class Run:
 
     def log_artifacts(self, path: Path, folder: str | None = None) -> None:
         """Log the content of a folder."""
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            below = file.parent.relative_to(path).as_posix()
-            self.log_artifact(file, "/".join(part for part in (folder, below) if part not in (None, ".")) or None)
+        for file, below in files_below(path, folder):
+            self.log_artifact(file, below)
 
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: Mapping | None = None) -> None:
         """Log a data set that the run used; context is training, validation or test, profile its statistics."""
@@ -110,7 +126,8 @@ class Run:
 
     def begin_evaluation(self, digest: str) -> None:
         """Log what follows to the evaluation with this digest; see evaluation_run."""
-        self._send({"do": "evaluation", "digest": digest, "at": _now()})
+        changed = " ".join(changes(EVALUATED_BY))
+        self._send({"do": "evaluation", "digest": digest, "changes": changed, "at": _now()})
 
     def log_system_metrics(self, interval_s: float = 5.0) -> None:
         """Sample CPU, memory, disk, network and GPU use in a thread until the run ends."""
@@ -169,9 +186,11 @@ def _status_of(error: BaseException | None) -> str:
     return "FAILED"
 
 
-def _source_tags() -> dict[str, str]:
+def source_tags() -> dict[str, str]:
+    """The tags of a run that starts now: its provenance, and the program."""
     program = Path(sys.argv[0])
-    return provenance_tags() | {
+    shown = {name: value for name, value in provenance_tags().items() if name in SHOWN_TAGS}
+    return shown | {
         "mlflow.source.name": f"{program.parent.name}/{program.name}",
         "mlflow.source.type": "LOCAL",
     }

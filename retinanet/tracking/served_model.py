@@ -6,27 +6,26 @@ null for a valid image. Detections have at least the score of their class's oper
 the param score_threshold, 0 to 1, replaces it for all classes.
 """
 
-import base64
-import binascii
-import io
+import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from retinanet.errors import ImageError
 from retinanet.export.runtimes import load_exported
-from retinanet.images.reading import read_image
-from retinanet.inference.detections import Detections
 from retinanet.inference.detector import Detector
+from retinanet.serving.payload import check_image, decode_base64, decode_image, error_result, result_of
 
 MAX_BYTES = 20_000_000
-MAX_REQUEST_PIXELS = 50_000_000
-MAX_IMAGES = 64  # in a request to the service
+# In a request to the service; a job that loads the model itself has none of these limits.
+MAX_IMAGES = 64
+MAX_TILES = 200  # of an image
+MAX_SECONDS = 30
 SERVER_MODULE = "mlflow.pyfunc.scoring_server.app"
 
 
@@ -45,9 +44,14 @@ class ServedModel(PythonModel):
         threshold = (params or {}).get("score_threshold")
         thresholds = self.detector.thresholds if threshold is None else float(threshold)
         rows = _image_column(model_input)
-        answered = MAX_IMAGES if _in_service() else len(rows)
-        answers = [respond(image, self.detector, thresholds) for image in rows[:answered]]
-        too_many = _error_row(f"more than {MAX_IMAGES} images in one request; send fewer")
+        answered, seconds = (MAX_IMAGES, MAX_SECONDS) if _in_service() else (len(rows), math.inf)
+        deadline = time.monotonic() + seconds
+        too_late = error_result(f"not reached in {MAX_SECONDS} s; send fewer or smaller images")
+        answers = [
+            respond(image, self.detector, thresholds) if time.monotonic() < deadline else too_late
+            for image in rows[:answered]
+        ]
+        too_many = error_result(f"more than {MAX_IMAGES} images in one request; send fewer")
         # dtype object: a column of strings would turn None into NaN, which is not JSON.
         return pd.DataFrame(answers + [too_many] * len(rows[answered:]), dtype=object)
 
@@ -55,25 +59,13 @@ class ServedModel(PythonModel):
 def respond(image: object, detector: Detector, thresholds: float | Sequence[float]) -> dict:
     """The response row of one image: its detections, or an error."""
     try:
-        detections = detector([decode_image(image)])[0].above(thresholds)
+        content = decode_base64(image, MAX_BYTES)
+        limits = detector.reading.max_pixels, MAX_TILES if _in_service() else None
+        check_image(content, detector.tiling, *limits)
+        detections = detector([decode_image(content, detector.reading)])[0].above(thresholds)
     except ImageError as error:
-        return _error_row(str(error))
-    return _row(detections, detector.class_names)
-
-
-def decode_image(image: object) -> np.ndarray:
-    """Decode a base64 text to an image (H, W, 3) uint8. Raises ImageError, also for a path or a URL."""
-    if not isinstance(image, str):
-        raise ImageError(f'"image" is {type(image).__name__}; it must be the base64 text of an encoded image')
-    if len(image) * 3 // 4 > MAX_BYTES:
-        raise ImageError(f"the image has more than {MAX_BYTES} bytes; send a smaller one")
-    try:
-        content = base64.b64decode("".join(image.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError('"image" is not base64; paths and URLs are not opened') from error
-    if not content:
-        raise ImageError('"image" is empty; it must be the base64 text of an encoded image')
-    return read_image(io.BytesIO(content), MAX_REQUEST_PIXELS)
+        return error_result(str(error))
+    return result_of(detections, detector.class_names)
 
 
 def _in_service() -> bool:
@@ -86,19 +78,6 @@ def _image_column(model_input: pd.DataFrame) -> list[object]:
     rows = list(model_input["image"]) if "image" in model_input else [None]
     # {"inputs": {"image": [...]}} arrives as one row that holds the list.
     return rows[0] if len(rows) == 1 and isinstance(rows[0], list) else rows
-
-
-def _row(detections: Detections, class_names: Sequence[str]) -> dict:
-    return {
-        "boxes": [[round(edge, 2) for edge in box] for box in detections.boxes_xyxy.astype(float).tolist()],
-        "scores": [round(score, 4) for score in detections.scores.astype(float).tolist()],
-        "labels": [class_names[label] for label in detections.labels],
-        "error": None,
-    }
-
-
-def _error_row(reason: str) -> dict:
-    return {"boxes": [], "scores": [], "labels": [], "error": reason}
 
 
 # MLflow runs this file to create the model: a version holds the file instead of a pickle.

@@ -8,6 +8,12 @@ from pathlib import Path
 from retinanet.files import repo_root, write_text
 
 
+def spooled_runs() -> list[tuple[str, list[dict]]]:
+    """The ids of runs with waiting entries, and the entries."""
+    paths = sorted((repo_root() / ".cache" / "tracking").glob("*.jsonl"))
+    return [(path.stem, Spool(path.stem).read()) for path in paths]
+
+
 class Spool:
     """The waiting entries of a run. What happens to an artifact later does not change its waiting copy."""
 

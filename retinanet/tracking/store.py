@@ -6,7 +6,7 @@ import math
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from retinanet.tracking.locations import (
     tracking_uri,
     update_locations,
 )
+from retinanet.tracking.view import save_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,6 +65,8 @@ def open_experiment(name: str) -> str:
         raise unreachable(error) from error
     require_active(experiment)
     require_package(experiment.artifact_location)
+    with suppress(MlflowException):  # a view is no reason to fail
+        save_view(client, experiment)
     return experiment.experiment_id
 
 

@@ -78,6 +78,8 @@ def computes_in_bf16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "mps":
+        return False
     cpu = torch.cpu.get_capabilities()
     is_intel = str(cpu.get("cpu_name", "")).startswith("Intel")
     return bool(cpu.get("amx_bf16", False) or (cpu.get("avx512_bf16", False) and not is_intel))

@@ -10,7 +10,7 @@ from retinanet.config.training import Train
 from retinanet.dataset.samples import Batch
 from retinanet.errors import TrainingError
 from retinanet.model.retinanet import RetinaNet
-from retinanet.runtime import best_device
+from retinanet.runtime import chosen_device
 from retinanet.training.diagnosis import StepDiagnosis, diagnose_step
 from retinanet.training.step import Learner
 
@@ -57,8 +57,8 @@ def replay_step(path: Path) -> tuple[list[int], StepDiagnosis]:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in content["trainable"])
     changed: dict[str, object] = {"compile": False}
-    device = best_device()
-    if settings.precision == "fp16" and device.type == "cpu":
+    device = chosen_device()
+    if settings.precision == "fp16" and device.type != "cuda":
         changed["precision"] = "fp32"
     learner = Learner(model.train(), settings.model_copy(update=changed), 1, device, content["class_names"])
     learner.normalizer.load_state_dict(content["normalizer"])

@@ -107,18 +107,31 @@ def test_an_image_in_two_files_is_refused(tmp_path):
         read(tmp_path, files)
 
 
-@pytest.mark.parametrize(
-    ("categories", "message"),
-    [
-        ([{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}], "categories 1 and 2 have the same name 'cat'"),
-        ([{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}], "use one id for each name"),
-    ],
-)
-def test_contradictory_categories_are_refused(tmp_path, categories, message):
+def test_two_categories_of_one_name_in_a_file_are_refused(tmp_path):
     save_images(tmp_path, OBJECTS)
-    second = {"images": [], "annotations": [], "categories": categories}
-    with pytest.raises(AnnotationError, match=message):
+    second = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]}
+    with pytest.raises(AnnotationError, match="categories 1 and 2 have the same name 'cat'"):
         read(tmp_path, {"train.json": coco_content(OBJECTS), "val.json": second})
+
+
+@pytest.mark.parametrize(("dog", "cat"), [(1, 2), ("dog", "cat")])
+def test_ids_that_contradict_other_files_are_replaced_because_names_decide(tmp_path, dog, cat):
+    """In the first file, cat is 1 and dog 2; words as ids are numbered in the order of each file."""
+    objects = {"a.png": [("cat", (1, 2, 31, 42))], "b.png": [("dog", (5, 5, 20, 20))]}
+    save_images(tmp_path, objects)
+    first = coco_content({"a.png": objects["a.png"]})
+    first["categories"] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    first["annotations"][0]["category_id"] = 1
+    second = coco_content({"b.png": objects["b.png"]})
+    second["categories"] = [{"id": dog, "name": "dog"}, {"id": cat, "name": "cat"}]
+    second["annotations"][0]["category_id"] = dog
+    found = read(tmp_path, {"train.json": first, "val.json": second})
+    assert {image.file.name: [box.class_name for box in image.boxes] for image in found.images} == {
+        "a.png": ["cat"],
+        "b.png": ["dog"],
+    }
+    assert (found.category_ids, found.class_names) == ({}, ["cat", "dog"])
+    assert "1 is dog in val.json and cat elsewhere" in found.remarks[0]
 
 
 def test_other_json_is_ignored_but_broken_json_is_an_error(tmp_path):

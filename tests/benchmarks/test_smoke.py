@@ -7,13 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
-from support.squares import NETWORK, make_squares
+from support.squares import NETWORK, build_network, make_squares, small_network
 from support.toy_onnx import write_toy_onnx
 
 from benchmarks import learning_curve, search
 from retinanet.config.params import write_params
+from retinanet.explain.cam import METHODS
+from retinanet.explain.faithfulness import GAUSSIAN, RANDOM
+from retinanet.export.runtimes import RUNTIMES
+from retinanet.images.preprocess import InputSize
+from retinanet.model.weights import TrainedModel, save_model
 from retinanet.prepare.decisions import Decisions, write_decisions
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +85,17 @@ def test_training_prints_a_row(workspace):
 
 @pytest.mark.slow
 def test_inference_prints_a_row_for_each_runtime(workspace):
-    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-4:]
-    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", "onnx"]
+    rows = run_module("inference", "--images", "2", "--case", "resnet18", "64").splitlines()[-3 - len(RUNTIMES) :]
+    assert [row.split(" | ")[1] for row in rows] == ["torchvision", "ssdlite320", "PyTorch", *RUNTIMES]
+
+
+@pytest.mark.slow
+def test_serving_prints_a_row_for_each_service_and_no_5xx_of_ours(workspace):
+    write_toy_onnx(workspace / "model.onnx")
+    lines = run_module("serving", "--model", "model.onnx", "--rounds", "2", "--seconds", "2").splitlines()
+    assert lines[4].startswith("| retinanet serve |") and " | 0 of " in lines[4]
+    assert lines[5].startswith("| mlflow models serve |")
+    assert lines[-1].startswith("images/s, ours to MLflow's: ")
 
 
 @pytest.mark.slow
@@ -122,3 +137,13 @@ def test_rasters_compares_origins_of_the_grid_and_maps_a_raster(workspace):
         "| at any pixel",
     ]
     assert run_module("rasters", "large", "--kills", "0", *tiny).endswith("EPSG:32612: the same\n")
+
+
+@pytest.mark.slow
+def test_explanation_prints_a_row_for_each_map(workspace):
+    network = build_network(small_network(backbone="timm/test_resnet"), 1)
+    torch.nn.init.zeros_(network.classification.last.bias)  # detections everywhere, some of them on the squares
+    save_model(workspace / "model.safetensors", TrainedModel(network, ("square",), (1,), InputSize(96, 128)))
+    rows = run_module("explanation", "--hits", "2", "--model", "model.safetensors", "--test", "squares.json")
+    names = [row.split(" | ")[0] for row in rows.splitlines()[-6:]]
+    assert names == [f"| {name}" for name in (*METHODS, RANDOM, GAUSSIAN)]

@@ -9,6 +9,7 @@ from support.workspace import in_pipeline_repository
 from retinanet.cli import inputs
 from retinanet.cli.inputs import find_images, model_path, read_ahead, relative_names
 from retinanet.errors import ImageError, TrackingError, WeightsError
+from retinanet.images.reading import STANDARD_READING
 
 
 @pytest.fixture
@@ -29,6 +30,14 @@ def test_find_images_lists_named_files_and_images_in_folders(folder, capsys):
 def test_find_images_leaves_hidden_files_out(folder):
     Path("more/._a.png").write_bytes(b"x")
     Path("more/.thumbnails.jpg").mkdir()
+    assert find_images(["more"]) == [Path("more/a.png")]
+
+
+def test_find_images_leaves_the_results_of_an_earlier_run_out(folder, capsys):
+    for name in ("detections.json", "images.json"):
+        Path("more", name).write_text("[]")
+    assert find_images(["."]) == [Path("a.png")]
+    assert "more: not read, it has the results of an earlier run\n" in capsys.readouterr().out
     assert find_images(["more"]) == [Path("more/a.png")]
 
 
@@ -58,26 +67,26 @@ def test_read_ahead_returns_the_error_of_what_is_no_image(folder, name, error):
     Path("folder.jpg").symlink_to(folder)
     Path("gone.jpg").symlink_to("nowhere.jpg")
     os.mkfifo("pipe.jpg")
-    (_, found), (_, image) = read_ahead([Path(name), Path("a.png")])
+    (_, found), (_, image) = read_ahead([Path(name), Path("a.png")], STANDARD_READING)
     assert isinstance(found, ImageError) and str(found) == error
     assert image.pixels.shape == (10, 20, 3)
 
 
 def test_read_ahead_keeps_the_order_and_few_images(tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(inputs, "decode_image", lambda path: read.append(path) or int(path.stem))
+    monkeypatch.setattr(inputs, "decode_image", lambda path, _: read.append(path) or int(path.stem))
     paths = [Path(f"{i}.png") for i in range(50)]
-    reader = read_ahead(paths)
+    reader = read_ahead(paths, STANDARD_READING)
     assert next(reader) == (paths[0], 0)
     assert len(read) <= inputs.MAX_WAITING
     assert list(reader) == [(path, i) for i, path in enumerate(paths)][1:]
-    assert list(read_ahead([])) == []
+    assert list(read_ahead([], STANDARD_READING)) == []
 
 
 def test_read_ahead_stops_reading_when_it_is_closed(monkeypatch):
     read = []
-    monkeypatch.setattr(inputs, "decode_image", lambda path: read.append(path) or np.zeros(1))
-    reader = read_ahead([Path(f"{i}.png") for i in range(50)])
+    monkeypatch.setattr(inputs, "decode_image", lambda path, _: read.append(path) or np.zeros(1))
+    reader = read_ahead([Path(f"{i}.png") for i in range(50)], STANDARD_READING)
     next(reader)
     reader.close()
     assert len(read) <= inputs.MAX_WAITING

@@ -30,7 +30,8 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
     assert groups["training"] == ["preset", "check-training", "replay-step"]
     assert groups["deciding"] == ["status", "compare", "promote", "rollback"]
-    assert groups["using"] == ["predict", "count", "map"]
+    assert groups["record"] == ["sync", "reproduce", "sign", "verify"]
+    assert groups["using"] == ["predict", "count", "map", "explain", "serve"]
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,15 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         "status",
         "promote",
         "rollback",
+        "sync",
+        "reproduce",
+        "sign",
+        "verify",
         "predict",
+        "count",
         "map",
+        "explain",
+        "serve",
     ],
 )
 def test_help_of_a_command_has_an_example_that_parses(monkeypatch, capsys, command):

@@ -19,12 +19,14 @@ from retinanet.cli.main import main
 from retinanet.cli.predict import predict_images
 from retinanet.cli.result_files import ResultFiles
 from retinanet.export.runtimes import load_detector
+from retinanet.images.reading import STANDARD_READING
 from retinanet.inference.detections import Detections
 
 
 class OneDog:
     class_names = ("cat", "dog")
     category_ids = (3, 7)
+    reading = STANDARD_READING
 
     def __call__(self, images):
         boxes = np.array([[1, 2, 5, 8], [0, 0, 1, 1]], np.float32)
@@ -212,7 +214,7 @@ def test_memory_does_not_grow_with_the_number_of_images(folder):
     detector, memory = load_detector("toy.onnx"), []
 
     class Measured:
-        class_names, category_ids = detector.class_names, detector.category_ids
+        class_names, category_ids, reading = detector.class_names, detector.category_ids, detector.reading
 
         def __call__(self, images):
             memory.append(psutil.Process().memory_info().rss)

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects, read_coco, write_coco
 from retinanet.errors import AnnotationError
+from retinanet.images.reading import Reading
 from retinanet.inference.detections import Detections
 from retinanet.inference.results import coco_results
 
@@ -111,10 +113,13 @@ def test_coco_results_have_category_ids():
     assert row == {"image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 10.0, 20.0], "score": 0.123457}
 
 
-def test_an_image_that_prepare_accepted_may_be_read():
-    """prepare.max_pixels may be above the default limit of 100 million."""
-    assert ImageInfo(1, "a.png", 20_000, 10_000).max_pixels == 200_000_000
-    assert ImageInfo(1, "a.png", 10, 10).max_pixels == 100_000_000
+def test_how_images_are_read_is_kept(tmp_path):
+    reading = Reading(max_pixels=200_000_000, white_level=4095)
+    write_coco(replace(dataset(), reading=reading), tmp_path / "a.json")
+    assert read_coco(tmp_path / "a.json").reading == reading
+    assert read_coco(changed(tmp_path, info={})).reading == Reading()
+    with pytest.raises(AnnotationError, match="must be positive"):
+        read_coco(changed(tmp_path, info={"white_level": 0}))
 
 
 def test_group_of_an_image_is_written_and_read_again(tmp_path):

@@ -8,7 +8,7 @@ from retinanet.dataset import image_cache as image_cache
 from retinanet.dataset.coco import ImageInfo
 from retinanet.dataset.image_cache import ImageCache
 from retinanet.errors import ImageError
-from retinanet.images.reading import read_image
+from retinanet.images.reading import Reading, read_image
 
 INFO = ImageInfo(1, "a.png", 60, 40)
 
@@ -45,7 +45,13 @@ def test_other_size_or_content_is_another_entry(path, cache):
     assert cache.read(path, INFO, 0.25).shape == (10, 15, 3)
     Image.new("RGB", (60, 40), (9, 9, 9)).save(path)
     assert (cache.read(path, INFO, 0.5) == 9).all()
-    assert kept(cache) == ["10x15.npy", "20x30.npy", "20x30.npy"]
+    assert kept(cache) == ["10x15", "20x30", "20x30"]
+
+
+def test_other_white_level_is_another_entry(tmp_path, cache):
+    Image.fromarray(np.full((40, 60), 4095, np.uint16)).save(tmp_path / "b.png")
+    assert (cache.read(tmp_path / "b.png", INFO, 1) == 16).all()
+    assert (cache.read(tmp_path / "b.png", INFO, 1, Reading(white_level=4095)) == 255).all()
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None])

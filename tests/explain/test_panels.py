@@ -3,19 +3,21 @@ from dataclasses import replace
 import numpy as np
 
 from retinanet.dataset.coco import Objects
-from retinanet.drawing import IGNORED_COLOR
+from retinanet.drawing import GROUND_TRUTH_COLOR, IGNORED_COLOR
 from retinanet.evaluation.errors import match_detections
 from retinanet.explain.examples import Example, Explained
 from retinanet.explain.panels import (
     CROP_SIDE,
     IMAGE_SIDE,
+    LABELS_SIDE,
     MISSED_COLOR,
     class_color,
+    crops_panel,
     detections_panel,
     heat_panel,
     heated,
+    labels_panel,
     letter,
-    strip,
     truth_panel,
 )
 from retinanet.inference.detections import Detections
@@ -67,7 +69,6 @@ def test_panels_without_boxes_are_the_image():
     nothing = example()
     assert (detections_panel(nothing, CLASSES) == 90).all()
     assert (truth_panel(nothing, CLASSES) == 90).all()
-    assert strip(nothing, CLASSES).shape[0] == CROP_SIDE
 
 
 def test_heat_panel_at_the_edge_of_the_image_is_two_squares():
@@ -89,3 +90,23 @@ def test_heated_is_transparent_at_0_and_bright_at_1():
 
 def test_letter_after_z_is_a1():
     assert [letter(i) for i in (0, 25, 26)] == ["A", "Z", "A1"]
+
+
+def test_crops_panel_draws_the_ground_truth_on_the_left_crop_only():
+    shown = example(truth=[[20, 20, 60, 60], [30, 30, 70, 70]])
+    heat = np.zeros((100, 200), np.float32)
+    panel = crops_panel(shown.image, heat, np.array([20, 20, 60, 60]), MISSED_COLOR, 128, shown.objects)
+    assert panel.shape == (128, 256, 3)
+    left, right = panel[:, :128], panel[:, 128:]
+    assert has(left, GROUND_TRUTH_COLOR) and not has(right, GROUND_TRUTH_COLOR)
+    assert has(left, MISSED_COLOR) and has(right, MISSED_COLOR)
+
+
+def test_labels_panel_draws_detections_over_the_ground_truth():
+    box = [20, 20, 60, 60]
+    shown = example(boxes=[box], truth=[box, [120, 20, 160, 60]])
+    panel = labels_panel(shown.image, shown.objects, shown.detections)
+    assert max(panel.shape) == LABELS_SIDE
+    assert has(panel, class_color(0)) and has(panel, GROUND_TRUTH_COLOR)
+    # At the left edge of the box that both have.
+    assert panel[96, 48].tolist() == list(class_color(0))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from retinanet.errors import ImageError
-from retinanet.images.reading import inspect_image, read_image, upright_size
+from retinanet.images.reading import Reading, inspect_image, read_image, stored_size, upright_size
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -38,6 +38,17 @@ def test_every_mode_becomes_rgb(tmp_path, mode, color, suffix, expected, trait):
     assert (image.shape, image.dtype) == ((4, 6, 3), np.uint8)
     assert image[0, 0].tolist() == list(expected)
     assert inspect_image(path).traits == (trait,)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (2048, 128), (4095, 255), (40_000, 255)])
+def test_white_level_is_white_in_16_bit_images(tmp_path, value, expected):
+    path = save(tmp_path / "a.png", "I;16", value)
+    assert read_image(path, Reading(white_level=4095))[0, 0].tolist() == [expected] * 3
+
+
+def test_white_level_leaves_other_images_as_they_are(tmp_path):
+    path = save(tmp_path / "a.png", "L", 77)
+    assert read_image(path, Reading(white_level=4095))[0, 0].tolist() == [77] * 3
 
 
 def test_palette_image_becomes_rgb(tmp_path):
@@ -134,9 +145,9 @@ def test_missing_file_and_folder_fail(tmp_path):
 
 def test_image_above_max_pixels_fails(tmp_path):
     path = save(tmp_path / "a.png", size=(20, 10))
-    assert read_image(path, max_pixels=200).shape == (10, 20, 3)
+    assert read_image(path, Reading(max_pixels=200)).shape == (10, 20, 3)
     with pytest.raises(ImageError, match="20 x 10 is more than 199 pixels"):
-        read_image(path, max_pixels=199)
+        read_image(path, Reading(max_pixels=199))
 
 
 def test_reading_does_not_change_pillows_pixel_limit(tmp_path, monkeypatch):
@@ -147,10 +158,10 @@ def test_reading_does_not_change_pillows_pixel_limit(tmp_path, monkeypatch):
     # Pillow would warn above 150 pixels and refuse above twice as many; max_pixels decides for read_image.
     for limit in (150, 50):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        assert read_image(path, max_pixels=200).shape == (10, 20, 3)
+        assert read_image(path, Reading(max_pixels=200)).shape == (10, 20, 3)
         assert upright_size(path) == (20, 10)
         with pytest.raises(ImageError, match="20 x 10 is more than 199 pixels"):
-            read_image(path, max_pixels=199)
+            read_image(path, Reading(max_pixels=199))
         assert limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -218,3 +229,11 @@ def test_a_file_that_may_not_be_read_is_an_error_about_permissions(tmp_path, mon
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(ImageError, match=r"a\.jpg: may not be read; check its permissions"):
         read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+def test_stored_size_is_that_of_the_header(format):
+    file = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(file, format)
+    assert stored_size(io.BytesIO(file.getvalue())) == (6, 4)
+    assert stored_size(io.BytesIO(b"no image")) is None

@@ -9,6 +9,7 @@ from support.squares import build_network
 
 from retinanet.errors import WeightsError
 from retinanet.images.preprocess import InputSize
+from retinanet.images.reading import Reading
 from retinanet.images.tiles import Tiling
 from retinanet.model.weights import TrainedModel, from_torchvision, load_model, read_about, read_state_dict, save_model
 
@@ -49,14 +50,16 @@ def test_load_model_reads_a_file_of_format_version_1():
     expected = json.loads((HERE / "format_1.json").read_text())
     torch.testing.assert_close(logits[0], torch.tensor(expected["logits"]), atol=1e-2, rtol=1e-3)
     torch.testing.assert_close(deltas[0], torch.tensor(expected["deltas"]), atol=1e-2, rtol=1e-3)
-    assert loaded[1:] == (("cat", "dog"), (1, 7), InputSize(96, 128), Tiling(400, 0.25), ())
-    # Thresholds were added to the format later.
+    assert loaded[1:] == (("cat", "dog"), (1, 7), InputSize(96, 128), Tiling(400, 0.25), (), Reading())
+    # Thresholds and how images are read were added to the format later.
     assert loaded.score_thresholds == (0.3, 0.3)
 
 
-def test_thresholds_are_kept(saved):
-    save_model(saved, load_model(saved)._replace(thresholds=(0.25, 0.7)))
+def test_thresholds_and_reading_are_kept(saved):
+    reading = Reading(max_pixels=200_000_000, white_level=4095)
+    save_model(saved, load_model(saved)._replace(thresholds=(0.25, 0.7), reading=reading))
     assert load_model(saved).score_thresholds == (0.25, 0.7)
+    assert load_model(saved).reading == reading
 
 
 @pytest.mark.parametrize(

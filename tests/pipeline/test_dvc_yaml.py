@@ -101,6 +101,7 @@ def test_imports_point_one_way():
         "training",
         "preflight",
         "recipe",
+        "serving",
         "tracking",
         "cli",
     ]

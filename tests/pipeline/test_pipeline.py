@@ -19,12 +19,13 @@ def test_repro_writes_every_output_and_registers_a_version(workspace):
         "reports/data/index.html",
         "models/model.safetensors",
         "models/export/model.onnx",
+        "reports/export/runtimes.csv",
         "reports/evaluate/metrics.json",
         "reports/gradcam/index.html",
         "reports/train/history.csv",
     ):
         assert (workspace.folder / path).stat().st_size > 0, path
-    assert workspace.json("models/registered.json") == {"name": "retinanet", "version": 1}
+    assert workspace.json("models/registered.json") == {"name": "retinanet", "version": 1, "runtime": "onnx"}
     assert workspace.json("reports/export.json")["matched_share"] >= 0.99
     assert workspace.counts() == (1, 1)
 

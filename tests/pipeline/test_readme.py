@@ -9,11 +9,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 import yaml
+from PIL import Image
+from support.blobs import write_raster
 from support.mlflow_server import wait_for
 from support.prepare_workspace import sample_objects, write_voc
+from support.signing_keys import make_keys
 from support.workspace import Workspace
 
 from retinanet.cli.commands.deciding import EXIT_REFUSED, EXIT_UNDECIDED
@@ -122,14 +127,28 @@ def with_images(workspace) -> Workspace:
         (workspace.folder / name).write_bytes(tile.read_bytes())
     (workspace.folder / "path/to/my_images").mkdir(parents=True)
     write_voc(workspace.folder / "path/to/my_images", sample_objects(30))
+    make_keys(workspace.folder / "release-key")
+    pixels = np.asarray(Image.open(tile).convert("RGB"))
+    write_raster(workspace.folder / "ortho.tif", pixels)
+    _write_video(workspace.folder / "clip.mp4", pixels)
     workspace.run("retinanet", "promote", code=(0, EXIT_REFUSED, EXIT_UNDECIDED))
     return workspace
+
+
+def _write_video(path: Path, frame: np.ndarray) -> None:
+    """Four frames, a second long."""
+    height, width = frame.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 4, (width, height))
+    for _ in range(4):
+        writer.write(frame)
+    writer.release()
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("workspace")
 def test_every_retinanet_command_runs(with_images):
-    selected = [c for c in commands() if " retinanet " in c and "replay-step" not in c]
+    # A service does not end, and only a failed training writes the file of a step.
+    selected = [c for c in commands() if " retinanet " in c and words(c)[1] not in ("serve", "replay-step")]
     assert len(selected) >= 8
     for command in selected:
         codes, options = 0, ""

@@ -6,6 +6,7 @@ from PIL import Image
 
 from retinanet.annotations.records import Box, Finding, SourceImage
 from retinanet.errors import AnnotationError
+from retinanet.images.reading import STANDARD_READING, Reading
 from retinanet.prepare.checks import check_all, check_boxes, refuse_many_skipped
 
 NAN, INF = float("nan"), float("inf")
@@ -57,17 +58,17 @@ def test_check_all_keeps_the_order_and_reports_unusable_images(tmp_path):
         images.append(SourceImage(path, (), size=(64, 48)))
     images[2].file.write_bytes(b"")
     images[4] = SourceImage(images[4].file, (), size=(48, 64))
-    checked = check_all(images, max_pixels=64 * 48)
+    checked = check_all(images, Reading(max_pixels=64 * 48))
     assert [one.source.file.name for one in checked.images] == ["0.png", "1.png", "3.png", "5.png"]
     assert [(Path(one.file).name, one.reason) for one in checked.skipped_images] == [
         ("2.png", "has 0 bytes; expected JPEG, PNG, TIFF …"),
         ("4.png", "is 64 x 48 but annotated as 48 x 64"),
     ]
-    assert len(check_all(images, max_pixels=64 * 48 - 1).images) == 0
+    assert len(check_all(images, Reading(max_pixels=64 * 48 - 1)).images) == 0
 
 
 def test_a_file_name_that_is_not_utf8_is_skipped():
-    checked = check_all([SourceImage(Path("\udcff.png"), ())], 100)
+    checked = check_all([SourceImage(Path("\udcff.png"), ())], STANDARD_READING)
     assert checked.skipped_images[0].reason == "has a name that is not UTF-8; rename it"
 
 
@@ -75,7 +76,7 @@ def test_an_exif_rotated_image_annotated_before_rotation_is_skipped(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)
-    checked = check_all([SourceImage(tmp_path / "a.png", (), size=(64, 48))], 10_000)
+    checked = check_all([SourceImage(tmp_path / "a.png", (), size=(64, 48))], STANDARD_READING)
     assert checked.skipped_images[0].reason == "is 48 x 64, rotated by its EXIF orientation, but annotated as 64 x 48"
 
 
@@ -92,7 +93,7 @@ def test_equal_boxes_count_once(tmp_path: Path):
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "a.png")
     corners = [("cat", (1, 2, 30, 40)), ("cat", (1, 2, 30, 40)), ("dog", (1, 2, 30, 40)), ("cat", (1, 2, 64, 48))]
     boxes = tuple(Box(name, xyxy) for name, xyxy in [*corners, ("cat", (1, 2, 70, 50))])
-    checked = check_all([SourceImage(tmp_path / "a.png", boxes)], 10_000)
+    checked = check_all([SourceImage(tmp_path / "a.png", boxes)], STANDARD_READING)
     assert [(box.class_name, box.xyxy) for box in checked.images[0].boxes] == [corners[0], corners[2], corners[3]]
     assert [found.xyxy for found in checked.equal_boxes] == [(1, 2, 30, 40), (1, 2, 64, 48)]
     assert "cat (1, 2, 30, 40) occurs more than once; it counts once" in checked.equal_boxes[0].reason

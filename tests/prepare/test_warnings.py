@@ -6,7 +6,7 @@ from retinanet.images.reading import ImageFacts
 from retinanet.images.tiles import Region
 from retinanet.prepare.checks import CheckedImage
 from retinanet.prepare.placement import Part
-from retinanet.prepare.warnings import crowded_images, cut_objects, dark_images
+from retinanet.prepare.warnings import crowded_images, cut_objects, exposure
 
 SMALL, LARGE = Box("cat", (0.0, 0.0, 20.0, 20.0)), Box("cat", (0.0, 0.0, 60.0, 20.0))
 
@@ -17,11 +17,18 @@ def image(*boxes: Box, brightest: int | None = None) -> CheckedImage:
 
 
 def test_12_bit_values_in_16_bit_files_are_reported():
-    (warning,) = dark_images([image(brightest=4095), image(brightest=100), image()])
-    assert "2 images are 16-bit, but their brightest value is 4095" in warning
-    assert "multiply their values by 16" in warning
-    assert dark_images([image(brightest=4095), image(brightest=40_000)]) == []
-    assert dark_images([image()]) == []
+    images = [image(brightest=4000), image(brightest=100), image()]
+    (warning,) = exposure(images, 65_535)
+    assert "2 images are 16-bit with values up to 4000, so they are nearly black" in warning
+    assert "prepare.white_level = 65535; set it to 4095" in warning
+    assert exposure(images, 4095) == []
+    assert exposure([image(brightest=4000), image(brightest=40_000)], 65_535) == []
+    assert exposure([image()], 65_535) == []
+
+
+def test_values_above_the_white_level_are_reported():
+    (warning,) = exposure([image(brightest=16_000)], 4095)
+    assert "too bright in part with prepare.white_level = 4095; set it to 16383" in warning
 
 
 def test_objects_larger_than_half_a_tile_are_reported():

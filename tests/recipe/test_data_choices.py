@@ -15,15 +15,18 @@ from retinanet.recipe.data_choices import (
     anchor_choices,
     cache_choice,
     crowded_choice,
+    exposure_choice,
     guess_orientation,
     input_sizes,
     orientation_choice,
 )
 
 
-def image(width: int, height: int, *boxes: tuple[float, float, float, float]) -> CheckedImage:
-    """An image with boxes of class `cat`."""
-    facts = ImageFacts(width, height, "0" * 64, ())
+def image(
+    width: int, height: int, *boxes: tuple[float, float, float, float], brightest: int | None = None
+) -> CheckedImage:
+    """An image with boxes of class `cat`; brightest is the highest value if it is 16-bit."""
+    facts = ImageFacts(width, height, "0" * 64, (), brightest=brightest)
     return CheckedImage(SourceImage(Path("a.png"), ()), facts, tuple(Box("cat", box) for box in boxes))
 
 
@@ -132,3 +135,11 @@ def test_more_objects_than_detections_raise_the_detections():
 def test_large_photographs_are_cached(width, tile_size, cached):
     choices = cache_choice(load_params(), [image(width, width)], tile_size)
     assert [choice.key for choice in choices] == (["runtime.cache_images"] if cached else [])
+
+
+def test_the_white_level_fits_12_bit_values():
+    images = [image(64, 48, brightest=3900), image(64, 48, brightest=12)]
+    reason = "16-bit images have values up to 3900"
+    assert exposure_choice(load_params(), images) == [Choice("prepare.white_level", 4095, reason)]
+    assert exposure_choice(load_params(), [image(64, 48, brightest=60_000)]) == []
+    assert exposure_choice(load_params(), [image(64, 48)]) == []

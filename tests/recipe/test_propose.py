@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from support.packed import zip_bytes
@@ -50,6 +51,16 @@ def test_a_folder_becomes_the_source_and_its_images_set_the_size(tmp_path, param
     assert all(choice.reason for choice in proposal.choices)
     assert with_choices(params, proposal.choices).train.epochs == values["train.epochs"]
     assert not (tmp_path / "cache").exists()
+
+
+def test_dark_16_bit_images_are_read_again_with_a_white_level_that_fits(tmp_path, params, measured):
+    write_voc(tmp_path, sample_objects(30))
+    for path in tmp_path.rglob("*.png"):
+        gray = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        Image.fromarray(gray * 16).save(path)
+    proposal = propose(params, Wishes(tmp_path, 10, None), "none", tmp_path, tmp_path / "cache")
+    assert chosen(proposal)["prepare.white_level"] == 4095
+    assert not any("nearly black" in line for line in proposal.summary)
 
 
 def test_an_archive_is_pinned_and_its_files_are_named_as_in_it(tmp_path, params, measured):

@@ -10,8 +10,9 @@ import onnx.parser
 def write_toy_onnx(path: Path) -> None:
     """Write a model that detects one cat of score 0.9 in the middle half of any image."""
     model = onnx.parser.parse_model(TOY)
-    about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "input_size": [64, 96], "thresholds": [0.3, 0.3]}
-    onnx.helper.set_model_props(model, {"retinanet": json.dumps(about | {"padding": [0, 0, 0], "tiling": [0, 0]})})
+    about = {"class_names": ["cat", "dog"], "category_ids": [3, 7], "input_size": [64, 96], "padding": [0, 0, 0]}
+    about |= {"tiling": [0, 0], "thresholds": [0.3, 0.3], "reading": {"max_pixels": 100_000_000, "white_level": 65_535}}
+    onnx.helper.set_model_props(model, {"retinanet": json.dumps(about)})
     onnx.save(model, path)
 
 

@@ -15,7 +15,7 @@ SMALL: dict[str, dict[str, object]] = {
     "model": {"short_side": 128, "long_side": 128, "head_depth": 1},
     "train": {"epochs": 2, "batch_size": 8, "validate_every": 1, "learning_rate": 0.002},
     "evaluate": {"drawn_images": 2},
-    "gradcam": {"images": 2},
+    "gradcam": {"cases_per_kind": 2},
     "promote": {"floor": 0.0},
 }
 
@@ -56,7 +56,9 @@ class Workspace:
 
     def counts(self) -> tuple[int, int]:
         """The numbers of runs and of versions in the store."""
-        runs, versions = self._query_store("len(c.search_runs(ids)), len(c.search_model_versions())")
+        runs, versions = self._query_store(
+            "len(c.search_runs(ids)), len(c.search_model_versions(\"name = 'retinanet'\"))"
+        )
         return int(runs), int(versions)
 
     def run_statuses(self) -> list[str]:

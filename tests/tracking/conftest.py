@@ -1,10 +1,13 @@
 import shutil
 import subprocess
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import pytest
+from support.finished_pipeline import run_stages, write_project
 from support.toy_onnx import write_toy_onnx
 
 from retinanet.evaluation.matches import Matches
@@ -38,6 +41,29 @@ def root(tmp_path, monkeypatch, empty_database) -> Path:
     Path("dvc.yaml").write_text("stages: {}\n")
     commit()
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def finished_repository(tmp_path_factory, empty_database) -> Path:
+    """A repository after the whole pipeline, with version 1; every test gets a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        _use_folder(folder, patch)
+        shutil.copy(empty_database, folder / "mlflow.db")
+        write_project()
+        commit()
+        run_stages()
+        _use_folder(folder, patch)  # registering sets MLFLOW_TRACKING_URI
+    return folder
+
+
+@pytest.fixture
+def finished(finished_repository, tmp_path, monkeypatch) -> Path:
+    """The working directory: a repository after the whole pipeline, with version 1."""
+    # MLflow remembers where the artifacts of a run are; another test has the same run in another folder.
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_artifact_repos_cache", OrderedDict())
+    _use_folder(shutil.copytree(finished_repository, tmp_path / "finished"), monkeypatch)
+    return tmp_path / "finished"
 
 
 @pytest.fixture

@@ -51,6 +51,23 @@ def test_promote_status_and_rollback_work_on_the_registry(workspace, monkeypatch
     assert "no version was in production before version 1" in capsys.readouterr().err
 
 
+def test_promote_again_and_force_need_a_reason_which_the_history_shows(workspace, monkeypatch, capsys):
+    assert run(monkeypatch, "promote") == 0
+    workspace(0.8)
+    for option in ("--force", "--again"):
+        assert run(monkeypatch, "promote", "--version", "2", option) == 2
+        assert "need --reason TEXT" in capsys.readouterr().err
+    assert run(monkeypatch, "promote", "--version", "2", "--force", "--reason", "new camera") == 0
+    assert run(monkeypatch, "rollback", "--reason", "misses trees in shadow") == 0
+    assert run(monkeypatch, "promote", "--version", "2") == 3
+    assert "`--again --reason TEXT` promotes it nevertheless" in capsys.readouterr().out
+    assert run(monkeypatch, "status", "--history") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines if not line.startswith(" ")] == ["rollback", "promote", "promote"]
+    assert "    reason: misses trees in shadow" in lines and "    reason: new camera" in lines
+    assert any(line.startswith("    gate: forced; the gate refuses: not better: ") for line in lines)
+
+
 def test_promote_without_a_registered_version_says_what_to_run(workspace, monkeypatch, capsys):
     Path("models/registered.json").unlink()
     assert run(monkeypatch, "promote") == 1

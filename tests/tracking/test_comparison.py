@@ -86,3 +86,13 @@ def test_a_gain_on_no_number_of_images_is_said():
     verdict = compare(barely, OLD, GATE)
     assert verdict.answer == "undecided"
     assert verdict.reason.endswith("no reasonable number of test images would tell")
+
+
+def test_the_interval_widens_with_each_version_that_the_test_set_has_decided_about():
+    """A gain that is clear for the first version is undecided for the hundredth."""
+    new = evaluated(found_images(57))
+    first, second, hundredth = (compare(new, OLD, GATE, earlier) for earlier in (0, 1, 99))
+    assert (first.answer, hundredth.answer) == ("better", "undecided")
+    assert "(95% interval" in first.reason and "decided about" not in first.reason
+    assert "(97.5% interval" in second.reason and "has decided about 1 version before" in second.reason
+    assert "(99.9% interval" in hundredth.reason and "has decided about 99 versions before" in hundredth.reason

@@ -74,6 +74,7 @@ def test_unreachable_keeps_the_cause_that_decides_whether_it_is_a_refusal():
         (ModuleNotFoundError("No module named 'azure'", name="azure.storage"), "run pip install azure-storage-blob"),
         (PermissionError(13, "Permission denied"), "it is read-only here"),
         (requests.ConnectionError("refused"), "start the server"),
+        (MlflowException("got unsupported URI 'sqlite:///mlflow.db' for model registry"), "run pip install mlflow"),
     ],
 )
 def test_fix_of_an_error_says_what_to_do(error, fix, monkeypatch):

@@ -10,6 +10,8 @@ import pytest
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
+from retinanet.images.reading import STANDARD_READING, Reading
+from retinanet.images.tiles import UNCUT, Tiling
 from retinanet.inference.detections import Detections
 from retinanet.tracking import served_model
 from retinanet.tracking.served_model import ServedModel
@@ -23,6 +25,7 @@ def encoded(width=8, height=6, **settings):
 
 class TwoCats:
     class_names, thresholds = ("cat", "dog"), (0.5, 0.1)
+    reading, tiling = STANDARD_READING, UNCUT
 
     def __call__(self, images):
         height, width = images[0].shape[:2]
@@ -87,7 +90,7 @@ def test_predict_does_not_open_a_file_whose_name_is_valid_base64(model, tmp_path
 
 def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     monkeypatch.setattr(served_model, "MAX_BYTES", 1000)
-    monkeypatch.setattr(served_model, "MAX_REQUEST_PIXELS", 100)
+    model.detector.reading = Reading(max_pixels=100)
     monkeypatch.setattr(served_model, "MAX_IMAGES", 3)
     monkeypatch.setitem(sys.modules, served_model.SERVER_MODULE, None)
     rows = ask(model, "A" * 2000, encoded(20, 20), encoded(), encoded())
@@ -95,6 +98,16 @@ def test_predict_limits_bytes_pixels_and_images(model, monkeypatch):
     assert "bytes" in rows[0]["error"]
     assert "pixels" in rows[1]["error"]
     assert "more than 3 images" in rows[3]["error"]
+
+
+def test_service_limits_tiles_of_an_image_and_seconds_of_a_request(model, monkeypatch):
+    model.detector.tiling = Tiling(4, 0.0)
+    monkeypatch.setattr(served_model, "MAX_TILES", 3)
+    assert ask(model, encoded(8, 6))[0]["error"] is None
+    monkeypatch.setitem(sys.modules, served_model.SERVER_MODULE, None)
+    assert "cut into 4 tiles" in ask(model, encoded(8, 6))[0]["error"]
+    monkeypatch.setattr(served_model, "MAX_SECONDS", 0)
+    assert "not reached in 0 s" in ask(model, encoded(4, 4))[0]["error"]
 
 
 def test_a_job_that_loads_the_model_gets_an_answer_for_each_row(model, monkeypatch):

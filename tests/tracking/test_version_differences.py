@@ -45,6 +45,15 @@ def test_a_difference_whose_interval_includes_0_is_undecided(make_evaluated):
     assert "settings, data and code are equal" in text and text.endswith(", undecided")
 
 
+def test_a_reason_without_intervals_is_said_once(make_evaluated):
+    make_evaluated([True, False] * 5)
+    make_evaluated([True] * 10)
+    lines = differences_text("retinanet", "2", "1", "AP50").splitlines()
+    (reason,) = [line for line in lines if "rests on" in line]
+    assert reason == lines[-1] == "no 95% intervals: it rests on 10 independent images or groups; an interval needs 20"
+    assert any(line.startswith("AP50/cat: ") and line.endswith("+0.4950") for line in lines)
+
+
 def test_versions_of_different_test_sets_have_no_interval(make_evaluated):
     make_evaluated([True, False] * 50)
     make_evaluated([True, True, False] * 30, digest="tomorrow")

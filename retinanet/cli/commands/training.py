@@ -28,7 +28,7 @@ def check_training(arguments: Namespace) -> int:
     from retinanet.images.preprocess import InputSize
     from retinanet.preflight.training import Trial, lr_range_test, overfit_batch
     from retinanet.prepare.decisions import read_decisions
-    from retinanet.runtime import best_device, keep_freed_memory
+    from retinanet.runtime import chosen_device, keep_freed_memory
     from retinanet.tracking.registered_weights import resolve_weights
     from retinanet.training.start import starting_model
 
@@ -42,7 +42,9 @@ def check_training(arguments: Namespace) -> int:
     print("\n".join(messages), flush=True)
     input_size = InputSize(params.model.short_side, params.model.long_side)
     settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation, len(dataset.images))
-    trial = Trial(dataset, Path(), settings, params.runtime, input_size, best_device(), arguments.steps)
+    trial = Trial(
+        dataset, Path(), settings, params.runtime, input_size, chosen_device(params.runtime.device), arguments.steps
+    )
     overfit = overfit_batch(model, trial)
     learned = overfit.ap50 >= 0.5 or overfit.last_loss < overfit.first_loss / 5
     print(

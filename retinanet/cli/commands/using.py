@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retinanet.cli.workspace import in_workspace, workspace_paths
-from retinanet.errors import RetinanetError, first_of
+from retinanet.errors import RetinanetError, WeightsError, first_of
 
 if TYPE_CHECKING:
     from retinanet.inference.detections import DecodeSettings, Detections
@@ -108,6 +108,24 @@ def count(arguments: Namespace) -> int:
     print(totals_text(by_name, readable, detector.class_names))
     if failed:
         print(f"error: {len(failed)} can't be read and are not in the totals: {first_of(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def explain(arguments: Namespace) -> int:
+    from retinanet.cli.explaining import write_explanations
+    from retinanet.cli.inputs import find_images
+    from retinanet.cli.result_files import new_out_folder
+
+    if arguments.model is None and not in_workspace():
+        raise WeightsError(f"{Path.cwd()}: not a pipeline repository, so there is no default model; use --model")
+    path = Path(arguments.model) if arguments.model else workspace_paths().MODEL
+    out = new_out_folder(arguments.out)
+    images = find_images(arguments.images)
+    print(f"model: {path}", flush=True)
+    failed = write_explanations(path, images, out, _decoding(path), arguments.score, arguments.count, arguments.method)
+    print(f"{len(images) - len(failed)} of {len(images)} images explained: {out / 'index.html'}")
+    if failed:
+        print(f"error: {len(failed)} can't be read: {first_of(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

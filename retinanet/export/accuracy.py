@@ -1,0 +1,31 @@
+"""AP of a detector on a split, with any runtime."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from retinanet.dataset.coco import CocoDataset
+from retinanet.evaluation.coco_metrics import evaluate
+from retinanet.evaluation.intervals import Difference, differences
+from retinanet.evaluation.matches import Matches, matches_of
+from retinanet.images.reading import read_image
+from retinanet.inference.detector import Detector
+from retinanet.inference.results import coco_results
+
+
+class Accuracy(NamedTuple):
+    ap: float
+    matches: Matches
+
+    def gain(self, other: "Accuracy") -> Difference:
+        """The gain in AP over another detector on the same images, with its interval if there are enough of them."""
+        return differences(self.matches, other.matches)["AP"]
+
+
+def measure_accuracy(detector: Detector, dataset: CocoDataset) -> Accuracy:
+    """Detect on all images of a split, one by one. Raises EvaluationError if it has no objects."""
+    results = []
+    for info in dataset.images:
+        (detections,) = detector([read_image(Path(info.file_name), dataset.reading)])
+        results += coco_results(info.id, detections, dataset.category_ids)
+    evaluation = evaluate(dataset, results)
+    return Accuracy(float(evaluation.stats[0]), matches_of(evaluation, dataset))

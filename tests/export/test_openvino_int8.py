@@ -1,0 +1,58 @@
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinanet.errors import ExportError, WeightsError
+from retinanet.export import openvino, openvino_int8
+from retinanet.export.accuracy import read_images
+from retinanet.export.artifacts import Gate, Limits
+from retinanet.inference.network import torch_detector
+
+# The process that has trained the network of squares.
+pytestmark = pytest.mark.xdist_group("onnx")
+
+LIMITS = Limits(min_matched=0.99, min_iou=0.99, score_tolerance=1e-3, max_loss_bf16=0.001, max_loss_int8=0.1)
+
+
+@pytest.fixture(scope="module")
+def gate(squares, squares_source):
+    trained = torch_detector(squares_source.trained, squares_source.settings)
+    return Gate(trained, read_images(squares.images), {"val": squares, "test": squares}, LIMITS)
+
+
+@pytest.mark.parametrize("way", ["", *openvino_int8.MORE_EXACT])
+def test_detections_stay_those_of_pytorch(squares_source, gate, tmp_path, way):
+    path = tmp_path / "openvino-int8.xml"
+    ({"": openvino_int8.write} | openvino_int8.MORE_EXACT)[way](path, squares_source)
+    checked = gate.check("openvino-int8", "int8", openvino.open_detector(path))
+    assert checked.agreement.matched_share > 0.5
+
+
+def test_weights_take_a_quarter_of_the_bytes(squares_source, tmp_path):
+    openvino.write(tmp_path / "openvino.xml", squares_source)
+    openvino_int8.write(tmp_path / "openvino-int8.xml", squares_source)
+    floats, bytes_ = ((tmp_path / name).stat().st_size for name in ("openvino.bin", "openvino-int8.bin"))
+    assert bytes_ < 0.3 * floats
+
+
+def test_bad_calibration_is_caught(squares_source, gate, tmp_path):
+    Image.new("RGB", (96, 96), "gray").save(tmp_path / "gray.png")
+    path = tmp_path / "openvino-int8.xml"
+    openvino_int8.write(path, squares_source._replace(images=[tmp_path / "gray.png"]))
+    with pytest.raises(ExportError, match=r"openvino-int8 loses 0\.\d+ AP on val"):
+        gate.check("openvino-int8", "int8", openvino.open_detector(path))
+
+
+def test_network_inputs_are_those_of_a_detector(squares_source):
+    inputs = openvino_int8.network_inputs(squares_source)
+    assert len(inputs) == 8
+    assert {each["images"].shape for each in inputs} == {(1, 96, 96, 3)}
+    assert inputs[0]["sizes"].tolist() == [[96, 96]] and inputs[0]["sizes"].dtype == np.int64
+
+
+def test_without_nncf_the_message_names_the_extra(squares_source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(WeightsError, match=r"8-bit models are made by nncf, .* run pip install 'retinanet\[int8\]'"):
+        openvino_int8.write(tmp_path / "openvino-int8.xml", squares_source)
