@@ -142,8 +142,10 @@ def _mlflows(version: str, folder: Path) -> Iterator[Competitor]:
 
 @contextmanager
 def _started(command: list[str], url: str, log: Path) -> Iterator[psutil.Popen]:
+    # MLflow starts its server by the name `uvicorn`.
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with open(log, "w") as file:
-        process = psutil.Popen(command, stdout=file, stderr=file)
+        process = psutil.Popen(command, stdout=file, stderr=file, env=environment)
     try:
         deadline = time.monotonic() + 180
         while True:
@@ -155,8 +157,9 @@ def _started(command: list[str], url: str, log: Path) -> Iterator[psutil.Popen]:
                 time.sleep(0.2)
         yield process
     finally:
-        for member in [*process.children(recursive=True), process]:
-            member.kill()
+        if process.is_running():
+            for member in [*process.children(recursive=True), process]:
+                member.kill()
         process.wait()
 
 

@@ -4,8 +4,10 @@ import contextlib
 import io
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,30 +18,35 @@ from retinanet.export.source import Source
 from retinanet.images.reading import read_image
 from retinanet.inference.detections import Detections
 
+if TYPE_CHECKING:
+    from openvino import Model
+
 
 def write(path: Path, source: Source) -> None:
     """Write the detector as path with all its convolutions in 8 bits. Raises WeightsError without openvino and nncf."""
-    _write(path, source, float_types=[])
+    _write(path, source, float_part="nothing")
 
 
-def write_depthwise_in_float(path: Path, source: Source) -> None:
-    """Write it with depthwise convolutions in floating point: a channel of theirs sums few products."""
-    _write(path, source, float_types=["GroupConvolution"])
+def write_backbone_in_float(path: Path, source: Source) -> None:
+    """Write it with 8 bits in the pyramid and the subnets only."""
+    _write(path, source, float_part="model.backbone")
 
 
-MORE_EXACT = {" with depthwise convolutions in float": write_depthwise_in_float}
+MORE_EXACT = {" with its backbone in float": write_backbone_in_float}
 
 
-def _write(path: Path, source: Source, float_types: list[str]) -> None:
+def _write(path: Path, source: Source, float_part: str) -> None:
+    """Quantize all convolutions except those whose weights' names begin with float_part."""
     nncf = _nncf(path)
     model, inputs = openvino.read(path, source.onnx), network_inputs(source)
+    in_float = [name for name, weight in _convolutions(model) if weight.startswith(float_part)]
     with contextlib.redirect_stdout(io.StringIO()):  # progress bars
         quantized = nncf.quantize(
             model,
             nncf.Dataset(inputs),
             preset=nncf.QuantizationPreset.MIXED,  # asymmetric ranges of activations
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(types=float_types, validate=False),
+            ignored_scope=nncf.IgnoredScope(names=in_float),
         )
     openvino.save(quantized, path)
 
@@ -71,3 +78,13 @@ def _nncf(path: Path) -> ModuleType:
     nncf.set_log_level(logging.ERROR)
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no CUDA
     return nncf
+
+
+def _convolutions(model: "Model") -> Iterator[tuple[str, str]]:
+    """The name of each convolution, and that of its weights as in the PyTorch network, after "model."."""
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() in ("Convolution", "GroupConvolution"):
+            weights = operation.input_value(1).get_node()
+            while weights.get_type_name() != "Constant":  # it is reshaped
+                weights = weights.input_value(0).get_node()
+            yield operation.get_friendly_name(), weights.get_friendly_name()

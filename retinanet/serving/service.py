@@ -115,7 +115,13 @@ class Service:
         checked = content, detector.tiling, reading.max_pixels, self.limits.tiles
         pixels = await read(self._readers, check_image, *checked)
         async with self._large if pixels > LARGE_PIXELS else self._small:
-            image = await read(self._readers, decode_image, content, reading)
+            decoding = read(self._readers, decode_image, content, reading)
+            try:
+                image = await asyncio.shield(decoding)
+            except asyncio.CancelledError:
+                # The thread cannot be stopped: no other image may take the place of this one before it is done.
+                await asyncio.wait({decoding})
+                raise
             return await self._in_tiles(image, detector)
 
     async def _in_tiles(self, image: np.ndarray, detector: Detector) -> Detections:

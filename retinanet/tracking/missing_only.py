@@ -23,28 +23,28 @@ class MissingOnly:
         self._stored = client.get_run(run.id)
         self._histories: dict[str, list[tuple[int, float]]] = {}
         self._sizes: dict[str, dict[str, int]] = {}
-        self._counts = dict.fromkeys(("params", "metric values", "artifacts", "datasets"), 0)
+        self._counts = dict.fromkeys(("param", "metric value", "artifact", "dataset"), 0)
 
     def summary(self) -> str:
         """What was added; empty if nothing was."""
-        added = [f"{count} {kind}" for kind, count in self._counts.items() if count]
+        added = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in self._counts.items() if count]
         return f"{', '.join(added)} added to run {self._run.id}" if added else ""
 
     def log_params(self, params: Mapping) -> None:
         missing = {key: value for key, value in params.items() if metric_name(key) not in self._stored.data.params}
-        self._counts["params"] += len(missing)
+        self._counts["param"] += len(missing)
         if missing:
             self._run.log_params(missing)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         missing = {key: value for key, value in metrics.items() if not self._has_value(key, float(value), step or 0)}
-        self._counts["metric values"] += len(missing)
+        self._counts["metric value"] += len(missing)
         if missing:
             self._run.log_metrics(missing, step)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         if not self._has_file(path, folder):
-            self._counts["artifacts"] += 1
+            self._counts["artifact"] += 1
             self._run.log_artifact(path, folder)
 
     def log_artifacts(self, path: Path, folder: str | None = None) -> None:
@@ -54,7 +54,7 @@ class MissingOnly:
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: Mapping | None = None) -> None:
         rows = self._stored.inputs.dataset_inputs if self._stored.inputs else []
         if (name, digest[:36]) not in [(row.dataset.name, row.dataset.digest) for row in rows]:
-            self._counts["datasets"] += 1
+            self._counts["dataset"] += 1
             self._run.log_dataset(name, digest, source, context, profile)
 
     def _has_value(self, key: str, value: float, step: int) -> bool:

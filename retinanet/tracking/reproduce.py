@@ -96,9 +96,7 @@ def run_stages(folder: Path, root: Path, recorded: Recorded) -> None:
     environment = _environment(folder)
     _bring_storage(root, folder)
     _bring_weights(folder)
-    if not _has_data(folder, environment):
-        print(f"reproduce: DVC has the data of this version nowhere; {DATA_STAGE} fetches it", flush=True)
-        _run_stage(folder, DATA_STAGE, environment)
+    _bring_data(folder, environment)
     for stage in STAGES:
         _run_stage(folder, stage, environment)
 
@@ -186,7 +184,8 @@ def _bring_storage(root: Path, folder: Path) -> None:
     with Repo(str(root)) as repo, Repo(str(folder)) as other, other.config.edit("local") as config:
         config["cache"]["dir"] = repo.cache.local_cache_dir
         config["remote"] = repo.config["remote"]
-        config["core"]["remote"] = repo.config["core"].get("remote")
+        if default := repo.config["core"].get("remote"):
+            config["core"]["remote"] = default
 
 
 def _bring_weights(folder: Path) -> None:
@@ -200,18 +199,17 @@ def _bring_weights(folder: Path) -> None:
         write_text(path, with_values(text, {"model.weights": "initial.safetensors"}, path))
 
 
-def _has_data(folder: Path, environment: Mapping[str, str]) -> bool:
-    """Bring the raw data from DVC's cache or else from a remote."""
-    for command in ("checkout", "pull"):
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", command, "--quiet", DATA_STAGE],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-        )
+def _bring_data(folder: Path, environment: Mapping[str, str]) -> None:
+    """Bring the raw data from DVC's cache, or else from a remote, or else by the stage that downloads it."""
+    reason = ""
+    for action in ("checkout", "pull"):
+        command = [sys.executable, "-m", "dvc", action, "--quiet", DATA_STAGE]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         if done.returncode == 0:
-            return True
-    return False
+            return
+        reason = (done.stderr.strip().splitlines() or [reason])[-1]
+    print(f"reproduce: DVC cannot bring this version's data ({reason}); {DATA_STAGE} fetches it", flush=True)
+    _run_stage(folder, DATA_STAGE, environment)
 
 
 def _run_stage(folder: Path, stage: str, environment: Mapping[str, str]) -> None:

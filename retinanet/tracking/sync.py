@@ -22,7 +22,7 @@ from retinanet.tracking.publication import (
 from retinanet.tracking.registry import same_version
 from retinanet.tracking.runs import DESCRIPTION, Run, evaluation_run, resume_run
 from retinanet.tracking.spool import Spool, spooled_runs
-from retinanet.tracking.store import open_client, store_errors
+from retinanet.tracking.store import long_timeouts, open_client, store_errors
 from retinanet.tracking.version_record import version_digests
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sync(model_name: str, paths: ModuleType) -> list[str]:
     training's files are not those of dvc.lock.
     """
     lock = read_lock(paths.LOCK)
-    with store_errors():
+    with store_errors(), long_timeouts():  # unlike training, it may wait for a slow server
         client = open_client()
         client.search_experiments(max_results=1)
         lines = _send_spooled()

@@ -28,10 +28,20 @@ if TYPE_CHECKING:
 
 MAX_DIFFERENCE = 1e-6  # of metrics
 PREPARED = "data/prepared"  # in dvc.lock
+# What each check compares.
+CHECKS = {
+    "signature": "a trusted key signed the version as it is now",
+    "digests": "the files have the registered hashes",
+    "tags": "classes, metrics, commit and hashes are those of the record",
+    "data": "the test set is the one of training, and all stages used the same prepared data",
+    "metrics": "the stored detections give the recorded metrics",
+    "run": "the run shows the recorded metrics and data",
+    "weights": "the trained weights of the run have the registered hash",
+}
 
 
 class Check(NamedTuple):
-    """One part of a verification; it passed if there are no problems."""
+    """One part of a verification; it passed if there are no problems. name is a key of CHECKS."""
 
     name: str
     problems: list[str]

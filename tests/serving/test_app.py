@@ -8,7 +8,7 @@ from support.pet_models import base64_of, encoded, new_service
 
 from benchmarks.bad_requests import bad_requests
 from retinanet.images.tiles import Tiling
-from retinanet.serving import bodies
+from retinanet.serving import bodies, service
 from retinanet.serving.app import create_app
 
 BAD = bad_requests()
@@ -243,8 +243,8 @@ def test_health_is_answered_while_the_network_runs(start, source):
 
 
 def test_images_of_a_client_that_has_gone_are_dropped(source):
-    service = new_service(source)
-    app = create_app(service)
+    created = new_service(source)
+    app = create_app(created)
     body = json.dumps({"images": [base64_of(encoded())] * 5}).encode()
     scope = {"type": "http", "method": "POST", "path": "/detect", "query_string": b"", "http_version": "1.1"}
     scope |= {"headers": [(b"content-type", b"application/json")], "asgi": {"version": "3.0"}, "scheme": "http"}
@@ -262,12 +262,31 @@ def test_images_of_a_client_that_has_gone_are_dropped(source):
             pass
 
         source.network.go.clear()
-        async with service.running():
+        async with created.running():
             await asyncio.wait_for(app(scope, receive, send), 10)
             source.network.go.set()
             await asyncio.sleep(0.1)
 
     asyncio.run(main())
     assert source.network.batches == [1]  # the image that the network had begun
-    assert service.metrics.registry.get_sample_value("retinanet_requests_total", {"status": "499"}) == 1
-    assert service.metrics.registry.get_sample_value("retinanet_waiting_images") == 0
+    assert created.metrics.registry.get_sample_value("retinanet_requests_total", {"status": "499"}) == 1
+    assert created.metrics.registry.get_sample_value("retinanet_waiting_images") == 0
+
+
+def test_large_image_that_is_given_up_keeps_its_place_until_it_is_decoded(start, monkeypatch):
+    decoded, running, most = threading.Event(), [], []
+
+    def decode(content, reading):
+        running.append(1)
+        most.append(len(running))
+        decoded.wait(10)
+        running.pop()
+        return np.zeros((6, 8, 3), np.uint8)
+
+    monkeypatch.setattr(service, "decode_image", decode)
+    monkeypatch.setattr(service, "LARGE_PIXELS", 1)
+    client = start(seconds=1)
+    assert [ask(client, encoded()).status_code for _ in range(2)] == [503, 503]
+    decoded.set()
+    assert ask(client, encoded()).status_code == 200
+    assert most == [1, 1]

@@ -37,8 +37,9 @@ def test_sign_then_verify(run):
     open_client().set_model_version_tag(MODEL, "1", "metric.AP50", "0.99")
     code, output = run("verify", "1", "--key", "release.pub")
     assert code == 3
-    assert "refused signature\n        tag metric.AP50: signed 0." in output
-    assert output.endswith("refused: retinanet version 1 is not what was signed\n")
+    assert "failed  signature: tag metric.AP50: signed 0." in output
+    assert "ok      data:      the test set is the one of training" in output
+    assert output.endswith("refused: retinanet version 1 failed signature, tags\n")
 
 
 def test_sign_refuses_a_version_that_contradicts_its_record(run):

@@ -9,9 +9,13 @@ from support.mlflow_server import Proxy, mlflow_server
 
 from retinanet.errors import TrackingError
 from retinanet.tracking import delivery
+from retinanet.tracking.registry import versions
 from retinanet.tracking.runs import resume_run, start_run, write_run_file
 from retinanet.tracking.status import status_text
-from retinanet.tracking.store import open_client
+from retinanet.tracking.store import open_client, open_experiment
+from retinanet.tracking.sync import sync
+from retinanet.tracking.verify import verify
+from stages import paths
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow-server")]
 
@@ -176,3 +180,19 @@ def test_s3_store_without_boto3_is_an_error_of_one_line_that_says_what_to_instal
             for _ in range(10):  # a busy server may not answer in time, which does not stop a run
                 start_run("birds")
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_sync_restores_run_and_version_on_a_server_once(finished, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server}")
+    assert "export: registered as retinanet version 1" in sync("retinanet", paths)
+    assert sync("retinanet", paths) == []
+    client = open_client()
+    assert len(client.search_runs([open_experiment("retinanet")])) == len(versions(client, "retinanet")) == 1
+    _, checks = verify("retinanet", "1", None)
+    assert [check for check in checks if check.problems] == []
+
+
+def test_sync_with_a_stopped_server_is_an_error(finished, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(TrackingError, match="start the server"):
+        sync("retinanet", paths)

@@ -113,7 +113,7 @@ def test_sync_sends_what_a_run_lost(finished):
     path = Path(f"mlartifacts/{run_id}/artifacts/model/trained.safetensors")
     path.write_bytes(b"damaged")  # of the same size
     client.set_terminated(run_id, "FINISHED")
-    assert [line.split(" added")[0] for line in sync(MODEL, paths)] == ["train: 1 artifacts", "evaluate: 3 artifacts"]
+    assert [line.split(" added")[0] for line in sync(MODEL, paths)] == ["train: 1 artifact", "evaluate: 3 artifacts"]
     assert everything(run_id) == before
 
 

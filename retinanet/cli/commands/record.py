@@ -54,6 +54,7 @@ def sign(arguments: Namespace) -> int:
 
 def verify(arguments: Namespace) -> int:
     from retinanet.config.params import load_params
+    from retinanet.tracking.verify import CHECKS
     from retinanet.tracking.verify import verify as verify_version
 
     keys = arguments.key or trusted_keys()
@@ -64,11 +65,10 @@ def verify(arguments: Namespace) -> int:
     name = load_params().tracking.model_name
     number, checks = verify_version(name, arguments.name, None if arguments.unsigned else Path(keys))
     for check in checks:
-        print(f"{'refused' if check.problems else 'ok':8}{check.name}")
-        for problem in check.problems:
-            print(f"        {problem}")
-    if any(check.problems for check in checks):
-        print(f"refused: {name} version {number} is not what was {'registered' if arguments.unsigned else 'signed'}")
+        answer, texts = ("failed", check.problems) if check.problems else ("ok", [CHECKS[check.name]])
+        print("\n".join(f"{answer:7} {check.name + ':':10} {text}" for text in texts))
+    if failed := [check.name for check in checks if check.problems]:
+        print(f"refused: {name} version {number} failed {', '.join(failed)}")
         return EXIT_DIFFERENT
     print(f"verified: {name} version {number}{', without a signature' if arguments.unsigned else ''}")
     return reproduce(Namespace(name=str(number), at=None, dry_run=False)) if arguments.retrain else 0
