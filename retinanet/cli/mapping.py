@@ -60,9 +60,9 @@ def map_raster(
 
 
 def model_digest(path: Path) -> str:
-    """The sha256 of a model file, and of the large weights of an exported model beside it."""
-    weights = path.with_name(f"{path.name}.data")
-    digests = [sha256_of(file) for file in (path, weights) if file.exists()]
+    """The sha256 of a model file, and of the weights of an exported model beside it: ONNX's large ones, OpenVINO's."""
+    files = (path, path.with_name(f"{path.name}.data"), path.with_suffix(".bin"))
+    digests = [sha256_of(file) for file in files if file.exists()]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

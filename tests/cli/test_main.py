@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -61,7 +62,7 @@ def test_help_of_a_command_has_an_example_that_parses(monkeypatch, capsys, comma
     assert run(monkeypatch, command, "--help") == 0
     example = capsys.readouterr().out.split("e.g. retinanet ")[1]
     assert example.split()[0] == command
-    _parser().parse_args(example.split())
+    _parser().parse_args(shlex.split(example))
 
 
 def test_help_imports_no_library():

@@ -15,6 +15,7 @@ from support.blobs import map_blobs, rectangles, scattered_boxes, write_raster
 from support.toy_onnx import write_toy_onnx
 
 from retinanet.cli.main import main
+from retinanet.cli.mapping import model_digest
 
 ROOT = Path(__file__).parents[2]
 BOXES = scattered_boxes(330, 410)
@@ -75,6 +76,16 @@ def test_a_changed_model_or_raster_starts_again_and_says_so(raster, capsys):
     os.utime(raster, (1, 1))
     assert map_blobs(raster, Path("trees.gpkg"), digest="2") == {"blob": len(BOXES)}
     assert capsys.readouterr().out == ("starting again: not the model, raster that trees.gpkg.journal was begun with\n")
+
+
+@pytest.mark.parametrize(("model", "weights"), [("a.onnx", "a.onnx.data"), ("a.xml", "a.bin")])
+def test_digest_of_a_model_changes_with_the_weights_beside_it(tmp_path, model, weights):
+    (tmp_path / model).write_bytes(b"1")
+    digests = [model_digest(tmp_path / model)]
+    for content in (b"1", b"2"):
+        (tmp_path / weights).write_bytes(content)
+        digests.append(model_digest(tmp_path / model))
+    assert len(set(digests)) == 3
 
 
 def test_after_ctrl_c_the_same_command_continues(raster, monkeypatch, capsys):
