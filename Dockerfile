@@ -6,7 +6,7 @@ FROM python:3.12-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY retinanet retinanet
-RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir '.[serve]'
+RUN python -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir '.[serve,openvino]'
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 retinanet

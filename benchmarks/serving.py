@@ -4,7 +4,7 @@
 
 The model is registered in a temporary store, and both services load that version. They are asked by turns: the ratio
 is the median over rounds, with the smallest and the largest in brackets. Latencies are those of good requests: one
-JPEG of 640 x 480, as base64. Memory is that of all processes of a service, at the end relative to the first round.
+JPEG, as base64. Memory is that of all processes of a service, at the end relative to the first round.
 """
 
 import argparse
@@ -32,7 +32,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.bad_requests import BadRequest, bad_requests
-from retinanet.export.runtimes import load_detector
+from retinanet.export.runtimes import RUNTIMES, load_detector
 
 MODEL = "benchmark"
 BAD_SHARE = 0.05
@@ -67,18 +67,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20, help="of each service in each round")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), default=(640, 480), help="of images")
     args = parser.parse_args()
-    model = args.model.resolve()
+    model, images = args.model.resolve(), _images(16, *args.size)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as services:
         version = _register(model, Path(folder))
         ours, theirs = (services.enter_context(start(version, Path(folder))) for start in (_ours, _mlflows))
         for competitor in (ours, theirs):
-            _load(competitor, args.clients, 2)  # warms up
+            _load(competitor, images, args.clients, 2)  # warms up
             for measured in (competitor.images_per_s, competitor.seconds, competitor.statuses):
                 measured.clear()
         for _ in range(args.rounds):
             for competitor in (ours, theirs):
-                _load(competitor, args.clients, args.seconds)
+                _load(competitor, images, args.clients, args.seconds)
                 competitor.add_memory()
     ratios = [a / b for a, b in zip(ours.images_per_s, theirs.images_per_s, strict=True)]
     print(f"{args.clients} clients, {args.rounds} rounds of {args.seconds:g} s, {os.cpu_count()} cores\n")
@@ -114,9 +115,9 @@ def _register(model: Path, folder: Path) -> str:
 
     exported = folder / "exported"
     exported.mkdir()
-    for file in (model, model.with_name(f"{model.name}.data")):
-        if file.exists():
-            (exported / file.name.replace(model.name, "model.onnx")).symlink_to(file)
+    runtime = next(runtime for runtime in RUNTIMES.values() if Path(runtime.file_name).suffix == model.suffix)
+    for file in model.parent.glob(f"{model.stem}.*"):  # weights may lie beside the model
+        (exported / file.name.replace(model.stem, Path(runtime.file_name).stem, 1)).symlink_to(file)
     with start_run("benchmark") as run:
         run.log_metrics({"AP": 0.5})
     names = load_detector(model).class_names
@@ -163,10 +164,10 @@ def _started(command: list[str], url: str, log: Path) -> Iterator[psutil.Popen]:
         process.wait()
 
 
-def _load(competitor: Competitor, clients: int, seconds: float) -> None:
+def _load(competitor: Competitor, good: list[str], clients: int, seconds: float) -> None:
     """Ask a service for so long; adds the images/s of the good requests, and the latency of each of them."""
     end, before = time.monotonic() + seconds, len(competitor.seconds)
-    bad, good = list(bad_requests().values()), _images(16)
+    bad = list(bad_requests().values())
     started = time.monotonic()
     with ThreadPoolExecutor(clients) as pool:
         work = [pool.submit(_client, competitor, random.Random(number), good, bad, end) for number in range(clients)]
@@ -199,13 +200,15 @@ def _client(competitor: Competitor, rng: random.Random, good: list[str], bad: li
             competitor.seconds.append(time.monotonic() - started)
 
 
-def _images(count: int) -> list[str]:
-    """JPEGs of 640 x 480 with colored rectangles on noise, as base64."""
+def _images(count: int, width: int, height: int) -> list[str]:
+    """JPEGs with colored rectangles on noise, as base64."""
     rng, texts = np.random.default_rng(0), []
     for _ in range(count):
-        pixels = rng.integers(90, 140, (480, 640, 3)).astype(np.uint8)
-        for left, top, width, height in rng.integers(20, 400, (8, 4)):
-            pixels[top : top + height // 4, left : left + width // 4] = rng.integers(0, 256, 3)
+        pixels = rng.integers(90, 140, (height, width, 3)).astype(np.uint8)
+        for left, top, side in zip(
+            rng.integers(0, width, 8), rng.integers(0, height, 8), rng.integers(9, 99, 8), strict=True
+        ):
+            pixels[top : top + side, left : left + side] = rng.integers(0, 256, 3)
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG")
         texts.append(base64.b64encode(file.getvalue()).decode())
