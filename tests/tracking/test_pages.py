@@ -32,7 +32,7 @@ def test_pages_show_the_saved_view_and_the_model_card(root, toy_onnx, tmp_path, 
             with start_run("birds", name) as run:
                 run.log_params({"train.epochs": 3, "train.seed": 0})
                 run.log_metrics({"test/AP50": ap50, "train/loss": 1.0})
-        register("retinanet", run.id, toy_onnx(), "0" * 64, {"AP50": 0.75}, "today", ["cat"], "# Card of cats")
+        register("retinanet", run.id, toy_onnx(), "0" * 64, {"AP50": 0.75}, "today", ["cat"], card="# Card of cats")
         experiment = open_client().get_experiment_by_name("birds")
         runs = page(f"{server}/{runs_page(experiment.experiment_id)}", tmp_path / "profile")
         version = page(f"{server}/{model_page('retinanet').replace('?', '/versions/1?')}", tmp_path / "profile")
