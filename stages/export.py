@@ -8,12 +8,12 @@ from retinanet.config.choices import check_choice
 from retinanet.config.params import load_params
 from retinanet.dataset.coco import read_coco
 from retinanet.errors import exit_on_error
+from retinanet.export.accuracy import read_images
 from retinanet.export.artifacts import Gate, Limits, export, table_row
 from retinanet.export.runtimes import RUNTIMES
 from retinanet.export.source import Source
 from retinanet.export.speed import measure_speed
 from retinanet.files import new_folder, write_json, write_text
-from retinanet.images.reading import read_image
 from retinanet.images.sampling import evenly_spaced
 from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
@@ -42,7 +42,7 @@ def main() -> None:
     compared = evenly_spaced(test_set.images, settings.check_images)
     splits = {"val": val_set, "test": test_set} if len(names) > 1 else {}
     compared_files = [Path(info.file_name) for info in compared]
-    images = [read_image(path, test_set.reading) for path in compared_files]
+    images = read_images(compared, test_set.reading)
     gate = Gate(torch_detector(trained, decoding), images, splits, Limits(**settings.limits()))
     calibration = evenly_spaced(val_set.images, settings.calibration_images)
     with new_folder(paths.EXPORT) as folder:

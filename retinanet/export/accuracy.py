@@ -1,13 +1,16 @@
 """AP of a detector on a split, with any runtime."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from retinanet.dataset.coco import CocoDataset
+import numpy as np
+
+from retinanet.dataset.coco import CocoDataset, ImageInfo
 from retinanet.evaluation.coco_metrics import evaluate
 from retinanet.evaluation.intervals import Difference, differences
 from retinanet.evaluation.matches import Matches, matches_of
-from retinanet.images.reading import read_image
+from retinanet.images.reading import Reading, read_image
 from retinanet.inference.detector import Detector
 from retinanet.inference.results import coco_results
 
@@ -29,3 +32,7 @@ def measure_accuracy(detector: Detector, dataset: CocoDataset) -> Accuracy:
         results += coco_results(info.id, detections, dataset.category_ids)
     evaluation = evaluate(dataset, results)
     return Accuracy(float(evaluation.stats[0]), matches_of(evaluation, dataset))
+
+
+def read_images(infos: Sequence[ImageInfo], reading: Reading) -> list[np.ndarray]:
+    return [read_image(Path(info.file_name), reading) for info in infos]

@@ -75,7 +75,7 @@ def _check(name: str, find_problems: Callable[..., list[str]], *arguments: objec
     except (RetinanetError, MlflowException) as error:
         return Check(name, [reason_of(error, 500)])
     except (OSError, ValueError, KeyError, TypeError, EOFError, yaml.YAMLError) as error:
-        return Check(name, [f"the record cannot be read: {reason_of(error)}"])
+        return Check(name, [f"the record cannot be read: {reason_of(error, 500)}"])
 
 
 def _signature(version: "ModelVersion", folder: Path, public_keys: Path) -> list[str]:

@@ -32,5 +32,5 @@ def test_ap_of_a_detector_that_finds_all_or_half_of_the_objects(tmp_path, monkey
 def test_images_are_read_in_their_order(tmp_path, monkeypatch):
     squares = make_squares(tmp_path)
     monkeypatch.chdir(tmp_path)
-    first, last = read_images([squares.images[0], squares.images[-1]])
+    first, last = read_images([squares.images[0], squares.images[-1]], squares.reading)
     assert first.max() == 250 and last.max() < 90  # only the last has no square

@@ -20,7 +20,7 @@ LIMITS = Limits(min_matched=0.99, min_iou=0.99, score_tolerance=1e-3, max_loss_b
 @pytest.fixture(scope="module")
 def gate(squares, squares_network):
     trained = torch_detector(squares_network, STANDARD_DECODING)
-    return Gate(trained, read_images(squares.images[:2]), {"val": squares, "test": squares}, LIMITS)
+    return Gate(trained, read_images(squares.images[:2], squares.reading), {"val": squares, "test": squares}, LIMITS)
 
 
 def wrong_mean(model):

@@ -19,7 +19,7 @@ LIMITS = Limits(min_matched=0.99, min_iou=0.99, score_tolerance=1e-3, max_loss_b
 @pytest.fixture(scope="module")
 def gate(squares, squares_source):
     trained = torch_detector(squares_source.trained, squares_source.settings)
-    return Gate(trained, read_images(squares.images), {"val": squares, "test": squares}, LIMITS)
+    return Gate(trained, read_images(squares.images, squares.reading), {"val": squares, "test": squares}, LIMITS)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def everything(run_id: str) -> dict:
     return {
         "params": run.data.params,
         "metrics": histories,
-        "commit": run.data.tags["git.commit"],
+        "commit": run.data.tags["mlflow.source.git.commit"],
         "datasets": sorted(row.dataset.name + row.dataset.digest for row in run.inputs.dataset_inputs),
         "artifacts": {
             path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
@@ -76,10 +76,11 @@ def test_restored_run_has_the_commit_and_the_start_of_the_training(finished, emp
     lose_store(empty_database)
     sync(MODEL, paths)
     after = all_runs()[0]
-    assert after.data.tags["git.commit"] == before.data.tags["git.commit"]
+    commit = before.data.tags["mlflow.source.git.commit"]
+    assert after.data.tags["mlflow.source.git.commit"] == commit
     assert abs(after.info.start_time - before.info.start_time) < 60_000
     assert after.info.end_time - after.info.start_time == 4000  # two epochs of two seconds
-    assert find_version(open_client(), MODEL, 1).tags["git.commit"] == before.data.tags["git.commit"]
+    assert find_version(open_client(), MODEL, 1).tags["git.commit"] == commit
 
 
 def test_workspace_version_is_the_restored_one_under_its_new_number(finished, empty_database):

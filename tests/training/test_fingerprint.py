@@ -14,6 +14,7 @@ from retinanet.training.fingerprint import fingerprint, step_code, training_fing
 ROOT = Path(__file__).parents[2]
 WEIGHTS = {"w": torch.ones(1)}
 OTHER_RUNTIME = {
+    "device": "cpu",
     "workers": 3,
     "processes": 2,
     "accumulation_steps": 2,
