@@ -146,7 +146,7 @@ def right_and_below(found: Boxes, x: int, y: int) -> Boxes:
 
 def _print_row(name: str, pairs: list[tuple[Boxes, Boxes]]) -> None:
     shares = [same_share(before, after) for before, after in pairs]
-    differences = [abs(len(after[0]) / len(before[0]) - 1) for before, after in pairs]
+    differences = [abs(len(after[0]) - len(before[0])) / max(len(before[0]), 1) for before, after in pairs]
     cells = [np.mean(shares), np.min(shares), np.mean(differences), np.max(differences)]
     print(f"| {name} | {' | '.join(f'{cell:.2%}' for cell in cells)} |", flush=True)
 
@@ -160,7 +160,8 @@ def same_share(before: Boxes, after: Boxes) -> float:
     for a, b in pairs[np.argsort(-overlaps[tuple(pairs.T)])]:
         if free_before[a] and free_after[b]:
             free_before[a] = free_after[b] = False
-    return float((~free_before).sum() / max(len(before[0]), len(after[0])))
+    most = max(len(before[0]), len(after[0]))
+    return float((~free_before).sum() / most) if most else 1.0
 
 
 def map_large(model: Path, path: Path, kills: int, tile: int | None) -> None:

@@ -177,7 +177,7 @@ def _load(competitor: Competitor, good: list[str], clients: int, seconds: float)
 
 
 def _client(competitor: Competitor, rng: random.Random, good: list[str], bad: list[BadRequest], end: float) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", competitor.port, timeout=120)
+    connection, was_bad = http.client.HTTPConnection("127.0.0.1", competitor.port, timeout=120), False
     while time.monotonic() < end:
         is_bad = rng.random() < BAD_SHARE
         request = rng.choice(bad) if is_bad else BadRequest(image=rng.choice(good))
@@ -189,11 +189,14 @@ def _client(competitor: Competitor, rng: random.Random, good: list[str], bad: li
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):
-            # A service may close the connection before it has read a header that is too long.
+            # A service may close the connection after a bad request, before it has read all of it: the request after
+            # it meets a closed connection, and is sent again.
             connection.close()
-            if not is_bad:
+            if not (is_bad or was_bad):
                 raise
+            was_bad = False
             continue
+        was_bad = is_bad
         competitor.statuses[answer.status] += 1
         if not is_bad:
             assert answer.status == 200, (competitor.name, answer.status)
