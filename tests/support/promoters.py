@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 TIMEOUT_S = 300.0
+FAILED = -1  # instead of the number of a round
 
 
 class Rounds(NamedTuple):
@@ -36,14 +38,19 @@ def promote_in_rounds(model_name: str, versions: Sequence[tuple[int, int]], roun
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", __name__])  # slow to import
     barrier, stop, results = context.Barrier(len(versions)), context.Event(), context.Queue()
-    promoters = [context.Process(target=_promote, args=(model_name, own, rounds, barrier, results)) for own in versions]
-    watcher = context.Process(target=_watch, args=(model_name, stop, results))
+    promoters = [
+        context.Process(target=_promote, daemon=True, args=(model_name, own, rounds, barrier, results))
+        for own in versions
+    ]
+    watcher = context.Process(target=_watch, daemon=True, args=(model_name, stop, results))
     for process in (*promoters, watcher):
         process.start()
     winners: list[list[int]] = [[] for _ in range(rounds)]
     refusals = []
     for _ in range(rounds * len(versions)):
         number, accepted, version, reason = results.get(timeout=TIMEOUT_S)
+        if number == FAILED:
+            raise AssertionError(reason)
         if accepted:
             winners[number].append(version)
         else:
@@ -56,6 +63,15 @@ def promote_in_rounds(model_name: str, versions: Sequence[tuple[int, int]], roun
 
 
 def _promote(
+    model_name: str, own: tuple[int, int], rounds: int, barrier: "Barrier", results: multiprocessing.Queue
+) -> None:
+    try:
+        _promote_in_each(model_name, own, rounds, barrier, results)
+    except Exception:
+        results.put((FAILED, False, own[0], traceback.format_exc()))
+
+
+def _promote_in_each(
     model_name: str, own: tuple[int, int], rounds: int, barrier: "Barrier", results: multiprocessing.Queue
 ) -> None:
     client = open_client()
