@@ -32,7 +32,9 @@ def slice_table(
     rows = []
     for name, part_of in _divisions(ground_truth, pattern).items():
         parts = _unit_parts(ground_truth, part_of, len(matches.images))
-        names = [part for part in dict.fromkeys(parts.tolist()) if matches.objects[parts == part].any()]
+        names = [
+            part for part in sorted(set(parts.tolist()), key=_first_number) if matches.objects[parts == part].any()
+        ]
         if 2 <= len(names) <= MAX_PARTS:
             rows += [
                 {"slice": name, "part": part} | _row(matches.of_units(parts == part), thresholds) for part in names
@@ -87,7 +89,14 @@ def _thirds(values: Sequence[int], unit: str) -> list[str]:
     edges = np.unique(np.quantile(values, [1 / 3, 2 / 3], method="higher"))
     part_of = np.searchsorted(edges, values)
     members = [[value for value, other in zip(values, part_of, strict=True) if other == part] for part in part_of]
-    return [f"{min(of_part)} to {max(of_part)}{unit}" for of_part in members]
+    ends = [dict.fromkeys((min(of_part), max(of_part))) for of_part in members]
+    return [" to ".join(map(str, of_part)) + unit for of_part in ends]
+
+
+def _first_number(part: str) -> tuple[int, str]:
+    """The key to sort parts by: ranges by where they begin, and names alphabetically."""
+    digits = re.match(r"\d*", part)
+    return int(digits[0] or 0) if digits else 0, part
 
 
 def _unit_parts(ground_truth: CocoDataset, part_of: Mapping[int, str], units: int) -> np.ndarray:

@@ -66,6 +66,12 @@ def test_images_are_divided_by_size_and_by_number_of_objects():
     assert [row["part"] for row in slices if row["slice"] == "objects in the image"] == ["1 to 4", "5 to 9"]
 
 
+def test_ranges_are_in_order_and_a_single_number_is_no_range():
+    truth = dataset(*[[(BOX, 0)] * number for number in (12, 12, 9, 9, 1, 1)])
+    parts = [row["part"] for row in table(truth, []) if row["slice"] == "objects in the image"]
+    assert parts == ["1 to 9", "12"]
+
+
 def test_what_does_not_divide_the_images_is_no_slice():
     assert table(dataset([(BOX, 0)], [(BOX, 0)]), []) == []
     names = [f"{i}/a.png" for i in range(30)]
