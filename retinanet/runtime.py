@@ -12,6 +12,8 @@ from retinanet.errors import TrainingError
 
 # glibc's mallopt(3) names.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# Instructions that decide how fast a processor computes in 32, 16 and 8 bits, as torch names them.
+INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "neon", "i8mm")
 # Relative to the largest value of each tensor; wrong results differ by far more, other orders of summation by less.
 DEVICE_TOLERANCE = 1e-3
 
@@ -89,10 +91,6 @@ def small_step(device: torch.device) -> list[Tensor]:
     losses = sigmoid_focal_loss(logits, targets, reduction="mean"), (deltas - 0.5).abs().mean()
     gradients = torch.autograd.grad(sum(losses), list(network.parameters()))
     return [*(loss.detach() for loss in losses), *gradients]
-
-
-# Instructions that decide how fast a processor computes in 32, 16 and 8 bits, as torch names them.
-INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "neon", "i8mm")
 
 
 def processor() -> str:

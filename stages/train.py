@@ -130,9 +130,8 @@ def _train(
 
 def _record(params: Params, sets: TrainingSets) -> dict[str, Any]:
     settings = flat({"model": params.model.model_dump(), "train": params.train.model_dump()})
-    return training_record(
-        settings, params.download.source_name(), paths.SPLITS, {"train": sets.train, "val": sets.val}
-    )
+    datasets = {"train": sets.train, "val": sets.val}
+    return training_record(settings, params.download.source_name(), paths.SPLITS, datasets, _device(params))
 
 
 if __name__ == "__main__":

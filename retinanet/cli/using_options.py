@@ -105,8 +105,8 @@ def using_commands(command: Callable[..., Parser]) -> list[Parser]:
 def _add_model_option(parser: Parser) -> None:
     parser.add_argument(
         "--model",
-        help="a .onnx or .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
-        "(default: models/export/model.onnx, or models/model.safetensors if that is missing)",
+        help="an exported model (.onnx, .xml), a .safetensors file, models:/NAME@ALIAS or models:/NAME/VERSION "
+        "(default: what this workspace exported to be served, or models/model.safetensors if that is missing)",
     )
 
 

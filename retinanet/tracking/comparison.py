@@ -87,11 +87,7 @@ def _interval(difference: Difference | None, level: float) -> str:
         return ""
     if difference.reason:
         return f" ({difference.reason})"
-    return f" ({_percent(level)} interval {difference.low:+.4f} to {difference.high:+.4f})"
-
-
-def _percent(level: float) -> str:
-    return f"{100 * level:.3g}%" if level < 0.999 else "99.9%"
+    return f" ({100 * level:.4g}% interval {difference.low:+.4f} to {difference.high:+.4f})"
 
 
 def _images_to_decide(difference: Difference, matches: Matches, level: float) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import first_of
@@ -14,26 +14,34 @@ from retinanet.tracking.provenance import provenance_tags
 from retinanet.tracking.run_names import training_name
 from retinanet.tracking.runs import source_tags
 
+if TYPE_CHECKING:
+    import torch
+
 CONTEXTS = {"train": "training", "val": "validation"}  # MLflow's words for the splits that training reads
 
 
 def training_record(
-    params: Mapping[str, object], source: str, splits: Mapping[str, Path], datasets: Mapping[str, CocoDataset]
+    params: Mapping[str, object],
+    source: str,
+    splits: Mapping[str, Path],
+    datasets: Mapping[str, CocoDataset],
+    device: "torch.device",
 ) -> dict[str, Any]:
     """The record of a training that starts now, as JSON values: its run, data, code and machine.
 
     params are flat, splits are the files of train, val and test, and datasets those that training has read.
     """
+    digests = {split: sha256_of(path) for split, path in splits.items()}
     return {
         "name": training_name(source),
         "description": _description(params, source, datasets),
         "started_ms": time.time_ns() // 1_000_000,
         "params": dict(params),
-        "splits": {split: sha256_of(path) for split, path in splits.items()},
-        "datasets": [_dataset(source, split, sha256_of(splits[split]), datasets[split]) for split in CONTEXTS],
+        "splits": digests,
+        "datasets": [_dataset(source, split, digests[split], datasets[split]) for split in CONTEXTS],
         "tags": source_tags(),
         "provenance": provenance_tags(),
-        "environment": environment(),
+        "environment": environment(device),
     }
 
 

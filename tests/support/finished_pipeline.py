@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects, write_coco
@@ -78,6 +79,7 @@ def _train(weights: bytes) -> None:
         "birds",
         paths.SPLITS,
         {"train": _dataset(), "val": _dataset()},
+        torch.device("cpu"),
     )
     paths.TRAIN_REPORT.mkdir(parents=True, exist_ok=True)
     paths.TRAINED.parent.mkdir(exist_ok=True)

@@ -95,4 +95,4 @@ def test_the_interval_widens_with_each_version_that_the_test_set_has_decided_abo
     assert (first.answer, hundredth.answer) == ("better", "undecided")
     assert "(95% interval" in first.reason and "decided about" not in first.reason
     assert "(97.5% interval" in second.reason and "has decided about 1 version before" in second.reason
-    assert "(99.9% interval" in hundredth.reason and "has decided about 99 versions before" in hundredth.reason
+    assert "(99.95% interval" in hundredth.reason and "has decided about 99 versions before" in hundredth.reason

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        help="an exported model (.onnx), models:/NAME@ALIAS or models:/NAME/VERSION "
-        "(default: models/export/model.onnx)",
+        help="an exported model (.onnx, .xml), models:/NAME@ALIAS or models:/NAME/VERSION "
+        "(default: what this workspace exported to be served)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=port, default=8000, help="0 takes a free one (default: 8000)")
