@@ -8,6 +8,7 @@ from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
 from retinanet.drawing import draw_detections, draw_objects, jpeg
 from retinanet.errors import ImageError
 from retinanet.evaluation.errors import IGNORED, TRUE_POSITIVE, match_detections
+from retinanet.files import write_text
 from retinanet.images.reading import read_image
 from retinanet.inference.detections import Detections
 from retinanet.pages.render import jpeg_url, render_page
@@ -70,7 +71,7 @@ def write_page(
         (title, len(found), [_shown(change, dataset, old, new) for change in found[: MAX_IMAGES // 2]])
         for title, found in zip(titles, (worse, better), strict=True)
     ]
-    path.write_text(render_page("disagreements", facts=facts, names=names, groups=groups), encoding="utf-8")
+    write_text(path, render_page("disagreements", facts=facts, names=names, groups=groups))
     return len(worse), len(better)
 
 

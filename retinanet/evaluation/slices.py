@@ -25,20 +25,17 @@ def slice_table(
     """A row of COLUMNS for each slice; AP50_low and AP50_high are the edges of the 95% interval of AP50.
 
     The units of the matches are divided in each way that gives 2 to MAX_PARTS parts with objects; a group whose images
-    are of several parts is in a part of its own. pattern is a regular expression for file names, whose first group is
+    are of several parts is in none of them. pattern is a regular expression for file names, whose first group is
     the part. precision and recall are means over the classes with objects, at the thresholds, (K,). A value without an
     interval has None as edges.
     """
     rows = []
     for name, part_of in _divisions(ground_truth, pattern).items():
         parts = _unit_parts(ground_truth, part_of, len(matches.images))
-        names = [
-            part for part in sorted(set(parts.tolist()), key=_first_number) if matches.objects[parts == part].any()
-        ]
-        if 2 <= len(names) <= MAX_PARTS:
-            rows += [
-                {"slice": name, "part": part} | _row(matches.of_units(parts == part), thresholds) for part in names
-            ]
+        of_parts = {part: matches.of_units(parts == part) for part in sorted({*parts} - {SEVERAL}, key=_first_number)}
+        filled = {part: of_part for part, of_part in of_parts.items() if of_part.objects.any()}
+        if 2 <= len(filled) <= MAX_PARTS:
+            rows += [{"slice": name, "part": part} | _row(of_part, thresholds) for part, of_part in filled.items()]
     return rows
 
 

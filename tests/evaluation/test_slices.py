@@ -51,11 +51,11 @@ def test_a_pattern_names_the_part():
     assert set(part_of(table(truth, [], r"(cam\d)_"), "slice_pattern")) == {"cam1", "cam2", "no match"}
 
 
-def test_groups_are_slices_and_stay_whole_in_other_slices():
-    truth = dataset([(BOX, 0)], [(BOX, 0)], [(BOX, 0)], groups=("x", "x", "y"))
-    rows = table(renamed(truth, "a/1.png", "b/2.png", "a/3.png"), [])
-    assert {part: row["images"] for part, row in part_of(rows, "group").items()} == {"x": 2, "y": 1}
-    assert {part: row["images"] for part, row in part_of(rows, "folder").items()} == {"several": 2, "a": 1}
+def test_groups_are_slices_and_are_in_no_slice_that_divides_them():
+    truth = dataset(*[[(BOX, 0)]] * 4, groups=("x", "x", "y", "z"))
+    rows = table(renamed(truth, "a/1.png", "b/2.png", "a/3.png", "b/4.png"), [])
+    assert {part: row["images"] for part, row in part_of(rows, "group").items()} == {"x": 2, "y": 1, "z": 1}
+    assert {part: row["images"] for part, row in part_of(rows, "folder").items()} == {"a": 1, "b": 1}
 
 
 def test_images_are_divided_by_size_and_by_number_of_objects():
