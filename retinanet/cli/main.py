@@ -6,14 +6,13 @@ import sys
 from collections.abc import Callable
 
 import retinanet
-from retinanet.cli.commands import serving
 from retinanet.cli.options import data_commands, deciding_commands, record_commands, training_commands
 from retinanet.cli.using_options import using_commands
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.threads import wait_without_spinning
 
 Parser = argparse.ArgumentParser
-# The optional extra of pyproject.toml that a package belongs to; others are of `pipeline`.
+# The optional extra of pyproject.toml that a package belongs to; others are of the command's.
 EXTRAS = {"rasterio": "raster", "pyogrio": "raster"}
 GROUPS = {
     "data": data_commands,
@@ -37,7 +36,7 @@ def main() -> int | None:
     except ModuleNotFoundError as error:
         if (error.name or "retinanet").split(".")[0] == "retinanet":
             raise
-        extra = "serve" if arguments.command is serving.serve else EXTRAS.get(error.name or "", "pipeline")
+        extra = EXTRAS.get(error.name or "", arguments.extra)
         raise RetinanetError(
             f"this command needs {error.name}, which is not installed; run pip install 'retinanet[{extra}]'"
         ) from error
@@ -58,7 +57,7 @@ def _parser() -> Parser:
         description = f"{summary[0].upper()}{summary[1:]}."
         # No help=: the groups below list the commands.
         added = parsers.add_parser(name, description=description, epilog=f"e.g. retinanet {name} {example}".rstrip())
-        added.set_defaults(command=run, summary=summary, parser=added)
+        added.set_defaults(command=run, summary=summary, parser=added, extra="pipeline")
         return added
 
     for group, add_commands in GROUPS.items():

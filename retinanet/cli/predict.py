@@ -1,4 +1,4 @@
-"""`retinanet predict`: images or videos in, files of detections out; reading, the network and writing overlap."""
+"""`retinanet predict`: images or videos in, files of detections out, which are written while the network runs."""
 
 import signal
 import sys

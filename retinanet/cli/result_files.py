@@ -30,7 +30,7 @@ def new_out_folder(out: Path | None) -> Path:
     or has files.
     """
     if out is None:
-        return next(path for path in _numbered(DEFAULT_FOLDER) if _is_free(path))
+        return next(path for path in numbered_paths(DEFAULT_FOLDER) if _is_free(path))
     if not _is_free(out):
         reason = "has files already, and none is replaced" if out.is_dir() else "is a file"
         raise RetinanetError(f"{out}: {reason}; choose another folder with --out")
@@ -99,7 +99,7 @@ class ResultFiles:
     def _draw(self, path: Path, image: np.ndarray, detections: Detections) -> Path:
         drawn = Image.fromarray(draw_detections(image, detections, self._class_names))
         suffix = ".jpg" if max(drawn.size) <= MAX_JPEG_SIDE else ".png"
-        for target in _numbered(self.out / f"{path.stem}{suffix}"):
+        for target in numbered_paths(self.out / f"{path.stem}{suffix}"):
             try:
                 # Also on a file system that ignores case, no drawing replaces another.
                 with open(target, "xb") as file:
@@ -118,7 +118,7 @@ def _save(image: Image.Image, file: IO[bytes]) -> None:
         raise
 
 
-def _numbered(path: Path) -> Iterator[Path]:
+def numbered_paths(path: Path) -> Iterator[Path]:
     """The path, then with -2, -3, ... before its suffix."""
     yield path
     for i in count(2):

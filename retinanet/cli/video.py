@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from retinanet.cli.growing_files import GrowingText, json_text
+from retinanet.cli.result_files import numbered_paths
 from retinanet.drawing import draw_detections
 from retinanet.errors import ImageError, RetinanetError
 from retinanet.inference.detections import Detections
@@ -142,9 +143,7 @@ class VideoFiles:
     def _draw(self, path: Path, pixels: np.ndarray, detections: Detections, rate: float) -> None:
         drawn = draw_detections(pixels, detections, self._class_names)
         if self._writer is None:
-            target, number = self.out / f"{path.stem}.mp4", 2
-            while target.exists():
-                target, number = self.out / f"{path.stem}-{number}.mp4", number + 1
+            target = next(path for path in numbered_paths(self.out / f"{path.stem}.mp4") if not path.exists())
             size = drawn.shape[1], drawn.shape[0]
             self._writer = cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
             if not self._writer.isOpened():

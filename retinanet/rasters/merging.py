@@ -6,14 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from retinanet.images.boxes import areas, intersection, iou, share_inside
+from retinanet.inference.tiling import EDGE_MARGIN, MIN_COVERED, SAME_OBJECT_IOU
 from retinanet.rasters.grid import Grid
-
-# Boxes of one class with at least this IoU, found in two tiles, are one object.
-SAME_OBJECT_IOU = 0.5
-# A box that ends within this share of the tile's side from an edge of the tile may be cut off by it, ...
-EDGE_MARGIN = 0.01
-# ... and is dropped if a box of another tile that is not cut off covers at least this share of it.
-MIN_COVERED = 0.5
 
 
 class Placed(NamedTuple):

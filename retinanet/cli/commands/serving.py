@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: ArgumentParser) -> None:
+    parser.set_defaults(extra="serve")
     parser.add_argument(
         "--model",
         help="an exported model (.onnx, .xml), models:/NAME@ALIAS or models:/NAME/VERSION "
