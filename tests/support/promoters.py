@@ -1,6 +1,7 @@
 """Promoters in processes of their own, which share the registry and nothing else, as on several machines."""
 
 import multiprocessing
+import os
 import time
 import traceback
 from collections.abc import Sequence
@@ -38,11 +39,12 @@ def promote_in_rounds(model_name: str, versions: Sequence[tuple[int, int]], roun
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", __name__])  # slow to import
     barrier, stop, results = context.Barrier(len(versions)), context.Event(), context.Queue()
+    environment = dict(os.environ)  # a fork server keeps the one of its start, which another test may have made
     promoters = [
-        context.Process(target=_promote, daemon=True, args=(model_name, own, rounds, barrier, results))
+        context.Process(target=_promote, daemon=True, args=(environment, model_name, own, rounds, barrier, results))
         for own in versions
     ]
-    watcher = context.Process(target=_watch, daemon=True, args=(model_name, stop, results))
+    watcher = context.Process(target=_watch, daemon=True, args=(environment, model_name, stop, results))
     for process in (*promoters, watcher):
         process.start()
     winners: list[list[int]] = [[] for _ in range(rounds)]
@@ -63,8 +65,14 @@ def promote_in_rounds(model_name: str, versions: Sequence[tuple[int, int]], roun
 
 
 def _promote(
-    model_name: str, own: tuple[int, int], rounds: int, barrier: "Barrier", results: multiprocessing.Queue
+    environment: dict[str, str],
+    model_name: str,
+    own: tuple[int, int],
+    rounds: int,
+    barrier: "Barrier",
+    results: multiprocessing.Queue,
 ) -> None:
+    _set_environment(environment)
     try:
         _promote_in_each(model_name, own, rounds, barrier, results)
     except Exception:
@@ -91,7 +99,8 @@ def _promote_in_each(
         results.put((number, decision.accepted, chosen, decision.reason))
 
 
-def _watch(model_name: str, stop: "Event", results: multiprocessing.Queue) -> None:
+def _watch(environment: dict[str, str], model_name: str, stop: "Event", results: multiprocessing.Queue) -> None:
+    _set_environment(environment)
     client = open_client()
     while at_alias(client, model_name, PRODUCTION) is None:
         time.sleep(0.01)
@@ -100,3 +109,8 @@ def _watch(model_name: str, stop: "Event", results: multiprocessing.Queue) -> No
         found.append(at_alias(client, model_name, PRODUCTION) is not None)
         time.sleep(0.005)
     results.put((len(found), found.count(False)))
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
