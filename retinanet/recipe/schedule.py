@@ -1,4 +1,4 @@
-"""How many epochs fit into the minutes given, and at which input size."""
+"""How many epochs fit into the minutes given, at which input size and batch size."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,6 +19,9 @@ ENOUGH_STEPS, MAX_EPOCHS = 1500, 60
 # With fewer, training ends before the network has learned much.
 MIN_STEPS, MIN_EPOCHS = 500, 5
 VALIDATIONS = 8
+# A batch twice as large is taken if it trains so many times as many images a second, as a GPU does.
+BATCH_GAIN = 1.2
+LARGEST_BATCH = 16
 
 
 class Counts(NamedTuple):
@@ -46,17 +49,27 @@ class Schedule(NamedTuple):
 
 
 def plan(
-    minutes: float, counts: Counts, sizes: Sequence[InputSize], measure: Callable[[InputSize], Speed]
-) -> tuple[Schedule, Speed]:
+    minutes: float, counts: Counts, sizes: Sequence[InputSize], measure: Callable[[InputSize, int], Speed]
+) -> tuple[Schedule, Counts, Speed]:
     """The largest of the sizes, given in descending order, at which WANTED_STEPS fit into the minutes, or the smallest.
 
-    measure is called for the largest size and for the one that its time, scaled by the area, suggests.
+    The batch is doubled as long as the minutes limit the epochs, WANTED_STEPS still fit, and it trains BATCH_GAIN times
+    as many images a second. measure takes the size and the batch; it is called for the largest size, for the one that
+    its time, scaled by the area, suggests, and for each batch that is tried.
     """
-    speed = measure(sizes[0])
+    speed = measure(sizes[0], counts.batch)
     size = next((size for size in sizes if _fits(minutes, counts, _scaled(speed, sizes[0], size))), sizes[-1])
     if size != sizes[0]:
-        speed = measure(size)
-    return _schedule(minutes, counts, size, speed), speed
+        speed = measure(size, counts.batch)
+    while _epochs(minutes, counts, speed) < _most_epochs(counts) and 2 * counts.batch <= LARGEST_BATCH:
+        larger = counts._replace(batch=2 * counts.batch)
+        if not _fits(minutes, larger, speed._replace(step_s=2 * speed.step_s / BATCH_GAIN)):
+            break
+        faster = measure(size, larger.batch)
+        if faster.step_s > 2 * speed.step_s / BATCH_GAIN:
+            break
+        counts, speed = larger, faster
+    return _schedule(minutes, counts, size, speed), counts, speed
 
 
 def shortage(schedule: Schedule, counts: Counts, speed: Speed) -> str:
@@ -72,16 +85,24 @@ def shortage(schedule: Schedule, counts: Counts, speed: Speed) -> str:
 
 
 def _fits(minutes: float, counts: Counts, speed: Speed) -> bool:
-    return _epochs(minutes, counts, speed) * counts.steps >= WANTED_STEPS
+    return _training_s(minutes, counts, speed) >= WANTED_STEPS * speed.step_s
 
 
 def _epochs(minutes: float, counts: Counts, speed: Speed) -> int:
-    seconds = PLANNED_SHARE * minutes * 60 - OTHER_STAGES_S - _inference_s(counts, speed)
-    return max(1, math.floor(seconds / (counts.steps * speed.step_s)))
+    return max(1, math.floor(_training_s(minutes, counts, speed) / (counts.steps * speed.step_s)))
+
+
+def _training_s(minutes: float, counts: Counts, speed: Speed) -> float:
+    """The seconds that are left for training steps."""
+    return PLANNED_SHARE * minutes * 60 - OTHER_STAGES_S - _inference_s(counts, speed)
+
+
+def _most_epochs(counts: Counts) -> int:
+    return max(MAX_EPOCHS, math.ceil(ENOUGH_STEPS / counts.steps))
 
 
 def _schedule(minutes: float, counts: Counts, size: InputSize, speed: Speed) -> Schedule:
-    epochs = min(_epochs(minutes, counts, speed), max(MAX_EPOCHS, math.ceil(ENOUGH_STEPS / counts.steps)))
+    epochs = min(_epochs(minutes, counts, speed), _most_epochs(counts))
     train_s = epochs * counts.steps * speed.step_s + VALIDATIONS * counts.val * speed.image_s
     total_s = train_s + counts.test * speed.image_s + OTHER_STAGES_S
     return Schedule(size, epochs, math.ceil(epochs / VALIDATIONS), train_s, total_s)

@@ -9,12 +9,13 @@ COUNTS = Counts(train=200, val=50, test=100, batch=2)  # 100 steps an epoch; 8 v
 
 
 def measured(step_s: float, image_s: float = 0.1):
-    """A measurement that is as fast at every size, and the sizes that it was asked for."""
+    """A measurement with this time for every size and twice as much for twice the images, and the sizes asked for."""
     asked = []
 
-    def measure(size: InputSize) -> Speed:
-        asked.append(size)
-        return Speed(step_s, image_s)
+    def measure(size: InputSize, batch: int) -> Speed:
+        if batch == COUNTS.batch:
+            asked.append(size)
+        return Speed(step_s * batch / COUNTS.batch, image_s)
 
     return measure, asked
 
@@ -22,7 +23,7 @@ def measured(step_s: float, image_s: float = 0.1):
 def test_epochs_fill_nine_tenths_of_the_minutes():
     """30 minutes: 1620 s, less 200 for other stages and 50 for inference, leave 1370 s: 27 epochs of 50 s."""
     measure, asked = measured(0.5)
-    schedule, _ = plan(30, COUNTS, [LARGE, SMALL], measure)
+    schedule, _, _ = plan(30, COUNTS, [LARGE, SMALL], measure)
     assert (schedule.input_size, schedule.epochs, schedule.validate_every) == (LARGE, 27, 4)
     assert asked == [LARGE]
     assert schedule.train_s == approx(27 * 50 + 40) and schedule.total_s == approx(27 * 50 + 50 + OTHER_STAGES_S)
@@ -31,7 +32,7 @@ def test_epochs_fill_nine_tenths_of_the_minutes():
 def test_a_smaller_input_is_taken_if_too_few_steps_fit():
     """Steps of 2 s fit 6 times 100 into 1370 s; a quarter of the pixels takes 0.5 s, so it is tried."""
     measure, asked = measured(2.0)
-    schedule, speed = plan(30, COUNTS, [LARGE, SMALL], measure)
+    schedule, _, speed = plan(30, COUNTS, [LARGE, SMALL], measure)
     assert (schedule.input_size, schedule.epochs, speed.step_s) == (SMALL, 6, 2.0)
     assert asked == [LARGE, SMALL]
 
@@ -45,7 +46,7 @@ def test_epochs_are_limited_and_a_small_dataset_gets_enough_steps():
 def test_too_few_epochs_are_a_warning_with_the_minutes_that_would_do():
     """5 epochs of 100 steps of 10 s, 50 s of inference and 200 s in nine tenths of 98 minutes."""
     slow, _ = measured(10.0)
-    schedule, speed = plan(30, COUNTS, [SMALL], slow)
+    schedule, _, speed = plan(30, COUNTS, [SMALL], slow)
     assert schedule.epochs == 1
     assert shortage(schedule, COUNTS, speed) == (
         "1 epochs of 100 steps are few; give it --minutes 98, or a faster machine"
@@ -55,5 +56,5 @@ def test_too_few_epochs_are_a_warning_with_the_minutes_that_would_do():
 
 
 def _with_counts(planned):
-    schedule, speed = planned
+    schedule, _, speed = planned
     return schedule, COUNTS, speed
