@@ -63,6 +63,12 @@ def test_notebook_was_executed_from_top_to_bottom_without_errors(notebook):
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
+def test_each_cell_that_shows_an_image_has_one(notebook):
+    for cell in cells(notebook, "code"):
+        if re.search(r"^ *show\(", cell.source, re.MULTILINE):
+            assert any("image/jpeg" in output.get("data", {}) for output in cell.outputs), cell.source
+
+
 def test_outputs_have_no_absolute_paths(notebook):
     texts = [
         str(value)
