@@ -103,7 +103,7 @@ class Promote(Section):
     min_gain: NotNegative
     """Minimum gain over production; the 95% interval of the gain must lie above 0 in any case."""
     max_class_loss: NotNegative
-    """Refuse if the metric of a class falls by more than this with 95% confidence."""
+    """Refuse if the metric of a class or slice falls by more than this, with 95% confidence over all of them."""
     when_undecided: Literal["refuse", "accept"]
     """Whether a version with a gain that may be chance is promoted."""
     require_signature: str

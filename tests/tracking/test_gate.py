@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.found_images import found_images
 from support.production import MODEL, in_production, previous
@@ -73,6 +75,19 @@ def test_promote_compares_the_detections_that_the_runs_have_stored(make_version)
     better = promote(MODEL, 3, gate)
     assert (better.accepted, in_production()) == (True, 3)
     assert better.reason.startswith("better: version 3") and "(97.5% interval +" in better.reason
+
+
+def test_promote_refuses_a_version_that_loses_a_slice_which_its_run_has_stored(make_version):
+    """100 images, 40 of them taken at night: production finds 50, the candidate 60 by day and none by night."""
+    night = np.arange(100) < 40
+    for number, matches in enumerate((found_images(50), found_images(60, first=40))):
+        stored = replace(matches, slices={("folder", "night"): night, ("folder", "day"): ~night})
+        make_version(metric_values(matches)["AP50"], model_sha256=str(number), matches=stored)
+    gate = Gate("AP50", floor=0.3, max_class_loss=0.05, accepts_undecided=True)
+    assert promote(MODEL, 1, gate).accepted
+    decision = promote(MODEL, 2, gate)
+    assert (decision.accepted, decision.undecided, in_production()) == (False, False, 1)
+    assert "AP50 of the slice folder: night changes by -1.0000" in decision.reason
 
 
 def test_promote_does_not_believe_detections_that_do_not_give_the_registered_metric(make_version):
