@@ -12,13 +12,15 @@ MAX_IMAGES = 100_000  # more test images than this are not named: nobody labels 
 
 
 class Gate(NamedTuple):
-    """What a version must reach, as in section promote of params.yaml."""
+    """What a version must reach, as in section promote of params.yaml. A latency or memory of 0 is not limited."""
 
     metric: str
     floor: float
     min_gain: float = 0.0
     max_class_loss: float = 1.0
     accepts_undecided: bool = False
+    max_latency_ms: float = 0.0
+    max_memory_mb: float = 0.0
 
 
 class Evaluated(NamedTuple):

@@ -97,6 +97,37 @@ def test_promote_does_not_believe_detections_that_do_not_give_the_registered_met
     assert "there is no interval" in promote(MODEL, 2, GATE._replace(accepts_undecided=False)).reason
 
 
+SPEED = {"AP50": 0.5, "latency_p95_ms": 40.04, "latency_ms": 31.0, "peak_memory_mb": 250.0}
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({}, None),
+        ({"max_latency_ms": 40.1, "max_memory_mb": 250}, None),
+        ({"max_latency_ms": 40}, "has latency_p95_ms 40.0, measured on a toy, 2 threads; promote.max_latency_ms is 40"),
+        (
+            {"max_memory_mb": 249.5},
+            "has peak_memory_mb 250.0, measured on a toy, 2 threads; promote.max_memory_mb is 249.5",
+        ),
+    ],
+)
+def test_promote_refuses_a_version_that_is_too_slow_or_too_large(make_version, limits, reason):
+    tags = {"dirty": "false", "speed.processor": "a toy, 2 threads"}
+    decision = promote(MODEL, make_version(metrics=SPEED, provenance=tags), GATE._replace(**limits))
+    assert decision.accepted == (reason is None)
+    assert reason is None or decision.reason == f"version 1 {reason}"
+
+
+def test_promote_refuses_a_version_of_unknown_speed_if_there_is_a_limit(make_version):
+    decision = promote(MODEL, make_version(), GATE._replace(max_latency_ms=1000))
+    assert not decision.accepted
+    assert (
+        "version 1 was registered without latency_p95_ms, which promote.max_latency_ms limits; set it to 0, or delete"
+        in (decision.reason)
+    )
+
+
 @pytest.mark.parametrize(("value", "reason"), [(None, "without AP50"), (float("nan"), "not a finite number")])
 def test_promote_refuses_a_missing_or_nan_metric(make_version, value, reason):
     version = make_version(metrics={} if value is None else {"AP50": value})
