@@ -16,7 +16,7 @@ from retinanet.evaluation.errors import confusion, count_errors, detections_abov
 from retinanet.evaluation.intervals import deciding_edges, interval_report, intervals
 from retinanet.evaluation.matches import matches_of
 from retinanet.evaluation.operating_points import operating_points, point_table
-from retinanet.evaluation.slices import COLUMNS, slice_table, worst_slice
+from retinanet.evaluation.slices import COLUMNS, slice_table, slices_of, worst_slice
 from retinanet.evaluation.validate import validate
 from retinanet.files import new_folder, write_json
 from retinanet.inference.detections import DecodeSettings
@@ -49,7 +49,7 @@ def main() -> None:
     thresholds = tuple(point.threshold for point in points)
     save_model(paths.MODEL, trained._replace(thresholds=thresholds))
     evaluation = evaluate(test_set, results)
-    matches = matches_of(evaluation, test_set)
+    matches = matches_of(evaluation, test_set, slices_of(test_set, settings.slice_pattern))
     found = intervals(matches)
     bins = reliability(matches)
     metrics = summarize(evaluation, test_set) | deciding_edges(found)
@@ -70,7 +70,7 @@ def main() -> None:
         )
         pd.DataFrame(class_table(matches, thresholds)).to_csv(folder / "per_class.csv", index=False)
         pd.DataFrame(point_table(val_matches, points)).to_csv(folder / "operating_points.csv", index=False)
-        slices = slice_table(matches, test_set, thresholds, settings.slice_pattern)
+        slices = slice_table(matches, thresholds)
         pd.DataFrame(slices, columns=COLUMNS).to_csv(folder / "slices.csv", index=False)
         pd.DataFrame(bins).to_csv(folder / "calibration.csv", index=False)
         draw_reliability(bins, folder / "calibration.png")

@@ -20,7 +20,7 @@ from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
 from retinanet.runtime import processor
 from retinanet.tracking.model_card import model_card
-from retinanet.tracking.publication import log_export, register_exported
+from retinanet.tracking.publication import PROCESSOR, log_export, register_exported
 from retinanet.tracking.runs import resume_run
 from retinanet.tracking.version_record import write_record
 from stages import paths
@@ -50,13 +50,14 @@ def main() -> None:
         source = Source(trained, decoding, folder / RUNTIMES[ONNX].file_name, files)
         checked = {name: export(name, folder, source, gate) for name in names}
     rows = [table_row("PyTorch", None, gate, [paths.MODEL], measure_speed(paths.MODEL, compared_files))]
+    speeds = {name: measure_speed(paths.EXPORT / RUNTIMES[name].file_name, compared_files) for name in names}
     for name in names:
-        speed = measure_speed(paths.EXPORT / RUNTIMES[name].file_name, compared_files)
-        rows.append(table_row(name, checked[name], gate, RUNTIMES[name].files(paths.EXPORT), speed))
+        rows.append(table_row(name, checked[name], gate, RUNTIMES[name].files(paths.EXPORT), speeds[name]))
         print(f"export: {_summary(rows[-1])}", flush=True)
     table = pd.DataFrame(rows).assign(processor=processor()).convert_dtypes()
     with new_folder(paths.EXPORT_TABLE.parent) as folder:
         table.to_csv(folder / paths.EXPORT_TABLE.name, index=False)
+        write_json(folder / paths.EXPORT_SPEED.name, {**speeds[settings.serve].metrics, PROCESSOR: processor()})
     metrics = {row["runtime"]: {key: row[key] for key in METRICS if key in row} for row in rows[1:]}
     write_json(paths.EXPORT_REPORT, {"images": len(compared), **metrics.pop(ONNX), **metrics})
     write_text(paths.MODEL_CARD, model_card(params, trained.class_names, paths.EVALUATION, paths.SPLITS))

@@ -48,6 +48,7 @@ MODEL_CARD = Path("reports/model_card.md")
 EXPORT = Path("models/export")
 EXPORT_REPORT = Path("reports/export.json")
 EXPORT_TABLE = Path("reports/export/runtimes.csv")
+EXPORT_SPEED = Path("reports/export/speed.json")
 VERSION_RECORD = Path("models/record")
 REGISTERED = Path("models/registered.json")
 

@@ -103,7 +103,12 @@ class Promote(Section):
     min_gain: NotNegative
     """Minimum gain over production; the 95% interval of the gain must lie above 0 in any case."""
     max_class_loss: NotNegative
-    """Refuse if the metric of a class falls by more than this with 95% confidence."""
+    """Refuse if the metric of a class or slice falls by more than this, with 95% confidence over all of them."""
+    max_latency_ms: NotNegative
+    """Maximum time for an image of the registered model, from file to detections, which 95% of the images keep to on
+    the machine that exported it; 0: no limit."""
+    max_memory_mb: NotNegative
+    """Maximum memory of a process that detects with the registered model; 0: no limit."""
     when_undecided: Literal["refuse", "accept"]
     """Whether a version with a gain that may be chance is promoted."""
     require_signature: str

@@ -41,7 +41,8 @@ class Interval(NamedTuple):
 class Difference(NamedTuple):
     """The gain of one model over another with its interval; unit_deviation is the standard deviation of a unit.
 
-    The standard error is unit_deviation / sqrt(units). low and high are NaN if there are too few units, see reason.
+    The standard error is unit_deviation / sqrt(units), with `freedom` degrees of freedom. low and high are NaN if there
+    are too few units, see reason.
     """
 
     value: float
@@ -49,7 +50,13 @@ class Difference(NamedTuple):
     high: float
     units: int
     unit_deviation: float
+    freedom: float
     reason: str = ""
+
+    def at(self, level: float) -> "Difference":
+        """The same difference with the interval of another confidence."""
+        half = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.unit_deviation / math.sqrt(self.units)
+        return self._replace(low=self.value - half, high=self.value + half)
 
 
 class _Jackknifed(NamedTuple):
@@ -194,10 +201,10 @@ def _logit_interval(metric: _Jackknifed, units: int) -> Interval:
 def _difference(metric: _Jackknifed, units: int, level: float) -> Difference:
     value = float(metric.value)
     deviation = metric.error * math.sqrt(units) if metric.freedom else math.nan
+    difference = Difference(value, math.nan, math.nan, units, deviation, metric.freedom)
     if metric.freedom + 1 < MIN_PAIRED_UNITS:
-        return Difference(value, math.nan, math.nan, units, deviation, _too_few(metric.freedom + 1, MIN_PAIRED_UNITS))
-    half = float(stats.t.ppf((1 + level) / 2, metric.freedom)) * metric.error
-    return Difference(value, value - half, value + half, units, deviation)
+        return difference._replace(reason=_too_few(metric.freedom + 1, MIN_PAIRED_UNITS))
+    return difference.at(level)
 
 
 def _too_few(units: float, needed: int) -> str:

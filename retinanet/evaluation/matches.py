@@ -5,7 +5,7 @@ A unit is an image or, if several images are not independent (tiles of one image
 
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ class Matches:
 
     images (U,) and objects (U, K) int64 are numbers of images and of single objects. scores (D,) float64, labels (D,)
     and units (D,) int64, is_true (T, D) and is_ignored (T, D) bool are in pycocotools' order: class by class, best
-    score first, equal scores in the order of the images.
+    score first, equal scores in the order of the images. slices has a mask (U,) bool of the units of each slice, by its
+    kind and part, see retinanet.evaluation.slices.
     """
 
     class_names: tuple[str, ...]
@@ -37,6 +38,7 @@ class Matches:
     units: np.ndarray
     is_true: np.ndarray
     is_ignored: np.ndarray
+    slices: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     def of_class(self, label: int) -> slice:
         """The columns of the detections of a class."""
@@ -55,6 +57,7 @@ class Matches:
             (np.cumsum(kept) - 1)[self.units[rows]],
             self.is_true[:, rows],
             self.is_ignored[:, rows],
+            {name: mask[kept] for name, mask in self.slices.items()},
         )
 
     def save(self, path: Path) -> None:
@@ -66,6 +69,9 @@ class Matches:
         }
         content |= {"scores": self.scores, "labels": self.labels, "units": self.units}
         content |= {name: np.packbits(getattr(self, name), axis=1) for name in ("is_true", "is_ignored")}
+        if self.slices:
+            content["slices"] = np.array(list(self.slices))
+            content["in_slices"] = np.packbits(list(self.slices.values()), axis=1)
         np.savez_compressed(path, allow_pickle=False, **content)
 
 
@@ -76,13 +82,20 @@ def read_matches(path: Path) -> Matches:
             bits = [np.unpackbits(content[name], axis=1) for name in ("is_true", "is_ignored")]
             arrays = [content[name] for name in ("images", "objects", "scores", "labels", "units")]
             names = tuple(content["class_names"].tolist())
+            # Files of earlier releases have no slices.
+            slices = content["slices"].tolist() if "slices" in content else []
+            in_slices = np.unpackbits(content["in_slices"], axis=1) if slices else np.zeros((0, 0))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"{path}: cannot be read ({error}); `dvc repro -f evaluate` writes it again") from error
     flags = [array[:, : len(arrays[2])].astype(bool) for array in bits]
-    return Matches(names, *arrays, *flags)
+    masks = [row[: len(arrays[0])].astype(bool) for row in in_slices]
+    by_name = {(kind, part): mask for (kind, part), mask in zip(slices, masks, strict=True)}
+    return replace(Matches(names, *arrays, *flags), slices=by_name)
 
 
-def matches_of(evaluation: COCOeval, ground_truth: CocoDataset) -> Matches:
+def matches_of(
+    evaluation: COCOeval, ground_truth: CocoDataset, slices: Mapping[tuple[str, str], np.ndarray] | None = None
+) -> Matches:
     """The matches of an evaluation that retinanet.evaluation.coco_metrics.evaluate ran."""
     row_of = unit_rows(ground_truth)
     units, classes = max(row_of.values()) + 1, len(ground_truth.class_names)
@@ -102,8 +115,9 @@ def matches_of(evaluation: COCOeval, ground_truth: CocoDataset) -> Matches:
         unit = np.repeat([row for row, _ in evaluated], counts).astype(np.int64)[order]
         parts.append((scores[order], np.full(len(order), label), unit, matched & ~ignored, ignored))
     images = np.bincount(list(row_of.values()), minlength=units)
-    joined = [np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)]
-    return Matches(ground_truth.class_names, images, objects, *joined)
+    scores, labels, unit, is_true, ignored = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+    columns = (scores, labels, unit, is_true, ignored)
+    return Matches(ground_truth.class_names, images, objects, *columns, slices or {})
 
 
 def is_same_test_set(a: Matches, b: Matches) -> bool:

@@ -1,13 +1,17 @@
-"""Metrics by slice of the test set: by folder, group, image size, number of objects, or part of the file name."""
+"""Metrics by slice of the test set: by folder, group, image size, number of objects, or part of the file name.
+
+A slice has a kind and a part: ("folder", "night").
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
 
 from retinanet.dataset.coco import CocoDataset, ImageInfo
-from retinanet.evaluation.intervals import intervals, metric_values
+from retinanet.evaluation.intervals import MIN_PAIRED_UNITS, Difference, differences, intervals, metric_values
 from retinanet.evaluation.matches import Matches, unit_rows
 from retinanet.evaluation.operating_points import class_rows
 
@@ -19,24 +23,52 @@ COLUMNS = ("slice", "part", "images", "objects", "AP50", "AP50_low", "AP50_high"
 MIN_OBJECTS = 20
 
 
-def slice_table(
-    matches: Matches, ground_truth: CocoDataset, thresholds: Sequence[float], pattern: str = ""
-) -> list[dict]:
-    """A row of COLUMNS for each slice; AP50_low and AP50_high are the edges of the 95% interval of AP50.
+def slices_of(ground_truth: CocoDataset, pattern: str = "") -> dict[tuple[str, str], np.ndarray]:
+    """The mask (U,) bool of the units of each slice, by kind and part.
 
-    The units of the matches are divided in each way that gives 2 to MAX_PARTS parts with objects; a group whose images
-    are of several parts is in none of them. pattern is a regular expression for file names, whose first group is
-    the part. precision and recall are means over the classes with objects, at the thresholds, (K,). A value without an
-    interval has None as edges.
+    The units are divided in each way that gives 2 to MAX_PARTS parts with objects; a group whose images are of several
+    parts is in none of them. pattern is a regular expression for file names, whose first group is the part.
     """
-    rows = []
-    for name, part_of in _divisions(ground_truth, pattern).items():
-        parts = _unit_parts(ground_truth, part_of, len(matches.images))
-        of_parts = {part: matches.of_units(parts == part) for part in sorted({*parts} - {SEVERAL}, key=_first_number)}
-        filled = {part: of_part for part, of_part in of_parts.items() if of_part.objects.any()}
-        if 2 <= len(filled) <= MAX_PARTS:
-            rows += [{"slice": name, "part": part} | _row(of_part, thresholds) for part, of_part in filled.items()]
-    return rows
+    rows = unit_rows(ground_truth)
+    objects = np.zeros(max(rows.values()) + 1, np.int64)
+    for image_id, row in rows.items():
+        objects[row] += ground_truth.objects[image_id].count
+    masks: dict[tuple[str, str], np.ndarray] = {}
+    for kind, part_of in _divisions(ground_truth, pattern).items():
+        parts = _unit_parts(part_of, rows, len(objects))
+        of_parts = {part: parts == part for part in sorted({*parts} - {SEVERAL}, key=_first_number)}
+        filled = {(kind, part): mask for part, mask in of_parts.items() if objects[mask].any()}
+        masks |= filled if 2 <= len(filled) <= MAX_PARTS else {}
+    return masks
+
+
+def slice_table(matches: Matches, thresholds: Sequence[float]) -> list[dict]:
+    """A row of COLUMNS for each slice of the matches; AP50_low and AP50_high are the edges of the 95% interval of AP50.
+
+    precision and recall are means over the classes with objects, at the thresholds, (K,). A value without an interval
+    has None as edges.
+    """
+    return [
+        {"slice": kind, "part": part} | _row(matches.of_units(mask), thresholds)
+        for (kind, part), mask in matches.slices.items()
+    ]
+
+
+def slice_differences(new: Matches, old: Matches, metric: str) -> dict[tuple[str, str], Difference]:
+    """The gain of a metric from `old` to `new`, two models on the same images, in each slice with an interval.
+
+    metric is one of those of all classes that have intervals; its mean is over the classes that enough of the slice's
+    units have, since a rarer class would leave most slices without an interval. The slices are those of `new` or, if it
+    has none stored, of `old`.
+    """
+    found: dict[tuple[str, str], Difference] = {}
+    for name, mask in (new.slices or old.slices).items():
+        of_new, of_old = new.of_units(mask), old.of_units(mask)
+        objects = of_new.objects * ((of_new.objects > 0).sum(axis=0) >= MIN_PAIRED_UNITS)
+        if objects.any():
+            row = differences(replace(of_new, objects=objects), replace(of_old, objects=objects))[metric]
+            found |= {} if row.reason else {name: row}
+    return found
 
 
 def worst_slice(rows: Sequence[Mapping]) -> Mapping | None:
@@ -96,9 +128,9 @@ def _first_number(part: str) -> tuple[int, str]:
     return int(digits[0] or 0) if digits else 0, part
 
 
-def _unit_parts(ground_truth: CocoDataset, part_of: Mapping[int, str], units: int) -> np.ndarray:
-    """(U,) the part of each unit."""
+def _unit_parts(part_of: Mapping[int, str], rows: Mapping[int, int], units: int) -> np.ndarray:
+    """(U,) the part of each unit; rows are the units of the images."""
     parts: list[set[str]] = [set() for _ in range(units)]
-    for image_id, row in unit_rows(ground_truth).items():
+    for image_id, row in rows.items():
         parts[row].add(part_of[image_id])
     return np.array([next(iter(of_unit)) if len(of_unit) == 1 else SEVERAL for of_unit in parts], object)

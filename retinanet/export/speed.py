@@ -1,30 +1,43 @@
-"""Latency and memory of an exported model, measured in a process of its own."""
+"""Latency and memory of a model, from image file to detections, measured in a process of its own."""
 
 import itertools
 import json
-import statistics
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from retinanet.errors import ExportError
 from retinanet.export.runtimes import load_detector
 
+if TYPE_CHECKING:
+    from retinanet.inference.detections import Detections
+
 DIFFERENT_IMAGES, WARM_UP = 8, 3
 MIN_IMAGES, MAX_IMAGES, MAX_SECONDS = 5, 50, 10.0
 
 
 class Speed(NamedTuple):
-    """Milliseconds for one image, from uint8 pixels to boxes, and megabytes of memory of the process that detects."""
+    """Milliseconds for one image, from uint8 pixels to boxes, and megabytes of memory of the process that detects.
+
+    metrics are of the whole pipeline, for one image, those that promotion may limit first:
+
+    - latency_p95_ms, latency_ms: from image file to detections, 95th percentile and median;
+    - peak_memory_mb: the most memory that the process had, with the model;
+    - read_ms, network_ms, resize_ms and their 95th percentiles: reading the file; the runtime's call, with decoding and
+      NMS, which exported models contain; resizing and padding before, scaling boxes and merging tiles after it.
+    """
 
     median_ms: float
     p95_ms: float
     memory_megabytes: float
+    metrics: Mapping[str, float]
 
 
 def measure_speed(model: Path, images: Sequence[Path]) -> Speed:
@@ -34,7 +47,7 @@ def measure_speed(model: Path, images: Sequence[Path]) -> Speed:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ExportError(f"{model} cannot be run in a process of its own: {last}")
-    return Speed(*json.loads(done.stdout.splitlines()[-1]))
+    return Speed(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
@@ -42,19 +55,52 @@ def main() -> None:
 
     from retinanet.images.reading import read_image
 
-    detector = load_detector(sys.argv[1])
-    images = [read_image(path, detector.reading) for path in sys.argv[2:]]
-    for image in (images * WARM_UP)[: max(WARM_UP, len(images))]:
-        detector([image])
-    seconds: list[float] = []
-    for image in itertools.islice(itertools.cycle(images), MAX_IMAGES):
+    paths, network_s = sys.argv[2:], [0.0]
+    opened = load_detector(sys.argv[1])
+
+    def run(images: np.ndarray, sizes: np.ndarray) -> "list[Detections]":
         began = time.perf_counter()
+        found = opened.run(images, sizes)
+        network_s[0] += time.perf_counter() - began
+        return found
+
+    detector = replace(opened, run=run)
+    for path in (paths * WARM_UP)[: max(WARM_UP, len(paths))]:
+        detector([read_image(path, detector.reading)])
+    rows: list[tuple[float, ...]] = []  # seconds of reading, of the runtime's call, and of the rest
+    for path in itertools.islice(itertools.cycle(paths), MAX_IMAGES):
+        network_s[0], began = 0.0, time.perf_counter()
+        image = read_image(path, detector.reading)
+        read = time.perf_counter()
         detector([image])
-        seconds.append(time.perf_counter() - began)
-        if len(seconds) >= MIN_IMAGES and sum(seconds) > MAX_SECONDS:
+        rows.append((read - began, network_s[0], time.perf_counter() - read - network_s[0]))
+        if len(rows) >= MIN_IMAGES and sum(map(sum, rows)) > MAX_SECONDS:
             break
-    milliseconds = 1000 * statistics.median(seconds), 1000 * float(np.quantile(seconds, 0.95))
-    print(json.dumps([*milliseconds, psutil.Process().memory_info().rss / 1e6]))
+    parts = 1000 * np.array(rows)
+    total, detecting, memory = parts.sum(axis=1), parts[:, 1:].sum(axis=1), psutil.Process().memory_info().rss
+    metrics = {"latency_p95_ms": _p95(total), "latency_ms": _median(total), "peak_memory_mb": _peak(memory) / 1e6}
+    for name, column in zip(("read", "network", "resize"), parts.T, strict=True):
+        metrics |= {f"{name}_ms": _median(column), f"{name}_p95_ms": _p95(column)}
+    rounded = {name: round(value, 2) for name, value in metrics.items()}
+    print(json.dumps(Speed(_median(detecting), _p95(detecting), memory / 1e6, rounded)._asdict()))
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values))
+
+
+def _p95(values: np.ndarray) -> float:
+    return float(np.quantile(values, 0.95))
+
+
+def _peak(now: int) -> int:
+    """The most bytes that this process had at once; `now`, if the system does not tell.
+
+    Not getrusage's: Linux starts it with the memory of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return 1024 * int(found[1]) if found else now
 
 
 if __name__ == "__main__":

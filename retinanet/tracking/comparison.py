@@ -3,21 +3,24 @@
 import math
 from typing import NamedTuple
 
-from retinanet.evaluation.intervals import LEVEL, Difference, differences, units_to_decide
+from retinanet.evaluation.intervals import LEVEL, THRESHOLDS, Difference, differences, units_to_decide
 from retinanet.evaluation.matches import Matches, is_same_test_set
+from retinanet.evaluation.slices import slice_differences
 
 POWER = 0.8
 MAX_IMAGES = 100_000  # more test images than this are not named: nobody labels them
 
 
 class Gate(NamedTuple):
-    """What a version must reach, as in section promote of params.yaml."""
+    """What a version must reach, as in section promote of params.yaml. A latency or memory of 0 is not limited."""
 
     metric: str
     floor: float
     min_gain: float = 0.0
     max_class_loss: float = 1.0
     accepts_undecided: bool = False
+    max_latency_ms: float = 0.0
+    max_memory_mb: float = 0.0
 
 
 class Evaluated(NamedTuple):
@@ -41,14 +44,18 @@ def compare(candidate: Evaluated, production: Evaluated, gate: Gate, earlier: in
     """Compare two versions on the same test set, which has decided about `earlier` other versions before.
 
     The candidate is better if the interval of its gain, over the same images, lies above 0 and the gain is at least
-    gate.min_gain. It is not better if its gain is 0 or less, below gate.min_gain, or if a class falls by more than
-    gate.max_class_loss with the same confidence. The confidence is 95% for the first version and rises with each
-    further one (Bonferroni): of many equally good versions, some look better on one test set by chance.
+    gate.min_gain. It is not better if its gain is 0 or less, below gate.min_gain, or if a class or slice falls by more
+    than gate.max_class_loss with the same confidence, which holds for all classes and slices together. The confidence
+    is 95% for the first version and rises with each further one (Bonferroni): of many equally good versions, some look
+    better on one test set by chance.
     """
     level = 1 - (1 - LEVEL) / (earlier + 1)
+    new, old = candidate.matches, production.matches
     found: dict[str, Difference] = {}
-    if candidate.matches and production.matches and is_same_test_set(candidate.matches, production.matches):
-        found = differences(candidate.matches, production.matches, level)
+    parts: dict[str, Difference] = {}
+    if new and old and is_same_test_set(new, old):
+        found = differences(new, old, level)
+        parts = _classes(found, gate.metric) | _slices(new, old, gate.metric)
     difference = found.get(gate.metric)
     gain = candidate.value - production.value
     summary = f"it gains {gain:+.4f}{_interval(difference, level)}"
@@ -58,27 +65,40 @@ def compare(candidate: Evaluated, production: Evaluated, gate: Gate, earlier: in
         return Verdict(NOT_BETTER, summary)
     if gain < gate.min_gain - 1e-9:
         return Verdict(NOT_BETTER, f"{summary}; promote.min_gain is {gate.min_gain:g}")
-    if fallen := _fallen_class(found, gate, level):
+    if fallen := _fallen_part(parts, gate, level):
         return Verdict(NOT_BETTER, fallen)
-    if difference is None or not candidate.matches:
+    if difference is None or not new:
         return Verdict(UNDECIDED, f"{summary}, for which there is no interval on this test set")
     if difference.low > 0:
         return Verdict(BETTER, summary)
     if difference.reason:
         return Verdict(UNDECIDED, summary)
-    return Verdict(UNDECIDED, f"{summary}; {_images_to_decide(difference, candidate.matches, level)}")
+    return Verdict(UNDECIDED, f"{summary}; {_images_to_decide(difference, new, level)}")
 
 
-def _fallen_class(found: dict[str, Difference], gate: Gate, level: float) -> str:
-    """The class that certainly falls by more than allowed, of those with an interval; empty if there is none."""
-    of_classes = {name: row for name, row in found.items() if name.startswith(f"{gate.metric}/") and not row.reason}
-    fallen = [name for name, row in of_classes.items() if row.high < -gate.max_class_loss]
+def _classes(found: dict[str, Difference], metric: str) -> dict[str, Difference]:
+    """The differences of the classes that have an interval."""
+    return {name: row for name, row in found.items() if name.startswith(f"{metric}/") and not row.reason}
+
+
+def _slices(new: Matches, old: Matches, metric: str) -> dict[str, Difference]:
+    """The differences of the slices that have an interval, by the names that a message gives them."""
+    rows = slice_differences(new, old, metric) if metric in THRESHOLDS else {}
+    return {f"{metric} of the slice {kind}: {part or 'none'}": row for (kind, part), row in rows.items()}
+
+
+def _fallen_part(parts: dict[str, Difference], gate: Gate, level: float) -> str:
+    """The class or slice that certainly falls by more than allowed; empty if there is none."""
+    level = 1 - (1 - level) / max(1, len(parts))  # of many parts, some look worse by chance (Bonferroni)
+    fallen = {name: row for name, row in parts.items() if row.at(level).high < -gate.max_class_loss}
     if not fallen:
         return ""
-    worst = min(fallen, key=lambda name: of_classes[name].value)
-    row = of_classes[worst]
+    worst = min(fallen, key=lambda name: fallen[name].value)
+    row = fallen[worst].at(level)
+    among = f", of {len(parts)} classes and slices" if len(parts) > 1 else ""
     return (
-        f"{worst} changes by {row.value:+.4f}{_interval(row, level)}; promote.max_class_loss is {gate.max_class_loss:g}"
+        f"{worst} changes by {row.value:+.4f}{_interval(row, level)}{among}; "
+        f"promote.max_class_loss is {gate.max_class_loss:g}"
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PARENT = "mlflow.parentRunId"
 RESTORED_FROM = "restored_from"
 EVALUATION_TAG = "evaluation.digest"
+PROCESSOR_TAG = "speed.processor"  # which a version's latency was measured on
 MAX_LENGTHS = {"params": 6000, "tags": 5000}
 ROWS_PER_CALL = 100
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from retinanet.errors import RetinanetError
 from retinanet.tracking.comparison import BETTER, UNDECIDED, Evaluated, Gate, compare
-from retinanet.tracking.entries import EVALUATION_TAG
+from retinanet.tracking.entries import EVALUATION_TAG, PROCESSOR_TAG
 from retinanet.tracking.evaluations import stored_matches
 from retinanet.tracking.provenance import code_digest, uncommitted
-from retinanet.tracking.registry import metric_of, versions
+from retinanet.tracking.registry import REGISTER_AGAIN, metric_of, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # The evaluations, by digest, that have compared a version with production.
 DECIDED_TAG = "decided.by"
+# Metrics that a version is registered with, of the file that it serves: see retinanet.export.speed.
+LATENCY, MEMORY = "latency_p95_ms", "peak_memory_mb"
 
 Measure = Callable[["ModelVersion"], Evaluated]
 
@@ -59,10 +61,13 @@ def require_better(
     measure: Measure | None,
     is_counted: bool,
 ) -> str:
-    """Raise Refused unless the candidate reaches the floor and is better than production; returns the comparison.
+    """Raise Refused unless the candidate is fast and small enough, reaches the floor and is better than production.
+
+    Returns the comparison.
 
     is_counted: keep that this test set has decided about the candidate.
     """
+    _require_within_budget(candidate, gate)
     candidate_digest = candidate.tags.get(EVALUATION_TAG)
     # Metrics with one digest can be compared, whatever changed since.
     if not evaluation_digest or (production and production.tags.get(EVALUATION_TAG) == candidate_digest):
@@ -110,6 +115,25 @@ def _require_committed(candidate: "ModelVersion") -> None:
     files = candidate.tags.get("dirty.files", "unknown")
     fix = "commit and promote again" if same_code else "commit the code that made it, then `dvc repro`"
     raise Refused(f"version {candidate.version} was made from uncommitted code ({files}); {fix}, or use --allow-dirty")
+
+
+def _require_within_budget(candidate: "ModelVersion", gate: Gate) -> None:
+    budget = (
+        ("promote.max_latency_ms", gate.max_latency_ms, LATENCY),
+        ("promote.max_memory_mb", gate.max_memory_mb, MEMORY),
+    )
+    for setting, limit, name in budget:
+        value = metric_of(candidate, name)
+        if limit and value is None:
+            raise Refused(
+                f"version {candidate.version} was registered without {name}, which {setting} limits; set it to 0, or "
+                f"{REGISTER_AGAIN}"
+            )
+        if limit and value is not None and not value <= limit:
+            where = candidate.tags.get(PROCESSOR_TAG, "an unknown processor")
+            raise Refused(
+                f"version {candidate.version} has {name} {value:.1f}, measured on {where}; {setting} is {limit:g}"
+            )
 
 
 def _evaluated(

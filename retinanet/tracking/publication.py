@@ -10,11 +10,16 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from retinanet.export.runtimes import RUNTIMES
+from retinanet.tracking.entries import PROCESSOR_TAG
+from retinanet.tracking.gate import LATENCY, MEMORY
 from retinanet.tracking.registry import find_version, register, same_version
 from retinanet.tracking.signing import sign
 from retinanet.tracking.store import open_client
 from retinanet.tracking.version_record import CARD, VERSION, version_digests
 
+PROCESSOR = "processor"  # in speed.json, beside the metrics that depend on it
+# Of speed.json, what a version is registered with: what retinanet.tracking.gate limits, and the median.
+REGISTERED_SPEED = (LATENCY, "latency_ms", MEMORY)
 SIGNING_KEY = "RETINANET_SIGNING_KEY"  # environment variable: path of a private key
 
 
@@ -60,6 +65,10 @@ def log_evaluation(run: Log, paths: ModuleType) -> None:
 def log_export(run: Log, paths: ModuleType) -> None:
     for report in (paths.EXPORT_REPORT, paths.EXPORT_TABLE):
         run.log_artifact(report, "export")
+    speed = _speed(paths)
+    if speed:
+        run.log_artifact(paths.EXPORT_SPEED, "export")
+    run.log_metrics({f"speed/{name}": value for name, value in speed.items() if name != PROCESSOR})
     run.log_artifact(paths.MODEL_CARD)
 
 
@@ -74,6 +83,7 @@ def register_exported(model_name: str, run_id: str, paths: ModuleType) -> int:
 
     A new version is signed with the key that RETINANET_SIGNING_KEY names.
     """
+    speed = _speed(paths)
     client = open_client()
     made = json.loads((paths.VERSION_RECORD / VERSION).read_text(encoding="utf-8"))
     is_new = same_version(client, model_name, version_digests(paths.VERSION_RECORD, paths.EXPORT)) is None
@@ -85,10 +95,10 @@ def register_exported(model_name: str, run_id: str, paths: ModuleType) -> int:
             run_id=run_id,
             exported=Path(folder),
             model_sha256=made["model_sha256"],
-            metrics=made["metrics"],
+            metrics=made["metrics"] | {name: speed[name] for name in REGISTERED_SPEED if name in speed},
             evaluation_digest=made["evaluation_digest"],
             class_names=made["class_names"],
-            provenance=made["tags"],
+            provenance=made["tags"] | ({PROCESSOR_TAG: speed[PROCESSOR]} if speed else {}),
             record=paths.VERSION_RECORD,
             card=(paths.VERSION_RECORD / CARD).read_text(encoding="utf-8"),
         )
@@ -96,3 +106,8 @@ def register_exported(model_name: str, run_id: str, paths: ModuleType) -> int:
     if key and is_new:  # somebody else may have registered another
         sign(client, find_version(client, model_name, number), Path(key))
     return number
+
+
+def _speed(paths: ModuleType) -> dict[str, Any]:
+    """The content of speed.json; empty if an earlier release exported the model."""
+    return json.loads(paths.EXPORT_SPEED.read_text(encoding="utf-8")) if paths.EXPORT_SPEED.exists() else {}

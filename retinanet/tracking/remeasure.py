@@ -13,6 +13,7 @@ from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.errors import EvaluationError
 from retinanet.evaluation.coco_metrics import evaluate, summarize
 from retinanet.evaluation.matches import matches_of
+from retinanet.evaluation.slices import slices_of
 from retinanet.inference.detections import Detections
 from retinanet.inference.results import coco_results
 from retinanet.tracking.comparison import Evaluated
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 PROGRAM = Path(__file__).with_name("answer_images.py")
 
 
-def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str) -> Evaluated:
+def measure_version(
+    client: "MlflowClient", version: "ModelVersion", test_json: Path, metric: str, slice_pattern: str = ""
+) -> Evaluated:
     """A metric of a version and its matches on the test set, with the detections that it serves.
 
-    Raises EvaluationError.
+    slice_pattern is evaluate.slice_pattern. Raises EvaluationError.
     """
     test_set = read_coco(test_json)
     with model_files(client, version) as folder:
@@ -42,7 +45,7 @@ def measure_version(client: "MlflowClient", version: "ModelVersion", test_json: 
     metrics = summarize(evaluation, test_set)
     if metric not in metrics:
         raise EvaluationError(f"{test_json}: no metric {metric}; there are {', '.join(metrics)}")
-    return Evaluated(metrics[metric], matches_of(evaluation, test_set))
+    return Evaluated(metrics[metric], matches_of(evaluation, test_set, slices_of(test_set, slice_pattern)))
 
 
 def _ask(folder: Path, images: list[Path], version: "ModelVersion") -> list[dict]:

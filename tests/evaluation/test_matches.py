@@ -70,7 +70,8 @@ def test_matches_without_detections():
 
 def test_saved_matches_are_read_again_and_have_the_same_bytes(tmp_path):
     truth, rows = random_results(1, images=9)
-    matches = matches_of(evaluate(truth, rows), truth)
+    slices = {("folder", "day"): np.arange(9) < 5, ("group", ""): np.arange(9) == 8}
+    matches = matches_of(evaluate(truth, rows), truth, slices)
     for name in ("a.npz", "b.npz"):
         matches.save(tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -78,6 +79,16 @@ def test_saved_matches_are_read_again_and_have_the_same_bytes(tmp_path):
     assert again.class_names == ("cat", "dog")
     for name in ("images", "objects", "scores", "labels", "units", "is_true", "is_ignored"):
         np.testing.assert_array_equal(getattr(again, name), getattr(matches, name))
+    assert {name: mask.tolist() for name, mask in again.slices.items()} == {
+        ("folder", "day"): [True] * 5 + [False] * 4,
+        ("group", ""): [False] * 8 + [True],
+    }
+
+
+def test_a_file_without_slices_is_read(tmp_path):
+    truth, rows = two_images()
+    matches_of(evaluate(truth, rows), truth).save(tmp_path / "matches.npz")
+    assert read_matches(tmp_path / "matches.npz").slices == {}
 
 
 @pytest.mark.parametrize("content", [b"nothing", b""])

@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.found_images import found_images
 from support.scored_boxes import dataset, random_results, result
 
 from retinanet.dataset.coco import CocoDataset
 from retinanet.evaluation.coco_metrics import coco_metrics, evaluate
-from retinanet.evaluation.matches import matches_of
-from retinanet.evaluation.slices import COLUMNS, slice_table, worst_slice
+from retinanet.evaluation.matches import Matches, matches_of
+from retinanet.evaluation.slices import COLUMNS, slice_differences, slice_table, slices_of, worst_slice
 
 BOX = [0, 0, 100, 100]
 THRESHOLDS = (0.3, 0.3)
@@ -19,7 +20,7 @@ def renamed(truth: CocoDataset, *names: str) -> CocoDataset:
 
 
 def table(truth: CocoDataset, rows: list[dict], pattern: str = "") -> list[dict]:
-    return slice_table(matches_of(evaluate(truth, rows), truth), truth, THRESHOLDS, pattern)
+    return slice_table(matches_of(evaluate(truth, rows), truth, slices_of(truth, pattern)), THRESHOLDS)
 
 
 def part_of(rows: list[dict], kind: str) -> dict[str, dict]:
@@ -92,3 +93,38 @@ def test_matches_of_some_units_keep_their_order():
     assert half.images.tolist() == [1] * 5
     assert half.scores.tolist() == matches.scores[matches.units % 2 == 0].tolist()
     assert set(half.units.tolist()) <= set(range(5))
+
+
+def by_turns(matches: Matches, *parts: str) -> Matches:
+    """The images are in the folders by turns."""
+    turn = np.arange(len(matches.images)) % len(parts)
+    return replace(matches, slices={("folder", part): turn == i for i, part in enumerate(parts)})
+
+
+def test_the_difference_of_a_slice_is_that_of_its_images():
+    """Of 100 images, the one finds the first 60, the other the last 60: in each folder, 30 of 50."""
+    old, new = found_images(60), by_turns(found_images(60, first=40), "day", "night")
+    found = slice_differences(new, old, "AP50")
+    assert list(found) == [("folder", "day"), ("folder", "night")]
+    assert [row.value for row in found.values()] == pytest.approx([0, 0], abs=1e-9)
+    assert {row.units for row in found.values()} == {50}
+    assert slice_differences(old, new, "AP50").keys() == found.keys()  # if only the older run has stored its slices
+    assert slice_differences(old, old, "AP50") == {}
+
+
+@pytest.mark.parametrize(("images", "compared"), [(40, ["day", "night"]), (39, ["day"])])
+def test_a_slice_needs_20_images_to_be_compared(images, compared):
+    new = by_turns(found_images(images, images), "day", "night")
+    assert [part for _, part in slice_differences(new, found_images(images // 2, images), "AP50")] == compared
+
+
+def test_a_rare_class_does_not_keep_a_slice_from_being_compared():
+    """Of 80 images, 78 have a cat and 2 have a dog; each folder has half of each. Cats are found, and were not."""
+    old, new = found_images(0, 80, labels=2), by_turns(found_images(80, 80, labels=2), "day", "night")
+    objects = np.zeros((80, 2), np.int64)
+    objects[:78, 0], objects[78:, 1] = 1, 1
+    cats = np.flatnonzero(new.units < 78)
+    columns = {"labels": np.zeros(78, np.int64), "units": np.arange(78), "scores": new.scores[cats]}
+    flags = {"is_true": new.is_true[:, cats], "is_ignored": new.is_ignored[:, cats]}
+    new = replace(new, objects=objects, **columns, **flags)
+    assert [row.value for row in slice_differences(new, replace(old, objects=objects), "AP50").values()] == [1, 1]

@@ -101,7 +101,7 @@ def test_export_tries_more_exact_ways_until_one_passes(gate, squares_network, tm
 def test_table_row(gate, tmp_path):
     (tmp_path / "toy.toy").write_bytes(bytes(2_560_000))
     checked = gate.check("toy", "bf16", gate.trained)
-    row = table_row("toy", checked, gate, [tmp_path / "toy.toy"], Speed(20.04, 31, 99.6))
+    row = table_row("toy", checked, gate, [tmp_path / "toy.toy"], Speed(20.04, 31, 99.6, {}))
     ap = round(gate.accuracy["test"].ap, 4)
     assert {key: row[key] for key in ("runtime", "precision", "megabytes", "median_ms", "p95_ms")} == {
         "runtime": "toy",
@@ -112,11 +112,11 @@ def test_table_row(gate, tmp_path):
     }
     assert (row["memory_megabytes"], row["val_AP"], row["test_AP"], row["test_AP_change"]) == (100, ap, ap, 0)
     assert row["change_low"] is None  # eight images are too few for an interval
-    of_trained = table_row("PyTorch", None, gate, [tmp_path / "toy.toy"], Speed(20.04, 31, 99.6))
+    of_trained = table_row("PyTorch", None, gate, [tmp_path / "toy.toy"], Speed(20.04, 31, 99.6, {}))
     assert of_trained["test_AP"] == ap and "matched_share" not in of_trained
 
 
 def test_without_splits_only_float32_can_be_checked(gate):
     alone = Gate(gate.trained, gate.images, {}, LIMITS)
     assert alone.check("toy", "fp32", gate.trained).accuracy == {}
-    assert "val_AP" not in table_row("PyTorch", None, alone, [], Speed(1, 1, 1))
+    assert "val_AP" not in table_row("PyTorch", None, alone, [], Speed(1, 1, 1, {}))

@@ -38,6 +38,8 @@ RESULTS = [
     {"image_id": 2, "category_id": 3, "bbox": [16.0, 12.0, 32.0, 24.0], "score": 0.8},
 ]
 
+SPEED = {"latency_p95_ms": 40.5, "latency_ms": 31.25, "peak_memory_mb": 250.0, "read_ms": 1.5, "processor": "a toy"}
+
 
 def write_project() -> None:
     """Write params.yaml, dvc.yaml and stages/paths.py into the working directory, to be committed."""
@@ -116,6 +118,7 @@ def _export(run_id: str) -> int:
     write_json(paths.EXPORT_REPORT, {"images": 2})
     paths.EXPORT_TABLE.parent.mkdir(parents=True, exist_ok=True)
     paths.EXPORT_TABLE.write_text("runtime\nonnx\n")
+    write_json(paths.EXPORT_SPEED, SPEED)
     paths.MODEL_CARD.write_text("# Birds\n")
     write_record(paths.VERSION_RECORD, ["cat", "dog"], "onnx", paths)
     number = register_exported(MODEL, run_id, paths)

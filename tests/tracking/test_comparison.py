@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from support.found_images import found_images
 
@@ -54,6 +57,44 @@ def test_a_version_that_loses_a_class_is_not_better():
     verdict = compare(new, old, GATE._replace(max_class_loss=0.05))
     assert verdict.answer == "not better"
     assert verdict.reason.startswith("AP50/dog changes by -0.3") and "promote.max_class_loss is 0.05" in verdict.reason
+
+
+def day_and_night(found: int, nights: int = 40, first: int = 0) -> Evaluated:
+    """200 images with an object, the first of them taken at night; `found` objects are found, from the first on."""
+    night = np.arange(200) < nights
+    slices = {("folder", "night"): night, ("folder", "day"): ~night}
+    return evaluated(replace(found_images(found, 200, first), slices=slices))
+
+
+@pytest.mark.parametrize(("nights", "answer"), [(40, "not better"), (19, "better")])
+def test_a_better_version_that_loses_a_slice_is_not_better(nights, answer):
+    """The new one finds all by day and none by night, the old one 100 from the first on; 19 images are too few."""
+    new, old = day_and_night(200 - nights, nights, first=nights), day_and_night(100, nights)
+    verdict = compare(new, old, GATE._replace(max_class_loss=0.05))
+    assert verdict.answer == answer
+    if answer == "not better":
+        assert verdict.reason.startswith("AP50 of the slice folder: night changes by -1.0000 (98.33% interval -1.0000")
+        # Both folders and the one class.
+        assert verdict.reason.endswith("of 3 classes and slices; promote.max_class_loss is 0.05")
+
+
+def test_a_slice_may_fall_by_what_is_allowed():
+    new, old = day_and_night(160, first=40), day_and_night(100)
+    assert compare(new, old, GATE._replace(max_class_loss=1)).answer == "better"
+
+
+def test_the_loss_of_one_of_many_slices_needs_more_confidence():
+    """By night 5 of 40 objects are lost: -0.125 with a standard error of 0.053, which is 2.36 of them."""
+    new, old = evaluated(found_images(165, 200, first=5)), evaluated(found_images(40, 200))
+    night = np.arange(200) < 40
+    slices = {("folder", "night"): night}
+    more = {("slice_pattern", str(camera)): np.arange(200) % 10 == camera for camera in range(10)}
+    gate = GATE._replace(max_class_loss=0.0)
+    few, many = (
+        compare(Evaluated(new.value, replace(new.matches, slices=held)), old, gate) for held in (slices, slices | more)
+    )
+    assert few.answer == "not better" and few.reason.startswith("AP50 of the slice folder: night changes by -0.12")
+    assert many.answer == "better"
 
 
 def test_without_matches_or_with_few_images_a_gain_is_undecided_with_the_reason():

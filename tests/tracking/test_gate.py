@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.found_images import found_images
 from support.production import MODEL, in_production, previous
@@ -75,11 +77,55 @@ def test_promote_compares_the_detections_that_the_runs_have_stored(make_version)
     assert better.reason.startswith("better: version 3") and "(97.5% interval +" in better.reason
 
 
+def test_promote_refuses_a_version_that_loses_a_slice_which_its_run_has_stored(make_version):
+    """100 images, 40 of them taken at night: production finds 50, the candidate 60 by day and none by night."""
+    night = np.arange(100) < 40
+    for number, matches in enumerate((found_images(50), found_images(60, first=40))):
+        stored = replace(matches, slices={("folder", "night"): night, ("folder", "day"): ~night})
+        make_version(metric_values(matches)["AP50"], model_sha256=str(number), matches=stored)
+    gate = Gate("AP50", floor=0.3, max_class_loss=0.05, accepts_undecided=True)
+    assert promote(MODEL, 1, gate).accepted
+    decision = promote(MODEL, 2, gate)
+    assert (decision.accepted, decision.undecided, in_production()) == (False, False, 1)
+    assert "AP50 of the slice folder: night changes by -1.0000" in decision.reason
+
+
 def test_promote_does_not_believe_detections_that_do_not_give_the_registered_metric(make_version):
     make_version(0.5, matches=found_images(50))
     make_version(0.9, matches=found_images(52))
     promote(MODEL, 1, GATE)
     assert "there is no interval" in promote(MODEL, 2, GATE._replace(accepts_undecided=False)).reason
+
+
+SPEED = {"AP50": 0.5, "latency_p95_ms": 40.04, "latency_ms": 31.0, "peak_memory_mb": 250.0}
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({}, None),
+        ({"max_latency_ms": 40.1, "max_memory_mb": 250}, None),
+        ({"max_latency_ms": 40}, "has latency_p95_ms 40.0, measured on a toy, 2 threads; promote.max_latency_ms is 40"),
+        (
+            {"max_memory_mb": 249.5},
+            "has peak_memory_mb 250.0, measured on a toy, 2 threads; promote.max_memory_mb is 249.5",
+        ),
+    ],
+)
+def test_promote_refuses_a_version_that_is_too_slow_or_too_large(make_version, limits, reason):
+    tags = {"dirty": "false", "speed.processor": "a toy, 2 threads"}
+    decision = promote(MODEL, make_version(metrics=SPEED, provenance=tags), GATE._replace(**limits))
+    assert decision.accepted == (reason is None)
+    assert reason is None or decision.reason == f"version 1 {reason}"
+
+
+def test_promote_refuses_a_version_of_unknown_speed_if_there_is_a_limit(make_version):
+    decision = promote(MODEL, make_version(), GATE._replace(max_latency_ms=1000))
+    assert not decision.accepted
+    assert (
+        "version 1 was registered without latency_p95_ms, which promote.max_latency_ms limits; set it to 0, or delete"
+        in (decision.reason)
+    )
 
 
 @pytest.mark.parametrize(("value", "reason"), [(None, "without AP50"), (float("nan"), "not a finite number")])

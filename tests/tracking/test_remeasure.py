@@ -24,6 +24,12 @@ def test_measure_version_runs_the_code_of_the_version(make_version):
     measured = measure_version(client, version, Path("test.json"), "AR1")
     assert measured.value == pytest.approx(0.5)
     assert measured.matches and measured.matches.is_true[0].tolist() == [True, False]
+    assert measured.matches.slices == {}
+    by_name = measure_version(client, version, Path("test.json"), "AR1", r"(\d).png")
+    assert by_name.matches and {name: mask.tolist() for name, mask in by_name.matches.slices.items()} == {
+        ("slice_pattern", "1"): [True, False],
+        ("slice_pattern", "2"): [False, True],
+    }
     with pytest.raises(EvaluationError, match="no metric nonsense; there are AP"):
         measure_version(client, version, Path("test.json"), "nonsense")
 

@@ -76,13 +76,15 @@ def promote(arguments: Namespace) -> int:
             "`retinanet sync` if it was registered elsewhere, or use --version"
         )
     # Without a test set here, only versions with the same evaluation digest can be compared.
-    digest = _evaluation_digest()
+    digest, pattern = _evaluation_digest(), params.evaluate.slice_pattern
     decision = promotion.promote(
         params.tracking.model_name,
         version,
         Gate(**params.promote.gate()),
         digest,
-        (lambda v: measure_version(open_client(), v, paths.TEST_JSON, params.promote.metric)) if digest else None,
+        (lambda v: measure_version(open_client(), v, paths.TEST_JSON, params.promote.metric, pattern))
+        if digest
+        else None,
         dry_run=arguments.dry_run,
         allow_dirty=arguments.allow_dirty,
         again=arguments.again,
