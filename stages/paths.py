@@ -41,6 +41,7 @@ EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
 DETECTIONS = EVALUATION / "detections.json"
 MATCHES = EVALUATION / "matches.npz"
+OPERATING_POINTS = EVALUATION / "operating_points.csv"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
 # export
@@ -50,6 +51,7 @@ EXPORT_REPORT = Path("reports/export.json")
 EXPORT_TABLE = Path("reports/export/runtimes.csv")
 VERSION_RECORD = Path("models/record")
 REGISTERED = Path("models/registered.json")
+DISAGREEMENTS = Path("reports/disagreements.html")  # not an output of the stage
 
 # gradcam-report
 GRADCAM_REPORT = Path("reports/gradcam")
