@@ -1,24 +1,33 @@
 """How honest and how fast evaluation is: `uv run python -m benchmarks.evaluation coverage`, or `speed`.
 
 coverage draws test sets from a simulated detector whose AP is known, and prints how often the 95% interval holds it,
-and how often one of two equally good models is called better. speed evaluates random boxes.
+and how often one of two equally good models is called better. speed evaluates random boxes, also with pycocotools.
 """
 
 import argparse
+import multiprocessing
+import resource
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
+from benchmarks.pycocotools_reference import pycocotools_evaluation
 from retinanet.dataset.coco import CocoDataset, ImageInfo, Objects
-from retinanet.evaluation.coco_metrics import evaluate
+from retinanet.evaluation.coco_metrics import evaluate, summarize
 from retinanet.evaluation.intervals import differences, intervals
-from retinanet.evaluation.matches import IOUS, Matches, class_areas, matches_of
+from retinanet.evaluation.matches import Matches, class_areas, matches_of
+from retinanet.evaluation.matching import IOUS
+from retinanet.runtime import processor
 
 CLASSES = ("common", "rare")
 PRESENT = np.array([1.0, 0.5])  # share of the groups with the class
 TRUTH_UNITS = 20_000
+RESAMPLES_AT_ONCE = 50  # so that their arrays stay in the processor's cache
+_FORK = multiprocessing.get_context("fork")
 
 
 class Detector(NamedTuple):
@@ -136,24 +145,83 @@ def random_boxes(images: int, detections: int, classes: int) -> tuple[CocoDatase
     return CocoDataset(tuple(infos), names, tuple(range(1, classes + 1)), objects), results
 
 
-def print_speed(images: int, detections: int, classes: int) -> None:
-    dataset, results = random_boxes(images, detections, classes)
-    evaluation = _timed("pycocotools: match, accumulate, summarize", lambda: evaluate(dataset, results))
-    _timed("pycocotools: accumulate again", evaluation.accumulate)
-    matches = _timed("matches by unit", lambda: matches_of(evaluation, dataset))
-    ones = np.ones((1, len(matches.images)))
-    _timed("AP of each class again", lambda: [class_areas(matches, label, ones) for label in range(classes)])
-    found = _timed("all intervals", lambda: intervals(matches))
-    _timed("all differences of two models", lambda: differences(matches, matches))
-    difference = abs(found["AP"].value - float(evaluation.stats[0]))
-    print(f"AP {found['AP'].value:.4f}, {difference:.1g} from pycocotools; interval {found['AP'][1:3]}")
+class Cost(NamedTuple):
+    """What a process measured of a function: seconds of processor time, MiB above those before, and its result.
+
+    Other work on the machine changes the processor time little.
+    """
+
+    seconds: float
+    mebibytes: float
+    result: Any
 
 
-def _timed(name: str, run: Callable[[], Any]) -> Any:
-    start = time.perf_counter()
+def cost(run: Callable[[], Any]) -> Cost:
+    """Run a function in a copy of this process, so that memory is that function's."""
+    receiver, sender = _FORK.Pipe(duplex=False)
+    process = _FORK.Process(target=_measure, args=(run, sender))
+    process.start()
+    found = receiver.recv()
+    process.join()
+    return found
+
+
+def _measure(run: Callable[[], Any], sender: Connection) -> None:
+    before, start = psutil.Process().memory_info().rss, time.process_time()
     result = run()
-    print(f"{name}: {time.perf_counter() - start:.2f} s", flush=True)
-    return result
+    seconds = time.process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    sender.send(Cost(seconds, (peak - before) / 2**20, result))
+
+
+def print_speed(images: int, detections: int, classes: int, resamples: int) -> None:
+    """Print what ours and pycocotools' evaluation cost, how their arrays differ, and what resamples cost."""
+    dataset, results = random_boxes(images, detections, classes)
+    print(f"{images} images x {detections} detections x {classes} classes on {processor()}", flush=True)
+    ours = cost(lambda: _ours(dataset, results))
+    print(f"this project: {ours.seconds:.2f} s, {ours.mebibytes:.0f} MiB", flush=True)
+    theirs = cost(lambda: _pycocotools(dataset, results))
+    print(f"pycocotools: {theirs.seconds:.2f} s, {theirs.mebibytes:.0f} MiB", flush=True)
+    times, share = theirs.seconds / ours.seconds, ours.mebibytes / theirs.mebibytes
+    difference = max(np.abs(a - b).max() for a, b in zip(ours.result, theirs.result, strict=True))
+    print(f"{times:.0f} times as fast in {share:.0%} of the memory; precision and recall differ by {difference:.1g}")
+    generator = np.random.default_rng(1)
+    disturbed = [row | {"score": score} for row, score in zip(results, generator.random(len(results)), strict=True)]
+    new, old = (matches_of(evaluate(dataset, rows), dataset) for rows in (disturbed, results))
+    drawn = cost(lambda: resampled_gains(generator, new, old, resamples))
+    low, high = np.quantile(drawn.result, (0.025, 0.975))
+    print(
+        f"{resamples} paired resamples: {drawn.seconds:.1f} s, {drawn.mebibytes:.0f} MiB; AP {low:+.4f} to {high:+.4f}"
+    )
+    print(f"all intervals: {cost(lambda: len(intervals(old))).seconds:.1f} s", flush=True)
+    print(f"all differences of two models: {cost(lambda: len(differences(new, old))).seconds:.1f} s", flush=True)
+
+
+def resampled_gains(generator: np.random.Generator, new: Matches, old: Matches, count: int) -> np.ndarray:
+    """(count,) the gain in AP from `old` to `new` on test sets that are drawn from the units with replacement."""
+    units, classes = old.objects.shape
+    weights = generator.multinomial(units, np.full(units, 1 / units), size=count).astype(np.float64)
+    gains = np.full((classes, count), np.nan)
+    for label in range(classes):
+        for first in range(0, count, RESAMPLES_AT_ONCE):
+            rows = slice(first, first + RESAMPLES_AT_ONCE)
+            areas = [class_areas(matches, label, weights[rows]) for matches in (new, old)]
+            gains[label, rows] = (areas[0] - areas[1]).mean(axis=1)
+    return np.nanmean(gains, axis=0)
+
+
+def _ours(dataset: CocoDataset, results: list[dict]) -> tuple[np.ndarray, ...]:
+    evaluation = evaluate(dataset, results)
+    matches_of(evaluation, dataset)
+    summarize(evaluation, dataset)
+    return evaluation.precision, evaluation.recall
+
+
+def _pycocotools(dataset: CocoDataset, results: list[dict]) -> tuple[np.ndarray, ...]:
+    """What of its precision and recall the summary needs, as Evaluation has them."""
+    evaluation = pycocotools_evaluation(dataset, results)
+    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
+    return precision[..., -1], np.concatenate([recall[..., -1], recall[:, :, 0, :2]], axis=2)
 
 
 def main() -> None:
@@ -163,11 +231,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--detections", type=int, default=100, help="of each image")
     parser.add_argument("--classes", type=int, default=80)
+    parser.add_argument("--resamples", type=int, default=1000)
     arguments = parser.parse_args()
     if arguments.what == "coverage":
         print_coverage(arguments.sets)
     else:
-        print_speed(arguments.images, arguments.detections, arguments.classes)
+        print_speed(arguments.images, arguments.detections, arguments.classes, arguments.resamples)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def main() -> None:
             folder / "pr_curve.csv", index=False
         )
         pd.DataFrame(class_table(matches, thresholds)).to_csv(folder / "per_class.csv", index=False)
-        pd.DataFrame(point_table(val_matches, points)).to_csv(folder / "operating_points.csv", index=False)
+        pd.DataFrame(point_table(val_matches, points)).to_csv(folder / paths.OPERATING_POINTS.name, index=False)
         slices = slice_table(matches, thresholds)
         pd.DataFrame(slices, columns=COLUMNS).to_csv(folder / "slices.csv", index=False)
         pd.DataFrame(bins).to_csv(folder / "calibration.csv", index=False)

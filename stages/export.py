@@ -19,6 +19,7 @@ from retinanet.inference.detections import DecodeSettings
 from retinanet.inference.network import torch_detector
 from retinanet.model.weights import load_model
 from retinanet.runtime import processor
+from retinanet.tracking.disagreements import compare_with_production
 from retinanet.tracking.model_card import model_card
 from retinanet.tracking.publication import PROCESSOR, log_export, register_exported
 from retinanet.tracking.runs import resume_run
@@ -71,6 +72,7 @@ def main() -> None:
         f"export: {paths.EXPORT / RUNTIMES[settings.serve].file_name} registered as {params.tracking.model_name} "
         f"version {version}; see {paths.EXPORT_TABLE}"
     )
+    print(f"export: {compare_with_production(params.tracking.model_name, version, paths)}")
 
 
 def _summary(row: dict) -> str:

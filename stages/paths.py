@@ -41,6 +41,7 @@ EVALUATION = Path("reports/evaluate")
 METRICS = EVALUATION / "metrics.json"
 DETECTIONS = EVALUATION / "detections.json"
 MATCHES = EVALUATION / "matches.npz"
+OPERATING_POINTS = EVALUATION / "operating_points.csv"
 EVALUATION_DIGEST = EVALUATION / "evaluation.json"
 
 # export
@@ -51,6 +52,7 @@ EXPORT_TABLE = Path("reports/export/runtimes.csv")
 EXPORT_SPEED = Path("reports/export/speed.json")
 VERSION_RECORD = Path("models/record")
 REGISTERED = Path("models/registered.json")
+DISAGREEMENTS = Path("reports/disagreements.html")  # not an output of the stage
 
 # gradcam-report
 GRADCAM_REPORT = Path("reports/gradcam")

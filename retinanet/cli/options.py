@@ -56,10 +56,15 @@ def deciding_commands(command: Callable[..., Parser]) -> list[Parser]:
     status.add_argument("--history", action="store_true", help="every promotion and rollback: who, when, why, the gate")
     compare = command(
         deciding.compare,
-        "what differs between two versions: settings, data, and metrics with intervals",
-        "4 production",
+        "what differs between two models: settings, data, and metrics with intervals",
+        "HEAD production",
     )
-    compare.add_argument("new", nargs="?", help="number of a version, or an alias (default: this workspace's version)")
+    compare.add_argument(
+        "new",
+        nargs="?",
+        help="number or alias of a version, git revision, DVC experiment, .onnx or .safetensors file, or workspace "
+        "(default: this workspace's version); version:, alias:, git:, exp: or file: before it says which",
+    )
     compare.add_argument("old", nargs="?", default="production", help="what it is compared with (default: production)")
     compare.add_argument(
         "--page",

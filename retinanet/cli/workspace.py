@@ -1,6 +1,7 @@
 """The paths of the pipeline's files, which the repository that a command runs in defines in stages/paths.py."""
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,14 @@ def workspace_paths() -> ModuleType:
 def in_workspace() -> bool:
     """Whether the current folder is the root of a pipeline repository."""
     return PATHS.is_file()
+
+
+def evaluation_digest() -> str | None:
+    """The digest of the workspace's evaluation, or None if it has no test set to compare on."""
+    paths = workspace_paths()
+    if not (paths.EVALUATION_DIGEST.exists() and paths.TEST_JSON.exists()):
+        return None
+    return str(json.loads(paths.EVALUATION_DIGEST.read_text(encoding="utf-8"))["digest"])
 
 
 def trusted_keys() -> str:

@@ -1,4 +1,4 @@
-"""COCO's detection metrics, computed by pycocotools. To add a metric, add it to summarize.
+"""COCO's detection metrics, as pycocotools computes them. To add a metric, add it to summarize.
 
 Ignored regions are annotations with iscrowd=1: COCO's crowds, and also VOC's difficult objects and objects truncated by
 tiling, which are single objects. COCO's rule for crowds applies to all of them: at each IoU threshold t, a detection
@@ -9,19 +9,16 @@ boxes inside a 100 x 100 object, while VOC's own evaluation forgives only boxes 
 data precision and AP are biased upward; recall is not. retinanet.evaluation.errors counts the ignored detections.
 """
 
-import contextlib
-import io
-import math
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import EvaluationError
+from retinanet.evaluation.matching import IOUS, Annotated, Detected, Evaluation, evaluate_arrays
 
-# The first entries of COCOeval.stats, in order.
+# The first entries of pycocotools' COCOeval.stats, in order.
 SUMMARY = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
 
 
@@ -36,82 +33,77 @@ def coco_metrics(ground_truth: CocoDataset, results: Sequence[dict]) -> dict[str
     return summarize(evaluate(ground_truth, results), ground_truth)
 
 
-def evaluate(ground_truth: CocoDataset, results: Sequence[dict], ious: Sequence[float] = ()) -> COCOeval:
-    """Run COCOeval: evaluate, accumulate and, unless there are other ious than COCO's, summarize.
+def evaluate(ground_truth: CocoDataset, results: Sequence[dict], ious: Sequence[float] = ()) -> Evaluation:
+    """Match the detections to the objects at COCO's IoU thresholds, or at `ious`, for which there is no summary.
 
     Raises EvaluationError like coco_metrics.
     """
-    _check(ground_truth, results)
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = _indexed(_as_coco(ground_truth))
-        # loadRes modifies the rows and rejects an empty list, which a COCO without annotations replaces.
-        detected = truth.loadRes([dict(row) for row in results]) if results else _indexed(_as_coco(ground_truth, False))
-        evaluation = COCOeval(truth, detected, "bbox")
-        if ious:
-            evaluation.params.iouThrs = np.array(ious)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        if not ious:
-            evaluation.summarize()
-    return evaluation
+    if not any(objects.count for objects in ground_truth.objects.values()):
+        raise EvaluationError(
+            f"none of the {len(ground_truth.images)} images has an object to evaluate; check the split"
+        )
+    image_ids = np.array(sorted(image.id for image in ground_truth.images))
+    detected = _detected(ground_truth, results, image_ids)
+    sizes = len(image_ids), len(ground_truth.class_names)
+    return evaluate_arrays(_annotated(ground_truth, image_ids), detected, *sizes, ious or IOUS)
 
 
-def summarize(evaluation: COCOeval, ground_truth: CocoDataset) -> dict[str, float]:
-    """The metrics of an evaluation by name; -1 means that no object defines it, and such a metric is left out."""
-    metrics = dict(zip(SUMMARY, evaluation.stats, strict=False))
-    # eval: precision (T, R, K, areas, max_detections) of T IoU thresholds and R recalls, recall (T, K, areas, ...).
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+def summarize(evaluation: Evaluation, ground_truth: CocoDataset) -> dict[str, float]:
+    """The metrics of an evaluation by name; what no object defines is left out."""
+    precision = evaluation.precision[:, :, :, 0]  # T IoU thresholds x R recalls x K classes, -1 without objects
+    small, medium, large = np.moveaxis(evaluation.precision[:, :, :, 1:], 3, 0)
+    recalls = [evaluation.recall[:, :, column] for column in (-2, -1, 0)]
+    averaged = [precision, precision[0], precision[5], small, medium, large, *recalls]
+    metrics = {name: _mean(values) for name, values in zip(SUMMARY, averaged, strict=True)}
     for label, name in enumerate(ground_truth.class_names):
         metrics[f"AP/{name}"] = precision[:, :, label].mean()
         metrics[f"AP50/{name}"] = precision[0, :, label].mean()
     return {name: float(value) for name, value in metrics.items() if value >= 0}
 
 
-def _check(ground_truth: CocoDataset, results: Sequence[dict]) -> None:
-    if not any(objects.count for objects in ground_truth.objects.values()):
+def _mean(values: np.ndarray) -> float:
+    """The mean of those that are defined; -1 if none is."""
+    defined = values[values > -1]
+    return float(defined.mean()) if len(defined) else -1.0
+
+
+def _detected(ground_truth: CocoDataset, results: Sequence[dict], image_ids: np.ndarray) -> Detected:
+    boxes = np.fromiter(chain.from_iterable(row["bbox"] for row in results), np.float64, 4 * len(results))
+    boxes = boxes.reshape(-1, 4)
+    scores = np.fromiter((row["score"] for row in results), np.float64, len(results))
+    of_images, images = _positions(image_ids, [row["image_id"] for row in results])
+    of_classes, labels = _positions(np.array(ground_truth.category_ids), [row["category_id"] for row in results])
+    finite = np.isfinite(scores) & np.isfinite(boxes).all(axis=1)
+    for row in np.flatnonzero(~(finite & of_images & of_classes))[:1].tolist():
+        _raise_invalid(results[row], is_finite=bool(finite[row]))
+    return Detected(boxes, images, labels, scores)
+
+
+def _positions(ids: np.ndarray, wanted: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) whether each is among the ascending ids, and (D,) its position there."""
+    searched = np.array(wanted, np.int64)
+    positions = np.searchsorted(ids, searched).clip(max=len(ids) - 1)
+    return ids[positions] == searched, positions
+
+
+def _raise_invalid(row: dict, is_finite: bool) -> None:
+    if not is_finite:
         raise EvaluationError(
-            f"none of the {len(ground_truth.images)} images has an object to evaluate; check the split"
+            f"image {row['image_id']}: a detection has score {row['score']} and box {row['bbox']}; both must be "
+            "finite: the model's weights contain NaN or infinity, train it again"
         )
-    for row in results:
-        if not all(math.isfinite(number) for number in (row["score"], *row["bbox"])):
-            raise EvaluationError(
-                f"image {row['image_id']}: a detection has score {row['score']} and box {row['bbox']}; both must be "
-                "finite: the model's weights contain NaN or infinity, train it again"
-            )
-        if row["image_id"] not in ground_truth.objects or row["category_id"] not in ground_truth.category_ids:
-            raise EvaluationError(
-                f"a detection is of image {row['image_id']} and category {row['category_id']}, which are not both in "
-                "the ground truth; run detection on the same split"
-            )
+    raise EvaluationError(
+        f"a detection is of image {row['image_id']} and category {row['category_id']}, which are not both in "
+        "the ground truth; run detection on the same split"
+    )
 
 
-def _indexed(content: dict) -> COCO:
-    coco = COCO()
-    # The stubs require keys that box evaluation does not need, such as an image's size.
-    coco.dataset = content  # type: ignore[assignment]
-    coco.createIndex()
-    return coco
-
-
-def _as_coco(dataset: CocoDataset, with_objects: bool = True) -> dict:
-    annotations: list[dict] = []
-    for image in dataset.images if with_objects else ():
-        objects = dataset.objects[image.id]
-        widths_heights = objects.boxes_xyxy[:, 2:].astype(np.float64) - objects.boxes_xyxy[:, :2]
-        for row in range(len(objects)):
-            annotations.append(
-                {
-                    # pycocotools uses id 0 for "not matched".
-                    "id": len(annotations) + 1,
-                    "image_id": image.id,
-                    "category_id": dataset.category_ids[objects.labels[row]],
-                    "bbox": [*objects.boxes_xyxy[row, :2].tolist(), *widths_heights[row].tolist()],
-                    "area": float(objects.areas[row]),
-                    "iscrowd": int(objects.iscrowd[row]),
-                }
-            )
-    return {
-        "images": [{"id": image.id} for image in dataset.images],
-        "categories": [{"id": i} for i in dataset.category_ids],
-        "annotations": annotations,
-    }
+def _annotated(ground_truth: CocoDataset, image_ids: np.ndarray) -> Annotated:
+    objects = [ground_truth.objects[image_id] for image_id in image_ids.tolist()]
+    corners = np.concatenate([of_image.boxes_xyxy for of_image in objects])
+    boxes_xywh = np.hstack([corners[:, :2], corners[:, 2:].astype(np.float64) - corners[:, :2]])
+    images = np.repeat(np.arange(len(objects)), [len(of_image) for of_image in objects])
+    labels, areas, iscrowd = (
+        np.concatenate([getattr(of_image, name) for of_image in objects]) for name in ("labels", "areas", "iscrowd")
+    )
+    return Annotated(boxes_xywh, images, labels.astype(np.int64), areas.astype(np.float64), iscrowd.astype(bool))

@@ -6,25 +6,24 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from pycocotools.cocoeval import COCOeval
 
 from retinanet.dataset.coco import CocoDataset
 from retinanet.evaluation.intervals import metric_values
 from retinanet.evaluation.matches import Matches
+from retinanet.evaluation.matching import RECALLS, Evaluation
 from retinanet.evaluation.operating_points import class_rows
 
 # More curves than this are drawn in gray, behind their mean.
 MAX_COLORED_CLASSES = 10
 
 
-def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[dict]:
+def precision_recall(evaluation: Evaluation, ground_truth: CocoDataset) -> list[dict]:
     """Rows of class, recall, precision and score at IoU 0.5, one for each of COCO's 101 recalls that is reached.
 
     Precision is the maximum at this or a higher recall, so its mean over all 101 recalls (0 if not reached) is AP50.
     score is the threshold that gives this recall.
     """
-    # (T, R, K, areas, max_detections) of T IoU thresholds and R recalls
-    precision, scores = (evaluation.eval[name][0, :, :, 0, -1] for name in ("precision", "scores"))
+    precision, scores = evaluation.precision[0, :, :, 0], evaluation.curve_scores[0]  # (R, K)
     return [
         {
             "class": name,
@@ -33,7 +32,7 @@ def precision_recall(evaluation: COCOeval, ground_truth: CocoDataset) -> list[di
             "score": round(float(scores[i, label]), 4),
         }
         for label, name in enumerate(ground_truth.class_names)
-        for i, recall in enumerate(evaluation.params.recThrs)
+        for i, recall in enumerate(RECALLS)
         if precision[i, label] > 0
     ]
 

@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval
 
 from retinanet.dataset.coco import CocoDataset
 from retinanet.errors import EvaluationError
-
-# pycocotools' defaults; precision[0] and precision[5] are those of AP50 and AP75.
-IOUS = np.linspace(0.5, 0.95, 10)
-RECALLS = np.linspace(0, 1, 101)
+from retinanet.evaluation.matching import RECALLS, Evaluation
 
 
 @dataclass(frozen=True)
@@ -94,30 +90,25 @@ def read_matches(path: Path) -> Matches:
 
 
 def matches_of(
-    evaluation: COCOeval, ground_truth: CocoDataset, slices: Mapping[tuple[str, str], np.ndarray] | None = None
+    evaluation: Evaluation, ground_truth: CocoDataset, slices: Mapping[tuple[str, str], np.ndarray] | None = None
 ) -> Matches:
-    """The matches of an evaluation that retinanet.evaluation.coco_metrics.evaluate ran."""
+    """The matches of an evaluation by retinanet.evaluation.coco_metrics.evaluate."""
     row_of = unit_rows(ground_truth)
-    units, classes = max(row_of.values()) + 1, len(ground_truth.class_names)
-    objects = np.zeros((units, classes), np.int64)
-    parts: list[tuple[np.ndarray, ...]] = []
-    for label in range(classes):
-        evaluated = [(row_of[image["image_id"]], image) for image in _evaluated(evaluation, label)]
-        for row, image in evaluated:
-            objects[row, label] += int((np.asarray(image["gtIgnore"]) == 0).sum())
-        scores = np.concatenate([np.zeros(0), *(image["dtScores"] for _, image in evaluated)])
-        counts = [len(image["dtScores"]) for _, image in evaluated]
-        # Stable, as in pycocotools: equal scores stay in the order of the images.
-        order = np.argsort(-scores, kind="mergesort")
-        empty = np.zeros((len(evaluation.params.iouThrs), 0))
-        matched = np.concatenate([empty, *(image["dtMatches"] for _, image in evaluated)], axis=1)[:, order] != 0
-        ignored = np.concatenate([empty, *(image["dtIgnore"] for _, image in evaluated)], axis=1)[:, order] != 0
-        unit = np.repeat([row for row, _ in evaluated], counts).astype(np.int64)[order]
-        parts.append((scores[order], np.full(len(order), label), unit, matched & ~ignored, ignored))
-    images = np.bincount(list(row_of.values()), minlength=units)
-    scores, labels, unit, is_true, ignored = (np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
-    columns = (scores, labels, unit, is_true, ignored)
-    return Matches(ground_truth.class_names, images, objects, *columns, slices or {})
+    rows = np.array([row_of[image_id] for image_id in sorted(row_of)])  # of the evaluation's images
+    units = rows.max() + 1
+    objects = np.zeros((units, len(ground_truth.class_names)), np.int64)
+    np.add.at(objects, rows, evaluation.object_counts)
+    return Matches(
+        ground_truth.class_names,
+        np.bincount(rows, minlength=units),
+        objects,
+        evaluation.scores,
+        evaluation.labels,
+        rows[evaluation.images],
+        evaluation.is_true,
+        evaluation.is_ignored,
+        slices or {},
+    )
 
 
 def is_same_test_set(a: Matches, b: Matches) -> bool:
@@ -171,11 +162,3 @@ def _curves(matches: Matches, label: int, weights: np.ndarray) -> Iterator[tuple
         true_positives, detections = np.cumsum(by_detection[:, is_true], axis=1), counted[:, is_true]
         precision = np.divide(true_positives, detections, out=np.zeros_like(detections), where=detections > 0)
         yield true_positives, np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-
-
-def _evaluated(evaluation: COCOeval, label: int) -> Iterator[Mapping[str, Any]]:
-    """The entries of evalImgs of a class, without those of images that have neither objects nor detections."""
-    images, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    # evalImgs is ordered by class, object size (the first is "all") and image.
-    first = label * sizes * images
-    return (image for image in evaluation.evalImgs[first : first + images] if image)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from retinanet.dataset.coco import CocoDataset, ImageInfo
-from retinanet.evaluation.coco_metrics import evaluate
+from retinanet.evaluation.coco_metrics import evaluate, summarize
 from retinanet.evaluation.intervals import Difference, differences
 from retinanet.evaluation.matches import Matches, matches_of
 from retinanet.images.reading import Reading, read_image
@@ -31,7 +31,7 @@ def measure_accuracy(detector: Detector, dataset: CocoDataset) -> Accuracy:
         (detections,) = detector([read_image(Path(info.file_name), dataset.reading)])
         results += coco_results(info.id, detections, dataset.category_ids)
     evaluation = evaluate(dataset, results)
-    return Accuracy(float(evaluation.stats[0]), matches_of(evaluation, dataset))
+    return Accuracy(summarize(evaluation, dataset)["AP"], matches_of(evaluation, dataset))
 
 
 def read_images(infos: Sequence[ImageInfo], reading: Reading) -> list[np.ndarray]:

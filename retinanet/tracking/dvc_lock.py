@@ -18,10 +18,17 @@ COMPARED = ("models/", "reports/")
 def read_lock(path: Path) -> dict[str, Any]:
     """The stages of a dvc.lock by name. Raises TrackingError."""
     try:
-        stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {})["stages"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        return stages_of(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
         raise TrackingError(f"{path}: cannot be read ({reason_of(error)}); `dvc repro` writes it") from error
-    return stages
+
+
+def stages_of(text: str, name: str) -> dict[str, Any]:
+    """The stages in the text of a dvc.lock; `name` is for the message. Raises TrackingError."""
+    try:
+        return dict((yaml.safe_load(text) or {})["stages"])
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise TrackingError(f"{name}: cannot be read ({reason_of(error)}); `dvc repro` writes it") from error
 
 
 def stages_before(lock: Mapping[str, Any], deps: Iterable[str]) -> dict[str, Any]:

@@ -47,15 +47,22 @@ def stored_detections(client: "MlflowClient", version: "ModelVersion", digest: s
     """The detections that the version's run, or a child of it, logged for the evaluation with this digest, or None."""
     with tempfile.TemporaryDirectory() as folder:
         paths = _files(client, version, digest, ["detections.json", "operating_points.csv"], folder)
-        if not paths:
-            return None
         try:
-            results = json.loads(paths[0].read_text(encoding="utf-8"))
-            with paths[1].open(encoding="utf-8", newline="") as file:
-                thresholds = {row["class"]: float(row["threshold"]) for row in csv.DictReader(file)}
-        except (OSError, KeyError, ValueError):
+            return read_detections(*paths) if paths else None
+        except EvaluationError:
             return None
-    return StoredDetections(results, thresholds)
+
+
+def read_detections(detections: Path, operating_points: Path) -> StoredDetections:
+    """Read detections.json and operating_points.csv of the stage evaluate. Raises EvaluationError."""
+    try:
+        results = json.loads(detections.read_text(encoding="utf-8"))
+        with operating_points.open(encoding="utf-8", newline="") as file:
+            return StoredDetections(results, {row["class"]: float(row["threshold"]) for row in csv.DictReader(file)})
+    except (OSError, KeyError, ValueError) as error:
+        raise EvaluationError(
+            f"{detections}: cannot be read ({error}); `dvc repro -f evaluate` writes it again"
+        ) from error
 
 
 def _files(

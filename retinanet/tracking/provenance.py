@@ -30,7 +30,7 @@ def provenance_tags(root: Path = Path()) -> dict[str, str]:
     dirty is "true" if code, dvc.yaml or params.yaml differ from the commit, or there is no commit. code.digest shows
     whether a later commit has the same code. Raises TrackingError if git distrusts the repository.
     """
-    commit, changed = _git(root, "rev-parse", "HEAD"), uncommitted(root)
+    commit, changed = git_output(root, "rev-parse", "HEAD"), uncommitted(root)
     tags = {
         "git.commit": commit or "none",
         "dirty": str(bool(changed)).lower(),
@@ -51,20 +51,20 @@ def uncommitted(root: Path = Path()) -> list[str]:
     """Code files that differ from the last commit; ["no git commit"] if there is none."""
     # Only code: the outputs that a stage has just written must not count.
     present = [name for name in CODE if (root / name).exists()]
-    status = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *present)
-    if status is None or _git(root, "rev-parse", "HEAD") is None:
+    status = git_output(root, "status", "--porcelain", "--untracked-files=all", "--", *present)
+    if status is None or git_output(root, "rev-parse", "HEAD") is None:
         return ["no git commit"]
     return [line[3:] for line in status.splitlines() if not line.endswith((".pyc", "__pycache__/"))]
 
 
 def git_user(root: Path = Path()) -> str | None:
     """The name that git gives a commit's author here."""
-    return _git(root, "config", "user.name")
+    return git_output(root, "config", "user.name")
 
 
 def committed_text(name: str, root: Path = Path()) -> str | None:
     """A file below `root` as the last commit has it, or None."""
-    return _git(root, "show", f"HEAD:./{name}")
+    return git_output(root, "show", f"HEAD:./{name}")
 
 
 def code_digest(root: Path = Path()) -> str:
@@ -105,7 +105,7 @@ def _settings(path: Path) -> bytes:
     return json.dumps(kept, sort_keys=True).encode()
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def git_output(root: Path, *arguments: str) -> str | None:
     """The output of a git command, or None if it fails: no repository, no commit, no git.
 
     Raises TrackingError if git refuses to read the repository because another user owns it.

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,15 +38,33 @@ def measure_version(
     with model_files(client, version) as folder:
         answers = _ask(folder, [Path(image.file_name).absolute() for image in test_set.images], version)
     results = []
+    name = f"version {version.version}"
     for image, answer in zip(test_set.images, answers, strict=True):
         if answer["error"]:
-            raise EvaluationError(f"version {version.version} on {image.file_name}: {answer['error']}; check the image")
-        results += coco_results(image.id, _detections(answer, test_set, version), test_set.category_ids)
+            raise EvaluationError(f"{name} on {image.file_name}: {answer['error']}; check the image")
+        results += coco_results(image.id, _detections(answer, test_set, name), test_set.category_ids)
+    return evaluated(test_set, results, metric, test_json, slice_pattern)
+
+
+def evaluated(
+    test_set: CocoDataset, results: list[dict], metric: str, test_json: Path, slice_pattern: str = ""
+) -> Evaluated:
+    """A metric of COCO results rows, and their matches. Raises EvaluationError if there is no such metric."""
     evaluation = evaluate(test_set, results)
     metrics = summarize(evaluation, test_set)
     if metric not in metrics:
         raise EvaluationError(f"{test_json}: no metric {metric}; there are {', '.join(metrics)}")
     return Evaluated(metrics[metric], matches_of(evaluation, test_set, slices_of(test_set, slice_pattern)))
+
+
+def labels_in(test_set: CocoDataset, class_names: Sequence[str], model: str) -> np.ndarray:
+    """The label in the test set of each of a model's classes, (K,) int64. Raises EvaluationError if it lacks one."""
+    unknown = sorted(set(class_names) - set(test_set.class_names))
+    if unknown:
+        raise EvaluationError(
+            f"{model} has classes that the test set lacks: {', '.join(unknown)}; use a test set with these classes"
+        )
+    return np.array([test_set.class_names.index(name) for name in class_names], np.int64)
 
 
 def _ask(folder: Path, images: list[Path], version: "ModelVersion") -> list[dict]:
@@ -61,15 +80,9 @@ def _ask(folder: Path, images: list[Path], version: "ModelVersion") -> list[dict
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def _detections(answer: dict, test_set: CocoDataset, version: "ModelVersion") -> Detections:
-    unknown = sorted(set(answer["labels"]) - set(test_set.class_names))
-    if unknown:
-        raise EvaluationError(
-            f"version {version.version} has classes that the test set lacks: {', '.join(unknown)}; "
-            "use a test set with these classes"
-        )
+def _detections(answer: dict, test_set: CocoDataset, name: str) -> Detections:
     return Detections(
         np.array(answer["boxes"], np.float32).reshape(-1, 4),
         np.array(answer["scores"], np.float32),
-        np.array([test_set.class_names.index(name) for name in answer["labels"]], np.int64),
+        labels_in(test_set, answer["labels"], name),
     )

@@ -15,7 +15,7 @@ def test_precisions_are_those_of_pycocotools(seed):
     truth, rows = random_results(seed, images=30)
     evaluation = evaluate(truth, rows)
     matches = matches_of(evaluation, truth)
-    expected = evaluation.eval["precision"][:, :, :, 0, -1]
+    expected = evaluation.precision[:, :, :, 0]
     assert matches.is_ignored.any() and len(set(matches.scores)) < len(matches.scores)
     assert 0.1 < expected.mean() < 0.9
     for label in range(2):

@@ -194,6 +194,7 @@ def _check_comparisons(workspace, output: str) -> None:
     """An experiment with another loss leaves the data as they are, and DVC compares it with the commit."""
     assert "Stage 'prepare' didn't change" in output and "Running stage 'train'" in output
     assert "giou" in workspace.run("dvc", "exp", "show", "--md")
+    assert "train.box_loss" in workspace.run("retinanet", "compare", "exp:giou", "HEAD")
     assert "AP50" in workspace.run("dvc", "metrics", "diff", "--md")
     workspace.run("dvc", "plots", "diff", "HEAD", "workspace", "-o", "plots")
     page = (workspace.folder / "plots/index.html").read_text(encoding="utf-8")

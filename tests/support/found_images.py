@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from retinanet.evaluation.matches import IOUS, Matches
+from retinanet.evaluation.matches import Matches
+from retinanet.evaluation.matching import IOUS
 
 
 def found_images(found: int, images: int = 100, first: int = 0, labels: int = 1) -> Matches:

@@ -2,12 +2,11 @@ import json
 
 import pytest
 
-from retinanet.errors import TrackingError
-from retinanet.tracking.evaluations import StoredDetections, stored_detections
+from retinanet.errors import EvaluationError
+from retinanet.tracking.evaluations import StoredDetections, read_detections, stored_detections
 from retinanet.tracking.registry import find_version, register
 from retinanet.tracking.runs import start_run
 from retinanet.tracking.store import open_client
-from retinanet.tracking.version_differences import detections_of
 
 ROW = {"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.5}
 
@@ -33,7 +32,9 @@ def test_detections_of_an_evaluation_are_found_with_the_thresholds_of_the_classe
 def test_another_evaluation_has_no_detections(version):
     client = open_client()
     assert stored_detections(client, find_version(client, "retinanet", 1), "tomorrow") is None
-    assert detections_of("retinanet", "1", "today")[0] == "1"
-    for digest in ("tomorrow", None):
-        with pytest.raises(TrackingError, match="version 1 of retinanet has no detections on this workspace's test"):
-            detections_of("retinanet", "1", digest)
+
+
+def test_damaged_detections_are_one_error_or_none(version, tmp_path):
+    (tmp_path / "damaged.json").write_text("[")
+    with pytest.raises(EvaluationError, match=r"damaged.json: cannot be read .* writes it again"):
+        read_detections(tmp_path / "damaged.json", tmp_path / "operating_points.csv")

@@ -1,10 +1,8 @@
 """Commands that decide which version is in production."""
 
-import json
 from argparse import Namespace
-from pathlib import Path
 
-from retinanet.cli.workspace import workspace_paths
+from retinanet.cli.workspace import evaluation_digest, workspace_paths
 from retinanet.errors import TrackingError
 
 EXIT_REFUSED, EXIT_UNDECIDED = 3, 4
@@ -24,37 +22,16 @@ def status(arguments: Namespace) -> int:
 
 
 def compare(arguments: Namespace) -> int:
+    from retinanet.cli.comparing import print_differences
     from retinanet.config.params import load_params
-    from retinanet.tracking.version_differences import differences_text
 
-    params = load_params()
-    new = arguments.new or _workspace_version(params.tracking.model_name)
+    params, paths = load_params(), workspace_paths()
+    new = arguments.new
     if new is None:
-        raise TrackingError("this workspace has not registered a version yet; run `dvc repro`, or name two versions")
-    print(differences_text(params.tracking.model_name, str(new), arguments.old, params.promote.metric))
-    if arguments.page:
-        _write_disagreements(arguments.page, params.tracking.model_name, str(new), arguments.old)
+        version = _workspace_version(params.tracking.model_name)
+        new = "workspace" if version is None else f"version:{version}"
+    print_differences(new, arguments.old, arguments.page, params, paths)
     return 0
-
-
-def _write_disagreements(page: Path, model_name: str, new: str, old: str) -> None:
-    from retinanet.cli.disagreements import write_page
-    from retinanet.dataset.coco import read_coco
-    from retinanet.evaluation.errors import detections_above
-    from retinanet.tracking.version_differences import detections_of
-
-    if page.exists():
-        raise TrackingError(f"{page} exists, and no file is replaced; choose another name for --page")
-    test_set, digest = read_coco(workspace_paths().TEST_JSON), _evaluation_digest()
-    numbers, found = [], []
-    for name in (old, new):
-        number, stored = detections_of(model_name, name, digest)
-        numbers.append(f"version {number}")
-        thresholds = [stored.thresholds.get(class_name, 1.0) for class_name in test_set.class_names]
-        found.append(detections_above(test_set, stored.results, thresholds))
-    facts = {"model": model_name, "test images": f"{len(test_set.images)}"}
-    worse, better = write_page(page, test_set, found[0], found[1], (numbers[0], numbers[1]), facts)
-    print(f"{numbers[1]} is worse on {worse} test images and better on {better}: {page}")
 
 
 def promote(arguments: Namespace) -> int:
@@ -76,7 +53,7 @@ def promote(arguments: Namespace) -> int:
             "`retinanet sync` if it was registered elsewhere, or use --version"
         )
     # Without a test set here, only versions with the same evaluation digest can be compared.
-    digest, pattern = _evaluation_digest(), params.evaluate.slice_pattern
+    digest, pattern = evaluation_digest(), params.evaluate.slice_pattern
     decision = promotion.promote(
         params.tracking.model_name,
         version,
@@ -105,14 +82,6 @@ def rollback(arguments: Namespace) -> int:
     decision = promotion.rollback(load_params().tracking.model_name, arguments.reason)
     print(f"{'done' if decision.accepted else 'refused'}: {decision.reason}")
     return 0 if decision.accepted else EXIT_REFUSED
-
-
-def _evaluation_digest() -> str | None:
-    """The digest of this workspace's evaluation, or None if it has no test set to compare on."""
-    paths = workspace_paths()
-    if not (paths.EVALUATION_DIGEST.exists() and paths.TEST_JSON.exists()):
-        return None
-    return str(json.loads(paths.EVALUATION_DIGEST.read_text(encoding="utf-8"))["digest"])
 
 
 def _workspace_version(model_name: str) -> int | None:

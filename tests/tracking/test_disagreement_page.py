@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from support.scored_boxes import dataset
 
-from retinanet.cli.disagreements import Outcome, changes, write_page
 from retinanet.inference.detections import Detections
+from retinanet.tracking.disagreement_page import Outcome, changes, write_page
 
 BOX, ELSEWHERE = [10, 10, 60, 60], [100, 100, 160, 160]
 

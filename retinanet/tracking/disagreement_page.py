@@ -1,4 +1,4 @@
-"""The page of the test images on which two models disagree most: `retinanet compare --page`."""
+"""The page of the test images on which two models disagree most."""
 
 from collections.abc import Mapping
 from pathlib import Path

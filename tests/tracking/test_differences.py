@@ -1,14 +1,19 @@
 import numpy as np
 import pytest
 
-from retinanet.errors import TrackingError
 from retinanet.evaluation.intervals import metric_values
 from retinanet.evaluation.matches import Matches
-from retinanet.tracking.comparison import Gate
-from retinanet.tracking.promotion import promote
-from retinanet.tracking.registry import register
+from retinanet.tracking.differences import differences_text
+from retinanet.tracking.registry import find_version, register
 from retinanet.tracking.runs import start_run
-from retinanet.tracking.version_differences import differences_text
+from retinanet.tracking.sides import Side, version_side
+from retinanet.tracking.store import open_client
+
+
+def text_of(new: int, old: int) -> str:
+    client = open_client()
+    sides = [version_side(client, find_version(client, "retinanet", number), "AP50") for number in (new, old)]
+    return differences_text("retinanet", *sides, "AP50")
 
 
 def of_images(found: list[bool]) -> Matches:
@@ -32,7 +37,7 @@ def make_evaluated(make_version):
 def test_metrics_of_one_test_set_have_the_interval_of_their_difference(make_evaluated):
     make_evaluated([i % 5 < 3 for i in range(100)])
     make_evaluated([i % 5 < 4 for i in range(100)])
-    first, *lines = differences_text("retinanet", "2", "1", "AP50").splitlines()
+    first, *lines = text_of(2, 1).splitlines()
     assert first == "retinanet: version 1 -> version 2"
     (line,) = [line for line in lines if line.startswith("AP50/cat")]
     assert line.startswith("AP50/cat: 0.6040 -> 0.8020, +0.1980 (95% interval +0.1") and "undecided" not in line
@@ -41,14 +46,14 @@ def test_metrics_of_one_test_set_have_the_interval_of_their_difference(make_eval
 def test_a_difference_whose_interval_includes_0_is_undecided(make_evaluated):
     make_evaluated([i % 5 < 3 for i in range(100)])
     make_evaluated([i % 5 != 1 if i < 60 else i % 5 == 1 for i in range(100)])
-    text = differences_text("retinanet", "2", "1", "AP50")
+    text = text_of(2, 1)
     assert "settings, data and code are equal" in text and text.endswith(", undecided")
 
 
 def test_a_reason_without_intervals_is_said_once(make_evaluated):
     make_evaluated([True, False] * 5)
     make_evaluated([True] * 10)
-    lines = differences_text("retinanet", "2", "1", "AP50").splitlines()
+    lines = text_of(2, 1).splitlines()
     (reason,) = [line for line in lines if "rests on" in line]
     assert reason == lines[-1] == "no 95% intervals: it rests on 10 independent images or groups; an interval needs 20"
     assert any(line.startswith("AP50/cat: ") and line.endswith("+0.4950") for line in lines)
@@ -57,8 +62,8 @@ def test_a_reason_without_intervals_is_said_once(make_evaluated):
 def test_versions_of_different_test_sets_have_no_interval(make_evaluated):
     make_evaluated([True, False] * 50)
     make_evaluated([True, True, False] * 30, digest="tomorrow")
-    lines = differences_text("retinanet", "2", "1", "AP50").splitlines()
-    assert lines[-1].startswith("AP50: 0.5050 -> 0.6634, as registered: there is no interval of the difference")
+    lines = text_of(2, 1).splitlines()
+    assert lines[-1].startswith("AP50: 0.5050 -> 0.6634, as recorded: there is no interval of the difference")
 
 
 def test_settings_and_data_that_differ_are_listed(root, toy_onnx):
@@ -67,19 +72,25 @@ def test_settings_and_data_that_differ_are_listed(root, toy_onnx):
             run.log_params({"train.epochs": epochs, "train.seed": 0})
             run.log_dataset("birds train", data * 64, "birds", "training")
         register("retinanet", run.id, toy_onnx(), str(epochs), {"AP50": 0.5}, "today", ["cat"])
-    lines = differences_text("retinanet", "2", "1", "AP50").splitlines()
+    lines = text_of(2, 1).splitlines()
     assert lines[2:4] == ["train.epochs: 3 -> 5", f"data birds train: {'a' * 36} -> {'b' * 36}"]
 
 
-def test_aliases_name_versions(make_version):
-    make_version(0.5)
-    make_version(0.6)
-    promote("retinanet", 1, Gate("AP50", 0.3))
-    assert differences_text("retinanet", "2", "production", "AP50").startswith("retinanet: version 1 -> version 2")
+def side(name: str, facts: dict[str, str], is_file: bool = False) -> Side:
+    return Side(name, facts, None, None, lambda digest: None, is_file)
 
 
-@pytest.mark.parametrize(("name", "message"), [("7", "no version 7"), ("best", "no version with the alias best")])
-def test_a_missing_version_is_an_error(make_version, name, message):
-    make_version(0.5)
-    with pytest.raises(TrackingError, match=message):
-        differences_text("retinanet", name, "1", "AP50")
+def test_only_sections_that_both_know_are_compared():
+    version = side("version 1", {"train.epochs": "3", "train.seed": "0", "commit": "1234567"})
+    revision = side("HEAD (abcdefa)", {"train.epochs": "5", "evaluate.ious": "[]", "commit": "1234567"})
+    lines = differences_text("retinanet", revision, version, "AP50").splitlines()
+    assert lines[2:-2] == ["train.epochs: 3 -> 5", "train.seed: 0 -> none"]
+
+
+def test_of_a_file_only_the_settings_that_it_carries_are_compared():
+    version = side("version 1", {"model.head_width": "64", "model.weights": "auto", "classes": "cat, dog"})
+    file = side("a.onnx", {"model.head_width": "128", "classes": "cat", "threshold of cat": "0.3"}, True)
+    lines = differences_text("retinanet", file, version, "AP50").splitlines()
+    assert lines[0] == "retinanet: version 1 -> a.onnx"
+    assert lines[2:-2] == ["model.head_width: 64 -> 128", "classes: cat, dog -> cat"]
+    assert lines[-1].startswith("AP50: none -> none, as recorded: there is no interval of the difference")
