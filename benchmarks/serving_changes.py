@@ -3,8 +3,9 @@
     uv run python -m benchmarks.serving_changes [--model models/export/model.onnx] [--seconds 300]
 
 The alias moves to a second version after a third of the time, and back after two thirds; the service has 5 seconds to
-notice. At the end it gets SIGTERM while the clients go on asking: each request that has begun must be answered, new
-connections are refused. Latencies are those of good requests. Memory is compared from the first third to the last.
+notice. At the end it gets SIGTERM while the clients go on asking: each request that has begun must be answered; idle
+and new connections are closed. Latencies are those of good requests. Memory is compared from the first third to the
+last.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/export/model.onnx"))
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--follow", default="5", help="how often the service looks at the alias, in seconds")
+    parser.add_argument("--follow", default="5", help="how often the service looks at the alias, whole seconds")
     args = parser.parse_args()
     seen, good, bad = Seen(), noisy_jpegs(16, 640, 480), list(bad_requests().values())
     with tempfile.TemporaryDirectory() as folder:
@@ -80,12 +81,17 @@ def main() -> None:
             ended_s = time.monotonic() - seen.stopped_at
             for client in clients:
                 client.result()
+        log = (Path(folder) / "ours.log").read_text()
+    if code:
+        print(f"the service's log ends with:\n{log[-2000:]}")
     _print_requests(seen, started)
     for name, (version, moved_at) in zip(("promotion", "rollback"), moves, strict=True):
         print(f"{name}: the first answer by version {version} after {seen.seconds_to_version(version, moved_at):.1f} s")
     first_mb, *_, last_mb = service.megabytes
     print(f"memory: {first_mb:.0f} MB after a third of the time, {last_mb / first_mb - 1:+.1%} at the end")
     print(f"SIGTERM: ended after {ended_s:.1f} s with code {code}; the clients' last requests: {dict(seen.ends)}")
+    late = Counter(answer.status for time_s, answer in seen.answers if time_s >= seen.stopped_at)
+    print(f"answers after SIGTERM by status: {dict(late)}")
 
 
 def move_alias(version: str) -> None:
@@ -99,11 +105,13 @@ def _client(service: Competitor, number: int, good: list[str], bad: list[BadRequ
     except (OSError, http.client.HTTPException) as error:
         if time.monotonic() < seen.stopped_at:
             raise
-        seen.ends["refused" if isinstance(error, ConnectionRefusedError) else "not answered"] += 1
+        # An idle connection is closed as well: the request after it is not begun, as with a new connection.
+        is_closed = isinstance(error, (ConnectionRefusedError, BrokenPipeError))
+        seen.ends["connection closed" if is_closed else "not answered"] += 1
 
 
 def _print_requests(seen: Seen, started: float) -> None:
-    every = [answer for _, answer in seen.answers]
+    every = [answer for time_s, answer in seen.answers if time_s < seen.stopped_at]
     good = [answer for answer in every if not answer.is_bad]
     seconds = [answer.seconds for answer in good]
     p50, p99 = (1000 * float(np.quantile(seconds, share)) for share in (0.5, 0.99))
