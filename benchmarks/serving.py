@@ -26,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -61,6 +62,13 @@ class Competitor:
         self.megabytes.append(sum(process.memory_info().rss for process in processes) / 1e6)
 
 
+class Answer(NamedTuple):
+    is_bad: bool  # the request was
+    status: int
+    seconds: float
+    content: bytes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/export/model.onnx"))
@@ -69,10 +77,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), default=(640, 480), help="of images")
     args = parser.parse_args()
-    model, images = args.model.resolve(), _images(16, *args.size)
+    model, images = args.model.resolve(), noisy_jpegs(16, *args.size)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as services:
-        version = _register(model, Path(folder))
-        ours, theirs = (services.enter_context(start(version, Path(folder))) for start in (_ours, _mlflows))
+        (version,) = registered(model, Path(folder))
+        ours, theirs = (services.enter_context(start(version, Path(folder))) for start in (our_service, _mlflows))
         for competitor in (ours, theirs):
             _load(competitor, images, args.clients, 2)  # warms up
             for measured in (competitor.images_per_s, competitor.seconds, competitor.statuses):
@@ -107,8 +115,8 @@ def _cells(competitor: Competitor) -> list[str]:
     ]
 
 
-def _register(model: Path, folder: Path) -> str:
-    """Register a model in a new store inside the folder; returns its URI."""
+def registered(model: Path, folder: Path, versions: int = 1) -> list[str]:
+    """Register a model so many times in a new store inside the folder; returns the URIs of the versions."""
     os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "DVC_ROOT": str(folder)}
     from retinanet.tracking.registry import register
     from retinanet.tracking.runs import start_run
@@ -121,13 +129,15 @@ def _register(model: Path, folder: Path) -> str:
     with start_run("benchmark") as run:
         run.log_metrics({"AP": 0.5})
     names = load_detector(model).class_names
-    return f"models:/{MODEL}/{register(MODEL, run.id, exported, 'none', {'AP': 0.5}, 'none', names)}"
+    # A version is told from another by the digest of its weights.
+    numbers = [register(MODEL, run.id, exported, f"{i}", {"AP": 0.5}, "none", names) for i in range(versions)]
+    return [f"models:/{MODEL}/{number}" for number in numbers]
 
 
 @contextmanager
-def _ours(version: str, folder: Path) -> Iterator[Competitor]:
+def our_service(model: str, folder: Path, *options: str) -> Iterator[Competitor]:
     port = _free_port()
-    command = [sys.executable, "-m", "retinanet.cli.main", "serve", "--model", version, "--port", str(port)]
+    command = [sys.executable, "-m", "retinanet.cli.main", "serve", "--model", model, "--port", str(port), *options]
     with _started(command, f"http://127.0.0.1:{port}/health", folder / "ours.log") as process:
         yield Competitor("retinanet serve", "/detect", port, process)
 
@@ -177,6 +187,17 @@ def _load(competitor: Competitor, good: list[str], clients: int, seconds: float)
 
 
 def _client(competitor: Competitor, rng: random.Random, good: list[str], bad: list[BadRequest], end: float) -> None:
+    for answer in answers(competitor, rng, good, bad, end):
+        competitor.statuses[answer.status] += 1
+        if not answer.is_bad:
+            assert answer.status == 200, (competitor.name, answer.status)
+            competitor.seconds.append(answer.seconds)
+
+
+def answers(
+    competitor: Competitor, rng: random.Random, good: list[str], bad: list[BadRequest], end: float
+) -> Iterator[Answer]:
+    """Ask a service until the end, over one connection. Raises OSError or HTTPException if it does not answer."""
     connection, was_bad = http.client.HTTPConnection("127.0.0.1", competitor.port, timeout=120), False
     while time.monotonic() < end:
         is_bad = rng.random() < BAD_SHARE
@@ -187,7 +208,7 @@ def _client(competitor: Competitor, rng: random.Random, good: list[str], bad: li
             headers = {"Content-Type": request.content_type, **dict(request.headers)}
             connection.request("POST", competitor.path, body, headers)
             answer = connection.getresponse()
-            answer.read()
+            content = answer.read()
         except (OSError, http.client.HTTPException):
             # A service may close the connection after a bad request, before it has read all of it: the request after
             # it meets a closed connection, and is sent again.
@@ -197,13 +218,10 @@ def _client(competitor: Competitor, rng: random.Random, good: list[str], bad: li
             was_bad = False
             continue
         was_bad = is_bad
-        competitor.statuses[answer.status] += 1
-        if not is_bad:
-            assert answer.status == 200, (competitor.name, answer.status)
-            competitor.seconds.append(time.monotonic() - started)
+        yield Answer(is_bad, answer.status, time.monotonic() - started, content)
 
 
-def _images(count: int, width: int, height: int) -> list[str]:
+def noisy_jpegs(count: int, width: int, height: int) -> list[str]:
     """JPEGs with colored rectangles on noise, as base64."""
     rng, texts = np.random.default_rng(0), []
     for _ in range(count):

@@ -99,6 +99,15 @@ def test_serving_prints_a_row_for_each_service_and_no_5xx_of_ours(workspace):
 
 
 @pytest.mark.slow
+def test_serving_changes_prints_no_5xx_and_a_line_for_each_change(workspace):
+    write_toy_onnx(workspace / "model.onnx")
+    lines = run_module("serving_changes", "--model", "model.onnx", "--seconds", "9", "--follow", "1").splitlines()
+    assert lines[0].endswith("5xx: 0") and lines[1].endswith("200: 0")
+    names = ["promotion", "rollback", "memory", "SIGTERM", "answers after SIGTERM by status"]
+    assert [line.partition(":")[0] for line in lines[3:]] == names
+
+
+@pytest.mark.slow
 def test_data_prints_a_row_for_each_loader(workspace):
     rows = run_module("data", "--images", "1", "--rounds", "1").splitlines()
     assert rows[2].startswith("| 640 x 480 | ours |")
