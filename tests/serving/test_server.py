@@ -6,6 +6,7 @@ import time
 import urllib.request
 
 import pytest
+from support import stuck_retinanet
 from support.service import Clients, running_service
 from support.toy_onnx import write_toy_onnx
 
@@ -54,6 +55,18 @@ def test_file_is_served_until_sigterm_and_running_requests_are_answered(tmp_path
     assert {answer["version"] for _, answer in clients.answers} == {sha256_of(tmp_path / "model.onnx")[:12]}
     assert service.log == ""
     assert service.output[-1] == "stopped"
+
+
+@pytest.mark.slow
+def test_process_ends_while_its_runtime_is_stuck(tmp_path):
+    write_toy_onnx(tmp_path / "model.onnx")
+    with running_service(tmp_path, "--model", "model.onnx", program=[stuck_retinanet.__file__]) as service:
+        clients = Clients(service)
+        with clients.asking(1):
+            time.sleep(0.5)
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(10) == 0
+    assert [status for status, _ in clients.answers] == [503]
 
 
 @pytest.mark.slow

@@ -7,13 +7,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.mlflow_server import wait_for
 from support.pet_models import base64_of, encoded
+
+RETINANET = ("-m", "retinanet.cli.main")
 
 
 @dataclass
@@ -48,9 +50,9 @@ class RunningService:
 
 
 @contextmanager
-def running_service(folder: Path, *options: str) -> Iterator[RunningService]:
+def running_service(folder: Path, *options: str, program: Sequence[str] = RETINANET) -> Iterator[RunningService]:
     """Run the command in a folder, on a free port; the process is killed at the end if it still runs."""
-    command = [sys.executable, "-m", "retinanet.cli.main", "serve", "--port", "0", *options]
+    command = [sys.executable, *program, "serve", "--port", "0", *options]
     with open(folder / "service.out", "w") as out, open(folder / "service.log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=log)
     service = RunningService(process, folder)

@@ -1,6 +1,8 @@
 """The command that serves a model over HTTP."""
 
 import dataclasses
+import os
+import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
@@ -55,7 +57,10 @@ def serve(arguments: Namespace) -> int:
     limits = Limits(**{field.name: getattr(arguments, f"max_{field.name}") for field in dataclasses.fields(Limits)})
     source = _model_source(arguments.model, arguments.require_signature)
     run(source, arguments.host, arguments.port, limits, arguments.follow, arguments.batch_size)
-    return 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # A thread may still detect or open a version. The interpreter would wait for it, or end below it and abort.
+    os._exit(0)
 
 
 def _model_source(name: str | None, public_keys: str | None) -> "ModelSource":
