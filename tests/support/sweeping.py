@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
-import mlflow  # noqa: F401  # takes seconds, so the fork server imports it once
+# These take seconds, so the fork server imports them once.
+import mlflow  # noqa: F401
+import optuna.importance._fanova  # noqa: F401
 import torch
+from matplotlib import pyplot  # noqa: F401
 
 from retinanet.cli.workspace import workspace_paths
 from retinanet.config.params import load_params

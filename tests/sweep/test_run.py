@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     make_squares_workspace(tmp_path)
-    write_params(tmp_path / "params.yaml", {"train.epochs": 3, "train.validate_every": 1})
+    write_params(tmp_path / "params.yaml", {"train.epochs": 2, "train.validate_every": 1})
     (tmp_path / "space.yaml").write_text(SPACE)
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):

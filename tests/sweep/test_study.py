@@ -14,6 +14,9 @@ from retinanet.sweep.study import (
     pruners,
 )
 
+# The tests ask for trials themselves, which no heartbeat keeps alive.
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+
 
 @pytest.fixture
 def study(tmp_path, monkeypatch) -> optuna.Study:
