@@ -16,11 +16,9 @@ from retinanet.config.params import changed_params, load_params
 from retinanet.config.settings import Params
 from retinanet.dataset.coco import CocoDataset, read_coco
 from retinanet.files import write_text
-from retinanet.images.preprocess import InputSize
-from retinanet.prepare.decisions import read_decisions
-from retinanet.runtime import chosen_device, keep_freed_memory
-from retinanet.training.fit import TrainingSets, fit
-from retinanet.training.start import starting_model
+from retinanet.runtime import keep_freed_memory
+from retinanet.training.fit import TrainingSets
+from retinanet.training.job import training_job
 from stages import paths
 
 SEARCHES = Path("benchmarks/search.yaml")
@@ -52,13 +50,9 @@ def main() -> None:
 
 def train(params: Params, train_set: CocoDataset) -> dict[str, float]:
     """The last epoch's metrics, those on val among them, and `step`: the mean seconds a step, validation included."""
-    val_set = read_coco(paths.VAL_JSON)
-    packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
-    model, _ = starting_model(params.model, params.train.seed, train_set.class_names, params.model.weights, packaged)
-    sets, size = TrainingSets(train_set, val_set), InputSize(params.model.short_side, params.model.long_side)
-    settings = params.train.for_data(read_decisions(paths.DECISIONS).orientation, len(train_set.images))
+    job = training_job(params, TrainingSets(train_set, read_coco(paths.VAL_JSON)), params.model.weights, paths)
     with tempfile.TemporaryDirectory() as folder:
-        epochs = list(fit(model, sets, settings, params.runtime, size, chosen_device(), Path(folder)))
+        epochs = list(job.epochs(Path(folder)))
     steps = len(epochs) * -(-len(train_set.images) // params.train.batch_size)
     return epochs[-1].metrics | {"step": sum(epoch.metrics["seconds"] for epoch in epochs) / steps}
 

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 class World(NamedTuple):
@@ -102,6 +104,15 @@ def all_gather(rows: list) -> list:
     gathered: list = [None] * world().size
     dist.all_gather_object(gathered, rows)
     return [row for rows_of_rank in gathered for row in rows_of_rank]
+
+
+def broadcast(value: T | None) -> T | None:
+    """The value of rank 0; every process must call it."""
+    if world().size == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
 def _is_first_failure(store: dist.Store) -> bool:

@@ -1,4 +1,4 @@
-"""How long OpenMP's threads spin before they sleep. Call it before torch is imported, which reads it once."""
+"""The threads of OpenMP, set by its environment variables. torch reads them once, when it is imported."""
 
 import os
 
@@ -11,3 +11,9 @@ def wait_without_spinning() -> None:
     """Set GOMP_SPINCOUNT, unless it or OMP_WAIT_POLICY is set."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def share_cores(processes: int) -> None:
+    """Divide this machine's cores among processes that are started next, unless OMP_NUM_THREADS is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))

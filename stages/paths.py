@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
+STUDIES = Path("sweeps.db")
 
 # Caches; not outputs of DVC stages.
 CACHE = Path(".cache")

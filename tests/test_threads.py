@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from retinanet.threads import SPIN_COUNT
+from retinanet.threads import SPIN_COUNT, share_cores
 
 
 def spin_count(program: str, **environment: str) -> str:
@@ -39,3 +39,11 @@ def test_the_environment_decides_if_it_says_how_threads_wait():
 def test_the_setting_is_made_before_torch_is_loaded():
     code = "import sys, stages; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cores_are_shared_among_processes_unless_the_environment_decides(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    for before, after in ((None, "3"), ("5", "5")):
+        monkeypatch.delenv("OMP_NUM_THREADS") if before is None else monkeypatch.setenv("OMP_NUM_THREADS", before)
+        share_cores(2)
+        assert os.environ["OMP_NUM_THREADS"] == after

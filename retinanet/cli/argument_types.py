@@ -1,6 +1,7 @@
 """Types of the command line's options."""
 
 import math
+import re
 from argparse import ArgumentTypeError
 
 
@@ -30,3 +31,9 @@ def port(text: str) -> int:
     if not 0 <= value <= 65535:
         raise ArgumentTypeError(f"{text} is not in 0..65535")
     return value
+
+
+def file_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", text):
+        raise ArgumentTypeError(f"{text} is not a name of letters, digits, _, - and .")
+    return text

@@ -4,7 +4,7 @@ from argparse import ArgumentParser as Parser
 from collections.abc import Callable
 from pathlib import Path
 
-from retinanet.cli.argument_types import positive
+from retinanet.cli.argument_types import file_name, positive
 from retinanet.cli.commands import data, deciding, record, training
 
 
@@ -42,13 +42,37 @@ def training_commands(command: Callable[..., Parser]) -> list[Parser]:
     _add_params_options(preset)
     check = command(training.check_training, "after prepare: overfit a batch, try learning rates", "--steps 60")
     check.add_argument("--steps", type=positive, default=40, help="training steps of each check (default: 40)")
+    sweep = command(
+        training.sweep, "search for better settings with Optuna, in MLflow runs below one", "space.yaml --trials 20"
+    )
+    sweep.set_defaults(extra="sweep")
+    sweep.add_argument(
+        "space", nargs="?", type=Path, metavar="FILE", help="search space, a YAML file (default: docs/training.md)"
+    )
+    sweep.add_argument("--trials", type=positive, default=20, help="of the study, by all workers (default: 20)")
+    sweep.add_argument("--workers", type=positive, default=1, help="processes on this machine (default: 1)")
+    sweep.add_argument("--study", type=file_name, default="sweep", metavar="NAME", help="default: sweep")
+    sweep.add_argument("--storage", metavar="URL", help="database of studies (default: sqlite:///sweeps.db)")
+    sweep.add_argument(
+        "--pruner",
+        choices=["median", "hyperband", "none"],
+        default="median",
+        help="stops unpromising trials at validations (default: median)",
+    )
+    sweep.add_argument(
+        "--lost-after",
+        type=positive,
+        default=120,
+        metavar="SECONDS",
+        help="try a trial again whose worker gives no sign of life for so long (default: 120)",
+    )
     replay = command(
         training.replay_step,
         "repeat a training step whose loss was NaN or infinite",
         ".cache/training/1f0c7a/failed-step.pt",
     )
     replay.add_argument("file", type=Path, help="the failed-step.pt that training wrote")
-    return [preset, check, replay]
+    return [preset, check, sweep, replay]
 
 
 def deciding_commands(command: Callable[..., Parser]) -> list[Parser]:

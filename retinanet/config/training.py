@@ -158,7 +158,7 @@ class Runtime(Section):
     workers: CountOrZero
     """Processes that load and augment images; 0: the training process itself."""
     processes: Count
-    """Training processes, one per GPU, started by torchrun."""
+    """Training processes of a host, one per GPU, started by torchrun."""
     accumulation_steps: Count
     """Gradient accumulation: number of micro-batches that a batch is divided into, if memory is short."""
     checkpoint_minutes: Positive

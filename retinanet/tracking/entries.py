@@ -102,6 +102,12 @@ def _params(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     return run_id
 
 
+def _tags(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
+    for key, value in _texts(entry["values"], "tags").items():
+        client.set_tag(run_id, key, value)
+    return run_id
+
+
 def _metrics(client: "MlflowClient", run_id: str, entry: Mapping) -> str:
     from mlflow.entities import Metric
 
@@ -177,6 +183,7 @@ _ACTIONS = {
     "find": _find,
     "reopen": _reopen,
     "params": _params,
+    "tags": _tags,
     "metrics": _metrics,
     "artifact": _artifact,
     "dataset": _dataset,

@@ -30,7 +30,11 @@ KILLED_EXIT_CODES = (130, 143)  # those of SIGINT and SIGTERM
 
 
 def start_run(
-    experiment: str, name: str | None = None, resume_run_id: str | None = None, description: str = ""
+    experiment: str,
+    name: str | None = None,
+    resume_run_id: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
 ) -> "Run":
     """Start a run, tagged with its provenance, or resume an interrupted one. Its default name is the DVC experiment's.
 
@@ -39,8 +43,8 @@ def start_run(
     As a context manager it ends as FINISHED, as KILLED on Ctrl-C and SIGTERM, or as FAILED.
     """
     name = name or os.environ.get("DVC_EXP_NAME")
-    tags = source_tags() | ({DESCRIPTION: description} if description else {})
-    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": tags}
+    all_tags = source_tags() | ({DESCRIPTION: description} if description else {}) | dict(tags or {})
+    first = {"do": "create", "experiment": experiment, "name": name, "at": _now(), "tags": all_tags}
     if resume_run_id:
         first |= {"do": "reopen", "run_id": resume_run_id}
     return Run(resume_run_id or f"offline-{uuid.uuid4().hex}", first, experiment, ends=True)
@@ -104,6 +108,10 @@ class Run:
     def log_params(self, params: Mapping) -> None:
         """Log params by flat name; a param that the run has already is not changed."""
         self._send({"do": "params", "values": {key: str(value) for key, value in params.items()}})
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags; unlike a param, a tag that the run has already is changed."""
+        self._send({"do": "tags", "values": dict(tags)})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         values = {key: float(value) for key, value in metrics.items()}

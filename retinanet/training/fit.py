@@ -202,7 +202,8 @@ def _save(loop: _Loop, state: TrainState) -> None:
 
 
 def _resume(folder: Path, learner: Learner) -> TrainState:
-    content = load_checkpoint(folder)
+    # Only rank 0 writes checkpoints, and another host has a disk of its own.
+    content = distributed.broadcast(load_checkpoint(folder) if distributed.world().rank == 0 else None)
     if content is None:
         return TrainState()
     learner.load_state_dict(content["learner"])

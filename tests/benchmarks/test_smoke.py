@@ -1,7 +1,6 @@
 """Every benchmark runs, on its smallest setting."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,35 +9,23 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from support.squares import NETWORK, build_network, make_squares, small_network
+from support.squares import build_network, small_network
+from support.squares_workspace import ROOT, make_squares_workspace
 from support.toy_onnx import write_toy_onnx
 
 from benchmarks import learning_curve, search
-from retinanet.config.params import write_params
 from retinanet.explain.cam import METHODS
 from retinanet.explain.faithfulness import GAUSSIAN, RANDOM
 from retinanet.export.runtimes import RUNTIMES
 from retinanet.images.preprocess import InputSize
 from retinanet.model.weights import TrainedModel, save_model
-from retinanet.prepare.decisions import Decisions, write_decisions
-
-ROOT = Path(__file__).parents[2]
-TINY = {f"model.{name}": value for name, value in NETWORK.items()}
-TINY |= {"model.backbone": "timm/test_resnet", "train.epochs": 1, "train.batch_size": 4, "runtime.workers": 0}
 
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch) -> Path:
     """The working directory: prepared images of squares and the params of a small network."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", "params.yaml")
-    write_params(Path("params.yaml"), TINY)
-    make_squares(tmp_path)
-    prepared = tmp_path / "data" / "prepared"
-    prepared.mkdir(parents=True)
-    for split in ("train", "val"):
-        shutil.copy("squares.json", prepared / f"{split}.json")
-    write_decisions(Decisions(0, 0.25, "upright"), prepared / "decisions.json")
+    make_squares_workspace(tmp_path)
     return tmp_path
 
 

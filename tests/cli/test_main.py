@@ -29,7 +29,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         title, *rows = block.strip().splitlines()
         groups[title.rstrip(":")] = [row.split()[0] for row in rows]
     assert groups["data"] == ["init", "datasets", "fit-anchors"]
-    assert groups["training"] == ["preset", "check-training", "replay-step"]
+    assert groups["training"] == ["preset", "check-training", "sweep", "replay-step"]
     assert groups["deciding"] == ["status", "compare", "promote", "rollback"]
     assert groups["record"] == ["sync", "reproduce", "sign", "verify"]
     assert groups["using"] == ["predict", "count", "map", "explain", "serve"]
@@ -43,6 +43,7 @@ def test_help_groups_the_commands_by_job(monkeypatch, capsys):
         "fit-anchors",
         "preset",
         "check-training",
+        "sweep",
         "replay-step",
         "status",
         "promote",

@@ -103,6 +103,7 @@ def test_imports_point_one_way():
         "recipe",
         "serving",
         "tracking",
+        "sweep",
         "cli",
     ]
     for path in Path("retinanet").rglob("*.py"):

@@ -61,6 +61,23 @@ def check_training(arguments: Namespace) -> int:
     return 0 if learned else 1
 
 
+def sweep(arguments: Namespace) -> int:
+    from retinanet.config.params import load_params
+    from retinanet.files import repo_root
+    from retinanet.sweep.run import Sweep
+    from retinanet.sweep.space import DEFAULT_SPACE, read_space
+    from retinanet.sweep.study import StudySource
+
+    paths = workspace_paths()
+    params = load_params(paths.PARAMS)
+    space = read_space(arguments.space or DEFAULT_SPACE, params)
+    storage = arguments.storage or f"sqlite:///{(repo_root() / paths.STUDIES).resolve()}"
+    source = StudySource(arguments.study, storage, arguments.lost_after, arguments.pruner)
+    for line in Sweep(source, arguments.trials, space, params, workspace_paths).run(arguments.workers):
+        print(f"sweep: {line}")
+    return 0
+
+
 def replay_step(arguments: Namespace) -> int:
     from retinanet.training import replay
 
