@@ -1,14 +1,18 @@
 """Training augmentation, by albumentations."""
 
 import math
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import albumentations as A
 import numpy as np
 
 from retinanet.config.training import Augment
 from retinanet.images.preprocess import fit_scale
+
+# Otherwise importing it asks the network for its newest version.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
 
 # An object with a smaller share inside a crop is ignored, like a crowd.
 MIN_VISIBLE = 0.3
