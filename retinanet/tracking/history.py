@@ -94,6 +94,22 @@ def productions(history: Sequence[Entry], current: int = NO_VERSION) -> list[int
     return _with_top(stack, current)
 
 
+def moved_outside(history: Sequence[Entry], current: int) -> str:
+    """How the version `current`, which has the alias `production`, differs from the history's; empty if it does not.
+
+    A last entry that is not done may have moved the alias already.
+    """
+    done = [entry for entry in history if entry.is_done]
+    if current in (NO_VERSION, *(entry.change.version for entry in (*done[-1:], *history[-1:]))):
+        return ""
+    recorded = f"which has version {history[-1].change.version}" if history else "which is empty"
+    step = "set back" if history else "delete"
+    return (
+        f"put into production outside of the history, {recorded}; {step} the alias in MLflow's pages, then use "
+        "`retinanet promote`"
+    )
+
+
 def rolled_back(history: Sequence[Entry]) -> dict[int, Entry]:
     """The rollback of each version that was rolled back and not promoted again."""
     found: dict[int, Entry] = {}

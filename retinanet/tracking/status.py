@@ -1,10 +1,11 @@
 """The registered versions as a table, with the one in production and how it came there."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from retinanet.tracking.failures import shown_uri
-from retinanet.tracking.history import Entry, entries
+from retinanet.tracking.history import NO_VERSION, Entry, entries, moved_outside
 from retinanet.tracking.locations import tracking_uri
 from retinanet.tracking.promotion import read_standing, way_out
 from retinanet.tracking.registry import PREVIOUS, at_alias, metric_of, versions
@@ -35,11 +36,13 @@ def status_text(model_name: str, metric: str, workspace_version: int | None, exp
             "previous": _number(at_alias(client, model_name, PREVIOUS)),
             "workspace": workspace_version,
         }
-        changes = _last_changes(client, model_name)
+        history = entries(client, model_name)
         links = _links(client, model_name if registered else "", experiment)
     lines = [f"{role + ':':12}{f'version {number}' if number else 'none'}" for role, number in roles.items()]
     if standing.numbers and standing.production is None:
         lines[0] += f": {way_out(standing)}"
+    elif moved := moved_outside(history, roles["production"] or NO_VERSION):
+        lines[0] += f": {moved}"
     shown = [v for row, v in enumerate(registered) if row < MAX_ROWS or int(v.version) in roles.values()]
     if shown:
         lines += ["", f"{'version':8} {metric:>8}  {'registered':16}  {'commit':8}  role"]
@@ -54,7 +57,7 @@ def status_text(model_name: str, metric: str, workspace_version: int | None, exp
         lines.append("* with uncommitted changes")
     if not shown:
         lines.append(f"{model_name} has no versions yet; `dvc repro` registers one")
-    return "\n".join([*lines, *changes, "", f"MLflow UI: {pages_hint()}", *links])
+    return "\n".join([*lines, *_last_changes(history), "", f"MLflow UI: {pages_hint()}", *links])
 
 
 def history_text(model_name: str) -> str:
@@ -88,8 +91,7 @@ def _links(client: "MlflowClient", model_name: str, experiment: str) -> list[str
     return lines + ([f"  model: {server}{model_page(model_name)}"] if model_name else [])
 
 
-def _last_changes(client: "MlflowClient", model_name: str) -> list[str]:
-    history = entries(client, model_name)
+def _last_changes(history: Sequence[Entry]) -> list[str]:
     lines = [f"{_line(entry)}  {_shortened(entry.change.reason)}".rstrip() for entry in history[-LAST_CHANGES:]]
     if len(history) > LAST_CHANGES:
         lines.insert(0, f"{len(history) - LAST_CHANGES} earlier changes: retinanet status --history")

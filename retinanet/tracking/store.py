@@ -57,10 +57,7 @@ def open_experiment(name: str) -> str:
     client = open_client()
     try:
         with _lock("store"):
-            experiment = client.get_experiment_by_name(name)
-            if experiment is None:
-                experiment_id = client.create_experiment(name, _artifact_location(), EXPERIMENT_TAGS)
-                experiment = client.get_experiment(experiment_id)
+            experiment = client.get_experiment_by_name(name) or _new_experiment(client, name)
     except (MlflowException, OSError) as error:
         raise unreachable(error) from error
     require_active(experiment)
@@ -68,6 +65,19 @@ def open_experiment(name: str) -> str:
     with suppress(MlflowException):  # a view is no reason to fail
         save_view(client, experiment)
     return experiment.experiment_id
+
+
+def _new_experiment(client: "MlflowClient", name: str) -> "Experiment":
+    """Create an experiment, unless another machine, which does not share the lock, creates it meanwhile."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_experiment(client.create_experiment(name, _artifact_location(), EXPERIMENT_TAGS))
+    except MlflowException as error:
+        found = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+        if found is None:
+            raise
+        return found
 
 
 def require_active(experiment: "Experiment") -> None:

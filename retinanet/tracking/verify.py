@@ -15,8 +15,9 @@ from retinanet.evaluation.coco_metrics import coco_metrics
 from retinanet.files import sha256_of
 from retinanet.tracking.entries import EVALUATION_TAG, metric_name
 from retinanet.tracking.failures import reason_of
+from retinanet.tracking.history import entries, moved_outside
 from retinanet.tracking.registered_weights import fetch_weights, named_version, version_uri
-from retinanet.tracking.registry import metric_of, tree_digest, unchecked_files
+from retinanet.tracking.registry import PRODUCTION, metric_of, tree_digest, unchecked_files
 from retinanet.tracking.served_files import RECORD
 from retinanet.tracking.signing import differences, signed_statement, statement
 from retinanet.tracking.store import open_client, store_errors
@@ -37,6 +38,7 @@ CHECKS = {
     "metrics": "the stored detections give the recorded metrics",
     "run": "the run shows the recorded metrics and data",
     "weights": "the trained weights of the run have the registered hash",
+    "alias": "the promotion history put this version into production",
 }
 
 
@@ -63,6 +65,8 @@ def verify(model_name: str, name: str, public_keys: Path | None) -> tuple[int, l
             if public_keys:
                 checks.insert(0, _check("signature", _signature, version, folder, public_keys))
         checks.append(_check("weights", _weights, client, version))
+        if name == PRODUCTION:
+            checks.append(_check("alias", _alias, client, version))
     return int(version.version), checks
 
 
@@ -163,6 +167,12 @@ def _weights(client: "MlflowClient", version: "ModelVersion") -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         fetch_weights(client, version, folder)
     return []
+
+
+def _alias(client: "MlflowClient", version: "ModelVersion") -> list[str]:
+    """Whether the alias `production` is where the last promotion or rollback put it."""
+    moved = moved_outside(entries(client, version.name), int(version.version))
+    return [moved] if moved else []
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from retinanet.errors import ParamsError
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-DVC = {"add", "repro", "exp", "metrics", "plots", "remote", "push", "pull"}
+DVC = {"add", "repro", "exp", "metrics", "plots", "remote", "push", "pull", "queue"}
 
 
 # Makes an experiment small enough for a test: of two -S of one key, the last wins.

@@ -18,9 +18,9 @@ import psutil
 
 
 @contextmanager
-def mlflow_server(folder: Path, *options: str) -> Iterator[int]:
+def mlflow_server(folder: Path, *options: str, port: int | None = None) -> Iterator[int]:
     """Run a server with its store in a folder; yields its port."""
-    port = _free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
     command += options or ("--artifacts-destination", str(folder / "artifacts"))
@@ -98,7 +98,7 @@ def wait_for(url: str, process: subprocess.Popen | psutil.Popen) -> None:
     raise AssertionError(f"{url} did not answer")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

@@ -3,7 +3,17 @@ from datetime import datetime
 import pytest
 from support.promoters import promote_in_rounds
 
-from retinanet.tracking.history import PROMOTE, ROLLBACK, Change, Entry, append, entries, productions, rolled_back
+from retinanet.tracking.history import (
+    PROMOTE,
+    ROLLBACK,
+    Change,
+    Entry,
+    append,
+    entries,
+    moved_outside,
+    productions,
+    rolled_back,
+)
 from retinanet.tracking.registry import PREVIOUS, PRODUCTION, at_alias
 from retinanet.tracking.store import open_client
 
@@ -78,6 +88,22 @@ def test_productions_take_in_an_alias_that_was_moved_by_other_means():
     assert productions(changes, 7) == [1, 2, 7]
     assert productions(changes, 1) == [1]
     assert productions(history((PROMOTE, 5, 6))) == [5, 6]
+
+
+def test_moved_outside_names_the_version_of_the_history():
+    changes = history((PROMOTE, 0, 1), (PROMOTE, 1, 2), (ROLLBACK, 2, 1))
+    assert moved_outside(changes, 1) == moved_outside(changes, 0) == moved_outside([], 0) == ""
+    assert moved_outside(changes, 2).startswith(
+        "put into production outside of the history, which has version 1; set back the alias"
+    )
+    assert "outside of the history, which is empty; delete the alias" in moved_outside([], 3)
+
+
+def test_moved_outside_waits_for_a_change_that_is_not_done():
+    done, last = history((PROMOTE, 0, 1), (PROMOTE, 1, 2))
+    changes = [done, last._replace(is_done=False)]
+    assert moved_outside(changes, 1) == moved_outside(changes, 2) == ""
+    assert "which has version 2" in moved_outside(changes, 3)
 
 
 def test_rolled_back_versions_are_those_that_were_not_promoted_again():

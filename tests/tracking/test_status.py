@@ -58,6 +58,17 @@ def test_status_text_shows_the_last_changes_and_history_text_all(make_version):
     ]
 
 
+def test_status_text_says_that_production_was_moved_outside_of_the_history(make_version):
+    for value in (0.5, 0.6):
+        make_version(value)
+    promote("retinanet", 2, GATE)
+    open_client().set_registered_model_alias("retinanet", "production", "1")
+    assert status_text("retinanet", "AP50", None).splitlines()[0] == (
+        "production: version 1: put into production outside of the history, which has version 2; set back the alias in "
+        "MLflow's pages, then use `retinanet promote`"
+    )
+
+
 def test_status_text_names_the_way_out_if_production_was_deleted(make_version):
     for value in (0.5, 0.6):
         promote("retinanet", make_version(value), GATE)

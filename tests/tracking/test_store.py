@@ -15,6 +15,19 @@ def test_open_experiment_creates_an_experiment_once(root):
     assert location == (root / "mlartifacts").as_uri()
 
 
+def test_open_experiment_that_another_machine_creates_at_the_same_time_opens_it(root, monkeypatch):
+    client, other = open_client(), open_client()
+    find = client.get_experiment_by_name
+
+    def find_before_the_other_creates_it(name):
+        monkeypatch.setattr(client, "get_experiment_by_name", find)
+        other.create_experiment(name)
+
+    monkeypatch.setattr(client, "get_experiment_by_name", find_before_the_other_creates_it)
+    monkeypatch.setattr(store, "open_client", lambda: client)
+    assert open_experiment("birds") == other.get_experiment_by_name("birds").experiment_id
+
+
 def test_open_experiment_with_a_deleted_experiment_is_an_error(root):
     experiment_id = open_experiment("birds")
     open_client().delete_experiment(experiment_id)

@@ -8,6 +8,8 @@ import pytest
 from support.finished_pipeline import MODEL, run_stages
 from support.signing_keys import make_keys
 
+from retinanet.tracking.comparison import Gate
+from retinanet.tracking.promotion import promote
 from retinanet.tracking.registry import find_version, model_files, tree_digest, unchecked_files
 from retinanet.tracking.signing import SIGNATURE_TAG, sign
 from retinanet.tracking.store import open_client
@@ -177,11 +179,22 @@ def test_contradictions_are_found_without_a_signature(keys, tamper, check, messa
 
 def test_alias_that_was_moved_to_an_unsigned_version_is_refused(keys):
     client = open_client()
-    client.set_registered_model_alias(MODEL, "production", "1")
+    assert promote(MODEL, 1, Gate("AP50", 0.0), allow_dirty=True).accepted
     assert problems(keys, "production") == {}
     assert run_stages(b"other weights") == 2
     client.set_registered_model_alias(MODEL, "production", "2")
     assert "version 2 is not signed" in problems(keys, "production")["signature"][0]
+
+
+def test_production_that_was_moved_by_hand_to_another_signed_version_is_refused(keys):
+    client = open_client()
+    assert promote(MODEL, 1, Gate("AP50", 0.0), allow_dirty=True).accepted
+    assert run_stages(b"other weights") == 2
+    sign(client, find_version(client, MODEL, 2), keys)
+    client.set_registered_model_alias(MODEL, "production", "2")
+    (problem,) = problems(keys, "production").pop("alias")
+    assert "put into production outside of the history, which has version 1" in problem
+    assert problems(keys, "2") == {}
 
 
 def test_damaged_or_missing_record_is_named(keys):
