@@ -37,6 +37,8 @@ class Package(SourceSection):
     """Tile size for this data if `prepare.tile_size` is `auto`."""
     orientation: Orientation
     """Orientation of this data if `train.augment.orientation` is `auto`."""
+    epochs: Count
+    """Epochs for this data if `train.epochs` is `auto`."""
 
     def dataset_name(self) -> str:
         return f"{self.name} {self.version}"

@@ -24,7 +24,7 @@ from retinanet.config.fields import (
 )
 
 # With `epochs: auto`: this many epochs, or as many as it takes for AUTO_STEPS steps on a small dataset.
-AUTO_EPOCHS, AUTO_STEPS = 20, 600
+AUTO_EPOCHS, AUTO_STEPS = 20, 1500
 
 
 class Augment(Section):
@@ -94,7 +94,7 @@ class Train(Section):
     seed: CountOrZero
     """Seed of initial weights, order of images, augmentation and dropout."""
     epochs: AutoOrCount
-    """Number of epochs; `auto`: 20, more on a small dataset, for at least 600 steps."""
+    """Number of epochs; `auto`: 20, more on a small dataset, for at least 1500 steps; or as the source says."""
     patience: CountOrZero
     """Stop after this many validations without improvement of AP; 0: never."""
     batch_size: Count
@@ -142,12 +142,14 @@ class Train(Section):
         steps = math.ceil(images / self.batch_size)
         return max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / max(1, steps)))
 
-    def for_data(self, orientation: Orientation, images: int) -> "Train":
-        """The settings with the orientation and the number of images of the data instead of `auto`."""
+    def for_data(self, orientation: Orientation, images: int, epochs: int | None = None) -> "Train":
+        """The settings with those of the data instead of `auto`; epochs: those that its source says."""
         if self.augment.orientation != "auto":
             orientation = self.augment.orientation
+        if self.epochs != "auto" or epochs is None:
+            epochs = self.epochs_for(images)
         augment = self.augment.model_copy(update={"orientation": orientation})
-        return self.model_copy(update={"augment": augment, "epochs": self.epochs_for(images)})
+        return self.model_copy(update={"augment": augment, "epochs": epochs})
 
 
 class Runtime(Section):

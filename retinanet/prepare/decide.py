@@ -1,4 +1,4 @@
-"""What holds for all of the data: the tile size and the orientation, set by the user, by the source or by the data."""
+"""What holds for all of the data: tile size, orientation and epochs, set by the user, by the source or by the data."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,11 @@ def decide(
 ) -> tuple[Decisions, list[str]]:
     """The decisions, and a remark with the reason for a tile size that is `auto`; package: the source, if it is one."""
     orientation = package.orientation if package else "upright"
+    epochs = package.epochs if package else None
     if settings.tile_size != "auto":
-        return Decisions(settings.tile_size, settings.tile_overlap, orientation), []
+        return Decisions(settings.tile_size, settings.tile_overlap, orientation, epochs), []
     if package:
         tile_size, reason = package.tile_size, f"tiles of {package.tile_size} px, by download.package.tile_size"
     else:
         tile_size, reason = choose_tile_size(images, input_size)
-    return Decisions(tile_size, settings.tile_overlap, orientation), [f"prepare.tile_size is auto: {reason}"]
+    return Decisions(tile_size, settings.tile_overlap, orientation, epochs), [f"prepare.tile_size is auto: {reason}"]

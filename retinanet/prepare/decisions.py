@@ -11,11 +11,12 @@ from retinanet.files import write_json
 
 class Decisions(NamedTuple):
     """tile_size in px, 0 if images are whole; tile_overlap as a share of it; orientation: `any` for images without
-    a fixed one."""
+    a fixed one; epochs of training, if the source says how many."""
 
     tile_size: int
     tile_overlap: float
     orientation: Orientation
+    epochs: int | None = None
 
 
 def write_decisions(decisions: Decisions, path: Path) -> None:

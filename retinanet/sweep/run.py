@@ -10,6 +10,7 @@ import optuna
 
 from retinanet.config.settings import Params
 from retinanet.errors import RetinanetError, TrainingError, exit_on_error
+from retinanet.prepare.decisions import read_decisions
 from retinanet.runtime import keep_freed_memory
 from retinanet.sweep.result import result_lines
 from retinanet.sweep.space import SearchSpace
@@ -104,7 +105,9 @@ class Sweep:
     def _open(self, sets: TrainingSets) -> optuna.Study:
         """Open the study; whoever creates it starts the MLflow run of the sweep as well."""
         train, paths = self.params.train, self.paths_of()
-        pruner = pruners(train.validate_every, train.epochs_for(len(sets.train.images)))[self.source.pruner]
+        decisions = read_decisions(paths.DECISIONS)
+        trained = train.for_data(decisions.orientation, len(sets.train.images), decisions.epochs)
+        pruner = pruners(train.validate_every, trained.epochs_for(len(sets.train.images)))[self.source.pruner]
         settings = {
             "space": self.space.texts(),
             "model": self.params.model.model_dump(),

@@ -101,7 +101,7 @@ def training_job(params: Params, sets: TrainingSets, weights: str, paths: Module
     weights is params.model.weights, or the file of a registered version. Raises RetinanetError.
     """
     decisions = read_decisions(paths.DECISIONS)
-    train = params.train.for_data(decisions.orientation, len(sets.train.images))
+    train = params.train.for_data(decisions.orientation, len(sets.train.images), decisions.epochs)
     packaged = {params.download.weights.backbone: paths.WEIGHTS / Path(params.download.weights.member).name}
     model, messages = starting_model(params.model, train.seed, sets.train.class_names, weights, packaged)
     tiling = Tiling(decisions.tile_size, decisions.tile_overlap)

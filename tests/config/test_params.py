@@ -174,9 +174,10 @@ def test_the_orientation_of_the_data_replaces_auto_only():
     assert train.for_data("any", 1).for_data("upright", 1).augment.orientation == "any"
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(1, 600), (39, 30), (62, 20), (5000, 20)])
-def test_automatic_epochs_are_twenty_or_more_for_600_steps(images, epochs):
+@pytest.mark.parametrize(("images", "epochs"), [(1, 1500), (100, 30), (151, 20), (5000, 20)])
+def test_automatic_epochs_are_twenty_or_more_for_1500_steps(images, epochs):
     train = load_params(Path("params.yaml")).train
     assert (train.epochs, train.batch_size) == ("auto", 2)
     assert train.epochs_for(images) == train.for_data("any", images).epochs == epochs
-    assert train.model_copy(update={"epochs": 7}).for_data("any", images).epochs == 7
+    assert train.for_data("any", images, epochs=8).epochs == 8
+    assert train.model_copy(update={"epochs": 7}).for_data("any", images, epochs=8).epochs == 7

@@ -148,6 +148,7 @@ def test_auto_keeps_photographs_whole_and_says_why(workspace):
         "tile_size": 0,
         "tile_overlap": 0.25,
         "orientation": "upright",
+        "epochs": None,
     }
 
 
