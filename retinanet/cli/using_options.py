@@ -49,7 +49,7 @@ def using_commands(command: Callable[..., Parser]) -> list[Parser]:
     )
     count = command(
         using.count,
-        "count objects in a set of images, with a 95%% interval from a few images that you count yourself",
+        "count objects in a set of images, with a 95% interval from a few images that you count yourself",
         "photos/ --counted counted.csv",
     )
     count.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
