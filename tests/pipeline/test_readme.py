@@ -128,6 +128,7 @@ def with_images(workspace) -> Workspace:
     (workspace.folder / "path/to/my_images").mkdir(parents=True)
     write_voc(workspace.folder / "path/to/my_images", sample_objects(30))
     make_keys(workspace.folder / "release-key")
+    (workspace.folder / "space.yaml").write_text("train.box_loss: [l1, giou]\n")
     pixels = np.asarray(Image.open(tile).convert("RGB"))
     write_raster(workspace.folder / "ortho.tif", pixels)
     _write_video(workspace.folder / "clip.mp4", pixels)
@@ -162,6 +163,8 @@ def test_every_retinanet_command_runs(with_images):
             codes, options = (0, 1), " --steps 2"  # too few to overfit the batch
         if words(command)[1] == "init":
             options = " --dry-run"  # other tests need this workspace's params
+        if words(command)[1] == "sweep":
+            options = " --trials 2"
         output = with_images.run("bash", "-c", command.removeprefix("uv run ") + options, code=codes)
         assert "Traceback" not in output
     for block in blocks("python"):
