@@ -8,16 +8,12 @@ not change.
 import argparse
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.servers import free_port, started
 from retinanet.config.params import load_params
 from retinanet.errors import RetinanetError, exit_on_error
 from retinanet.tracking.registered_weights import named_version, version_uri
@@ -37,7 +33,6 @@ WITHOUT_ASSISTANT = """
 localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
 localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
 """
-START_S = 300
 
 
 @exit_on_error
@@ -61,7 +56,14 @@ def main() -> None:
         "mlflow.png": (runs_page(experiment.experiment_id), "Sort: test/AP50", RUNS_HEIGHT),
         "mlflow_version.png": (version_page, "Metrics on the test split", VERSION_HEIGHT),
     }
-    with _mlflow_ui() as server, sync_playwright() as playwright:
+    server = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", "sqlite:///mlflow.db"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started(command, f"{server}/health", Path(folder) / "mlflow.log"),
+        sync_playwright() as playwright,
+    ):
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for name, (page, text, height) in pages.items():
             _photograph(chromium, f"{server}/{page}", text, height, IMAGES / name)
@@ -80,34 +82,6 @@ def _photograph(chromium: "Browser", address: str, text: str, height: int, path:
     page.wait_for_timeout(DRAWING_MS)  # the page polls its server, so that its network is never idle
     page.screenshot(path=path)
     print(f"screenshots: {path}, {path.stat().st_size / 1000:.0f} kB")
-
-
-@contextmanager
-def _mlflow_ui() -> Iterator[str]:
-    """MLflow's UI on the store of the working directory; yields its address."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", "sqlite:///mlflow.db"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(url: str, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise RetinanetError(f"{url}: `mlflow ui` did not answer; start it by hand to see why")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,10 @@ import io
 import json
 import os
 import random
-import socket
 import statistics
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +31,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.bad_requests import BadRequest, bad_requests
+from benchmarks.servers import free_port, started
 from retinanet.export.runtimes import RUNTIMES, load_detector
 
 MODEL = "benchmark"
@@ -136,42 +135,19 @@ def registered(model: Path, folder: Path, versions: int = 1) -> list[str]:
 
 @contextmanager
 def our_service(model: str, folder: Path, *options: str) -> Iterator[Competitor]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "retinanet.cli.main", "serve", "--model", model, "--port", str(port), *options]
-    with _started(command, f"http://127.0.0.1:{port}/health", folder / "ours.log") as process:
+    with started(command, f"http://127.0.0.1:{port}/health", folder / "ours.log") as process:
         yield Competitor("retinanet serve", "/detect", port, process)
 
 
 @contextmanager
 def _mlflows(version: str, folder: Path) -> Iterator[Competitor]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", version, "--env-manager", "local"]
     command += ["--port", str(port)]
-    with _started(command, f"http://127.0.0.1:{port}/ping", folder / "mlflow.log") as process:
+    with started(command, f"http://127.0.0.1:{port}/ping", folder / "mlflow.log") as process:
         yield Competitor("mlflow models serve", "/invocations", port, process)
-
-
-@contextmanager
-def _started(command: list[str], url: str, log: Path) -> Iterator[psutil.Popen]:
-    # MLflow starts its server by the name `uvicorn`.
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with open(log, "w") as file:
-        process = psutil.Popen(command, stdout=file, stderr=file, env=environment)
-    try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline and process.poll() is None, log.read_text()
-                time.sleep(0.2)
-        yield process
-    finally:
-        if process.is_running():
-            for member in [*process.children(recursive=True), process]:
-                member.kill()
-        process.wait()
 
 
 def _load(competitor: Competitor, good: list[str], clients: int, seconds: float) -> None:
@@ -234,11 +210,6 @@ def noisy_jpegs(count: int, width: int, height: int) -> list[str]:
         Image.fromarray(pixels).save(file, "JPEG")
         texts.append(base64.b64encode(file.getvalue()).decode())
     return texts
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 if __name__ == "__main__":
