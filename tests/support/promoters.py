@@ -11,6 +11,7 @@ from retinanet.tracking.comparison import Evaluated, Gate
 from retinanet.tracking.promotion import promote
 from retinanet.tracking.registry import PRODUCTION, at_alias
 from retinanet.tracking.store import open_client
+from support.mlflow_forks import mlflow_forks, take_environment
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier, Event
@@ -36,10 +37,8 @@ def promote_in_rounds(model_name: str, versions: Sequence[tuple[int, int]], roun
     Each promoter has two versions, and promotes the one that is not in production. The folder and environment are this
     process's.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", __name__])  # slow to import
+    context, environment = mlflow_forks(__name__), dict(os.environ)
     barrier, stop, results = context.Barrier(len(versions)), context.Event(), context.Queue()
-    environment = dict(os.environ)  # a fork server keeps the one of its start, which another test may have made
     promoters = [
         context.Process(target=_promote, daemon=True, args=(environment, model_name, own, rounds, barrier, results))
         for own in versions
@@ -72,7 +71,7 @@ def _promote(
     barrier: "Barrier",
     results: multiprocessing.Queue,
 ) -> None:
-    _set_environment(environment)
+    take_environment(environment)
     try:
         _promote_in_each(model_name, own, rounds, barrier, results)
     except Exception:
@@ -100,7 +99,7 @@ def _promote_in_each(
 
 
 def _watch(environment: dict[str, str], model_name: str, stop: "Event", results: multiprocessing.Queue) -> None:
-    _set_environment(environment)
+    take_environment(environment)
     client = open_client()
     while at_alias(client, model_name, PRODUCTION) is None:
         time.sleep(0.01)
@@ -109,8 +108,3 @@ def _watch(environment: dict[str, str], model_name: str, stop: "Event", results:
         found.append(at_alias(client, model_name, PRODUCTION) is not None)
         time.sleep(0.005)
     results.put((len(found), found.count(False)))
-
-
-def _set_environment(environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)

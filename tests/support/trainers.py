@@ -1,6 +1,5 @@
 """Trainers in processes of their own, which log to one store at once: no training, only what it logs."""
 
-import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retinanet.tracking.runs import start_run
+from support.mlflow_forks import mlflow_forks, take_environment
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
@@ -18,8 +18,7 @@ EXPERIMENT = "birds"
 
 def train_at_once(count: int, epochs: int, folder: Path | None = None) -> list[str]:
     """The ids of the runs. The trainers start together; each works in a folder of its own below `folder`, if given."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow", "mlflow.store.tracking.sqlalchemy_store", __name__])  # slow to import
+    context = mlflow_forks(__name__)
     starting = (dict(os.environ), context.Barrier(count))
     with ProcessPoolExecutor(count, context, initializer=_initialize, initargs=starting) as pool:
         return list(pool.map(_train, range(count), repeat(epochs), repeat(folder)))
@@ -27,8 +26,7 @@ def train_at_once(count: int, epochs: int, folder: Path | None = None) -> list[s
 
 def _initialize(environment: dict[str, str], barrier: "Barrier") -> None:
     global _barrier
-    os.environ.clear()  # a fork server keeps the one of its start
-    os.environ.update(environment)
+    take_environment(environment)
     _barrier = barrier
 
 
