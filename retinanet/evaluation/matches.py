@@ -78,7 +78,7 @@ def read_matches(path: Path) -> Matches:
             bits = [np.unpackbits(content[name], axis=1) for name in ("is_true", "is_ignored")]
             arrays = [content[name] for name in ("images", "objects", "scores", "labels", "units")]
             names = tuple(content["class_names"].tolist())
-            # Files of earlier releases have no slices.
+            # A test set that is not divided has no slices.
             slices = content["slices"].tolist() if "slices" in content else []
             in_slices = np.unpackbits(content["in_slices"], axis=1) if slices else np.zeros((0, 0))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:

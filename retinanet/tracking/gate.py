@@ -61,11 +61,9 @@ def require_better(
     measure: Measure | None,
     is_counted: bool,
 ) -> str:
-    """Raise Refused unless the candidate is fast and small enough, reaches the floor and is better than production.
+    """The comparison of a candidate that is fast and small enough, reaches the floor and is better than production.
 
-    Returns the comparison.
-
-    is_counted: keep that this test set has decided about the candidate.
+    Raises Refused for another. is_counted: keep that this test set has decided about the candidate.
     """
     _require_within_budget(candidate, gate)
     candidate_digest = candidate.tags.get(EVALUATION_TAG)

@@ -109,5 +109,5 @@ def register_exported(model_name: str, run_id: str, paths: ModuleType) -> int:
 
 
 def _speed(paths: ModuleType) -> dict[str, Any]:
-    """The content of speed.json; empty if an earlier release exported the model."""
+    """The content of speed.json; empty for a model that was exported before its speed was measured."""
     return json.loads(paths.EXPORT_SPEED.read_text(encoding="utf-8")) if paths.EXPORT_SPEED.exists() else {}
